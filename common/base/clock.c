@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/clock.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <time.h>
+
+uint64_t clock_monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_monotonic_ms(void)
+{
+    return clock_monotonic_ns() / 1000000u;
+}
+
+int64_t clock_wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+char *clock_format(int64_t wall_ms, char *buffer)
+{
+    int64_t ms = ((wall_ms % 1000) + 1000) % 1000;
+    time_t seconds = (time_t)((wall_ms - ms) / 1000);
+    struct tm tm;
+    char date[24];
+    if (gmtime_r(&seconds, &tm) == NULL ||
+        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+        date[0] = '\0';
+    snprintf(buffer, CLOCK_TEXT_SIZE, "%s.%03dZ", date, (int)ms);
+    return buffer;
+}
+
+/* Reads exactly `width` digits at *at; advances it. */
+static bool digits(const char **at, const char *end, int width, int *value)
+{
+    *value = 0;
+    for (int i = 0; i < width; i++, (*at)++) {
+        if (*at >= end || **at < '0' || **at > '9')
+            return false;
+        *value = *value * 10 + (**at - '0');
+    }
+    return true;
+}
+
+static bool literal(const char **at, const char *end, char c)
+{
+    if (*at >= end || **at != c)
+        return false;
+    (*at)++;
+    return true;
+}
+
+static int fraction_ms(const char **at, const char *end)
+{
+    int ms = 0;
+    int scale = 100;
+    if (!literal(at, end, '.'))
+        return 0;
+    for (; *at < end && **at >= '0' && **at <= '9'; (*at)++, scale /= 10)
+        ms += (**at - '0') * scale;
+    return ms;
+}
+
+static bool offset_ms(const char **at, const char *end, int64_t *offset)
+{
+    int hours;
+    int minutes;
+    *offset = 0;
+    if (*at == end || literal(at, end, 'Z') || literal(at, end, 'z'))
+        return true;
+    int sign = **at == '-' ? -1 : 1;
+    if (!literal(at, end, '+') && !literal(at, end, '-'))
+        return false;
+    if (!digits(at, end, 2, &hours))
+        return false;
+    literal(at, end, ':');
+    if (!digits(at, end, 2, &minutes))
+        return false;
+    *offset = (int64_t)sign * (hours * 60 + minutes) * 60000;
+    return true;
+}
+
+int clock_parse(const char *text, size_t size, int64_t *wall_ms)
+{
+    const char *at = text;
+    const char *end = text + size;
+    struct tm tm = {0};
+    int64_t offset = 0;
+    if (!digits(&at, end, 4, &tm.tm_year) || !literal(&at, end, '-') ||
+        !digits(&at, end, 2, &tm.tm_mon) || !literal(&at, end, '-') ||
+        !digits(&at, end, 2, &tm.tm_mday))
+        return -1;
+    int ms = 0;
+    if (at < end) {
+        if (*at != 'T' && *at != ' ' && *at != 't')
+            return -1;
+        at++;
+        if (!digits(&at, end, 2, &tm.tm_hour) || !literal(&at, end, ':') ||
+            !digits(&at, end, 2, &tm.tm_min) || !literal(&at, end, ':') ||
+            !digits(&at, end, 2, &tm.tm_sec))
+            return -1;
+        ms = fraction_ms(&at, end);
+        if (!offset_ms(&at, end, &offset) || at != end)
+            return -1;
+    }
+    if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+        tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+        tm.tm_sec > 60)
+        return -1;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    *wall_ms = (int64_t)timegm(&tm) * 1000 + ms - offset;
+    return 0;
+}

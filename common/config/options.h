@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every option, once.  Parsing, checking, `tidemilld --dump-config`, the
+ * sample file and tidemill.yaml(5) come from this list or are checked
+ * against it in `make check`.
+ *
+ * X(path, member of struct config, TYPE, default as text, minimum, maximum,
+ *   what a change costs, secret, one sentence)
+ *
+ * TYPE      member          text in the file
+ * BOOL      bool            true, false
+ * INT       int64_t         123
+ * REAL      double          0.8
+ * DURATION  int64_t ms      500ms 30s 5m 1h 7d (a bare number is seconds)
+ * SIZE      int64_t bytes   512 64kB 50MB 1GB (powers of 1000; KiB MiB GiB)
+ * TEXT      const char *    any text
+ * PATH      const char *    an absolute path; <state_dir> and <hostname> at
+ *                           the start of a default stand for those values
+ * MODE      int64_t         octal permission bits, "0660"
+ * CHOICE    int64_t         one of the words in OPTION_CHOICE_LIST
+ *
+ * minimum and maximum are in the member's unit (of a TEXT: its length).
+ *
+ * Costs: LIVE (the master applies it), RESPAWN_x (workers of these roles are
+ * replaced), RESTART (pending until the daemon is started again).
+ */
+#ifndef TIDEMILL_CONFIG_OPTIONS_H
+#define TIDEMILL_CONFIG_OPTIONS_H
+
+#include "common/ipc/worker_contract.h"
+
+/* Bits 1 << enum role, so that a diff says whom to replace. */
+#define COST_LIVE               0x0000u
+#define COST_RESTART            0x8000u
+#define COST_RESPAWN_STORE      (1u << ROLE_STORE)
+#define COST_RESPAWN_GATEWAY    (1u << ROLE_GATEWAY)
+#define COST_RESPAWN_MONITOR    (1u << ROLE_MONITOR)
+#define COST_RESPAWN_GENERATION (1u << ROLE_GENERATION)
+#define COST_RESPAWN_SYNC       (1u << ROLE_SYNC)
+#define COST_RESPAWN_ALL        ((1u << ROLE_COUNT) - 1u)
+
+/* clang-format off */
+#define OPTION_LIST(X) \
+X("system.id", system_id, TEXT, "<hostname>", 1, 100, RESTART, 0, \
+  "Name of this host at the centre; part of every key there.") \
+X("system.type", system_type, CHOICE, "developer_workstation", 0, 0, RESPAWN_SYNC, 0, \
+  "Kind of host; decides the interval when sync.interval_selection is auto.") \
+X("system.user", system_user, TEXT, "", 0, 64, RESTART, 0, \
+  "User that the daemon becomes when root starts it; empty: stay who we are.") \
+X("paths.state_dir", state_dir, PATH, "/var/lib/tidemill", 1, 4000, RESTART, 0, \
+  "Directory of the local store.") \
+X("paths.runtime_dir", runtime_dir, PATH, "/run/tidemill", 1, 80, RESTART, 0, \
+  "Directory of the pidfile and the sockets.") \
+X("paths.log_dir", log_dir, PATH, "/var/log/tidemill", 1, 4000, RESTART, 0, \
+  "Directory of the log file.") \
+X("paths.template_dir", template_dir, PATH, "/usr/share/tidemill/templates", 1, 4000, RESPAWN_GENERATION, 0, \
+  "Directory of the template sets, one folder a node type.") \
+X("supervisor.shutdown_timeout", shutdown_timeout_ms, DURATION, "30s", 100, 3600000, LIVE, 0, \
+  "Longest time for workers to finish when the daemon stops.") \
+X("supervisor.hello_timeout", hello_timeout_ms, DURATION, "10s", 100, 600000, LIVE, 0, \
+  "Longest time for a new worker to say that it is ready.") \
+X("supervisor.heartbeat_timeout", heartbeat_timeout_ms, DURATION, "30s", 1000, 3600000, RESPAWN_ALL, 0, \
+  "A worker whose heartbeat is older is killed.") \
+X("supervisor.kill_grace", kill_grace_ms, DURATION, "5s", 0, 600000, LIVE, 0, \
+  "Time between TERM and KILL, and past a work deadline.") \
+X("supervisor.crash_limit", crash_limit, INT, "5", 1, 1000, LIVE, 0, \
+  "Crashes of a role within crash_window that make its pool degraded.") \
+X("supervisor.crash_window", crash_window_ms, DURATION, "60s", 1000, 86400000, LIVE, 0, \
+  "Window in which crashes are counted.") \
+X("generation.enabled", generation_enabled, BOOL, "true", 0, 0, LIVE, 0, \
+  "Run generation workers.") \
+X("generation.max_workers", generation_max_workers, INT, "4", 1, GENERATION_SLOTS_MAX, LIVE, 0, \
+  "Number of generation workers.") \
+X("generation.worker_timeout", worker_timeout_ms, DURATION, "300s", 100, 86400000, RESPAWN_GENERATION, 0, \
+  "Deadline of one job.") \
+X("generation.max_retries", generation_max_retries, INT, "3", 0, 100, RESPAWN_GENERATION, 0, \
+  "Attempts after the first before a job fails for good.") \
+X("sync.enabled", sync_enabled, BOOL, "true", 0, 0, LIVE, 0, \
+  "Run sync workers.") \
+X("sync.sink", sync_sink, CHOICE, "sqlite", 0, 0, RESPAWN_SYNC, 0, \
+  "Where operations go.") \
+X("sync.max_workers", sync_max_workers, INT, "2", 1, SYNC_SLOTS_MAX, LIVE, 0, \
+  "Number of sync workers, one central connection each.") \
+X("sync.interval_selection", sync_interval_selection, CHOICE, "auto", 0, 0, RESPAWN_SYNC, 0, \
+  "auto: by system.type; default: always intervals.default.") \
+X("sync.intervals.default", sync_interval_default_ms, DURATION, "1800s", 100, 604800000, RESPAWN_SYNC, 0, \
+  "Interval of periodic passes of a developer_workstation.") \
+X("sync.intervals.high_priority_system", sync_interval_high_ms, DURATION, "300s", 100, 604800000, RESPAWN_SYNC, 0, \
+  "Interval of periodic passes of a production_server.") \
+X("sync.intervals.low_priority_system", sync_interval_low_ms, DURATION, "3600s", 100, 604800000, RESPAWN_SYNC, 0, \
+  "Interval of periodic passes of a backup_server.") \
+X("sync.thresholds.max_pending_operations", sync_threshold_operations, INT, "50", 1, 1000000000, RESPAWN_SYNC, 0, \
+  "Pending operations that start a pass at once.") \
+X("sync.event_driven.enable_urgent", sync_enable_urgent, BOOL, "true", 0, 0, RESPAWN_SYNC, 0, \
+  "An urgent operation starts a pass at once.") \
+X("sync.batch.min", sync_batch_min, INT, "50", 1, 5000, RESPAWN_SYNC, 0, \
+  "Operations in a batch of the trickle.") \
+X("sync.batch.max", sync_batch_max, INT, "1000", 1, 5000, RESPAWN_SYNC, 0, \
+  "Operations in a batch of a drain.") \
+X("sync.max_per_pass", sync_max_per_pass, INT, "500", 1, 1000000, RESPAWN_SYNC, 0, \
+  "Operations carried in one pass of the trickle; a drain has no such cap.") \
+X("sync.max_retries", sync_max_retries, INT, "5", 0, 1000, RESPAWN_SYNC, 0, \
+  "Attempts after the first before a refused operation is dead.") \
+X("sync.poll_interval", sync_poll_interval_ms, DURATION, "1s", 10, 3600000, RESPAWN_STORE, 0, \
+  "Longest time until a new row in a source is noticed.") \
+X("sync.retry.base", sync_retry_base_ms, DURATION, "1s", 10, 3600000, RESPAWN_SYNC, 0, \
+  "First delay after a failure; it doubles up to sync.retry.max, with jitter.") \
+X("sync.retry.max", sync_retry_max_ms, DURATION, "60s", 10, 86400000, RESPAWN_SYNC, 0, \
+  "Longest delay between attempts.") \
+X("sync.sqlite.path", sync_sqlite_path, PATH, "<state_dir>/centre.db", 1, 4000, RESPAWN_SYNC, 0, \
+  "File of the sqlite sink.") \
+X("database.conninfo", database_conninfo, TEXT, "", 0, 4000, RESPAWN_SYNC, 1, \
+  "Connection string of libpq; the other database options are put over it.") \
+X("database.host", database_host, TEXT, "", 0, 1000, RESPAWN_SYNC, 0, \
+  "Host or socket directory of the central PostgreSQL.") \
+X("database.port", database_port, INT, "5432", 1, 65535, RESPAWN_SYNC, 0, \
+  "Port of the central PostgreSQL.") \
+X("database.database", database_name, TEXT, "", 0, 63, RESPAWN_SYNC, 0, \
+  "Name of the central database.") \
+X("database.user", database_user, TEXT, "", 0, 63, RESPAWN_SYNC, 0, \
+  "User at the central database.") \
+X("database.password_env", database_password_env, TEXT, "", 0, 200, RESPAWN_SYNC, 0, \
+  "Environment variable that holds the password.") \
+X("database.password_file", database_password_file, TEXT, "", 0, 4000, RESPAWN_SYNC, 0, \
+  "File that holds the password; its last line end is left out.") \
+X("database.sslmode", database_sslmode, CHOICE, "prefer", 0, 0, RESPAWN_SYNC, 0, \
+  "Use of TLS, as libpq means it.") \
+X("database.application_name", database_application_name, TEXT, "tidemill", 1, 63, RESPAWN_SYNC, 0, \
+  "Name shown in pg_stat_activity.") \
+X("database.connect_timeout", database_connect_timeout_ms, DURATION, "10s", 100, 600000, RESPAWN_SYNC, 0, \
+  "Longest time to make a connection.") \
+X("database.statement_timeout", database_statement_timeout_ms, DURATION, "30s", 100, 3600000, RESPAWN_SYNC, 0, \
+  "Longest time of one batch at the server.") \
+X("database.query_timeout", database_query_timeout_ms, DURATION, "60s", 100, 3600000, RESPAWN_SYNC, 0, \
+  "Longest wait for an answer before the line counts as down.") \
+X("gateway.control_mode", control_mode, MODE, "0660", 0, 0777, RESTART, 0, \
+  "Permission bits of control.sock and store.sock.") \
+X("monitoring.enabled", monitoring_enabled, BOOL, "true", 0, 0, LIVE, 0, \
+  "Run the monitor.") \
+X("monitoring.health_check_interval", health_check_interval_ms, DURATION, "60s", 100, 86400000, RESPAWN_MONITOR, 0, \
+  "Time between two samples of the metrics.") \
+X("monitoring.metric_retention_points", metric_retention_points, INT, "1000", 1, 1000000, RESPAWN_MONITOR, 0, \
+  "Samples kept.") \
+X("logging.level", log_level, CHOICE, "info", 0, 0, RESPAWN_ALL, 0, \
+  "Least important level that is written.") \
+X("logging.format", log_format, CHOICE, "json", 0, 0, RESPAWN_ALL, 0, \
+  "Form of a log line.")
+
+/* X(member, words in the order of their values) */
+#define OPTION_CHOICE_LIST(X) \
+X(system_type, "developer_workstation", "production_server", "backup_server") \
+X(sync_sink, "sqlite", "pgsql") \
+X(sync_interval_selection, "auto", "default") \
+X(database_sslmode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full") \
+X(log_level, "error", "warning", "notice", "info", "debug") \
+X(log_format, "json", "text")
+/* clang-format on */
+
+enum system_type { SYSTEM_WORKSTATION, SYSTEM_PRODUCTION, SYSTEM_BACKUP };
+enum sync_sink { SYNC_SINK_SQLITE, SYNC_SINK_PGSQL };
+enum interval_selection { INTERVAL_AUTO, INTERVAL_DEFAULT };
+
+/* The two options that are no scalars: */
+
+/* An entry of `sync.tables`: where the operations of one table land.
+ * Changing one respawns the sync pool. */
+struct sync_table {
+    const char *name;   /* the operations' table_name */
+    const char *target; /* "table" or "schema.table" at the centre, checked */
+    const char *key;    /* column that holds the record_id */
+};
+
+/* An entry of `sources`.  Changing one respawns the store. */
+struct sync_source {
+    const char *name; /* 1 to 64 of [A-Za-z0-9_-], unique */
+    const char *path; /* absolute */
+    const char *user; /* must own the file; "" for any */
+};
+
+#define SYNC_TABLES_MAX 200
+#define SOURCES_MAX     100
+
+#endif

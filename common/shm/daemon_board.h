@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the master says of itself, for `tidemill status`.  Only the master
+ * writes.  Texts are guarded by a sequence number: odd while being written.
+ */
+#ifndef TIDEMILL_SHM_DAEMON_BOARD_H
+#define TIDEMILL_SHM_DAEMON_BOARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DAEMON_TEXT_MAX 4096
+
+struct daemon_board {
+    _Atomic int32_t master_pid;
+    _Atomic int64_t started_wall_ms;
+    _Atomic uint64_t started_monotonic_ms;
+    _Atomic uint32_t config_epoch;   /* 1 at start, +1 for each good reload */
+    _Atomic int64_t reload_wall_ms;  /* of the last attempt; 0: none yet */
+    _Atomic uint64_t reload_attempts; /* counts up when an attempt is over */
+    _Atomic uint32_t reload_failed;  /* 1: the last attempt was refused */
+    _Atomic uint32_t stopping;
+    _Atomic uint32_t degraded_roles; /* bit 1 << enum role */
+    _Atomic uint32_t text_sequence;
+    char reload_errors[DAEMON_TEXT_MAX];   /* every error, a line each */
+    char pending_restart[DAEMON_TEXT_MAX]; /* "path: old -> new", a line each */
+};
+
+/* The master's: sets both texts together. */
+void daemon_board_set_texts(struct daemon_board *board, const char *errors,
+                            const char *pending_restart);
+
+/* A consistent copy of a text of the board (one of its two fields) into
+ * room bytes. */
+void daemon_board_get_text(struct daemon_board *board, const char *field,
+                           char *text, size_t room);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Metrics: declared once in the list below.  Every slot writes its own,
+ * without locks; readers add up.  When a slot's worker dies its counters and
+ * histograms stay in place for the successor to go on from, so totals never
+ * go back; its gauges are set to zero.
+ *
+ * Histograms are log-linear: 4 buckets for each power of two, in
+ * microseconds (within 25 % of the true value).
+ */
+#ifndef TIDEMILL_SHM_METRICS_H
+#define TIDEMILL_SHM_METRICS_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "common/base/buffer.h"
+#include "common/ipc/worker_contract.h"
+
+/* kind, name in code, name outside (base units), help */
+#define METRIC_LIST(X)                                                         \
+    X(COUNTER, OUTBOX_ACCEPTED, "tidemill_outbox_accepted_total",              \
+      "Operations accepted into the outbox.")                                  \
+    X(COUNTER, STORE_COMMITS, "tidemill_store_commits_total",                  \
+      "Transactions committed by the store.")                                  \
+    X(COUNTER, STORE_REQUESTS, "tidemill_store_requests_total",                \
+      "Requests that the store answered.")                                     \
+    X(COUNTER, STORE_REFUSED, "tidemill_store_refused_total",                  \
+      "Requests that the store refused.")                                      \
+    X(HISTOGRAM, STORE_COMMIT_SECONDS, "tidemill_store_commit_seconds",        \
+      "Time of a group commit.")                                               \
+    X(GAUGE, OUTBOX_PENDING, "tidemill_outbox_pending",                        \
+      "Operations not yet settled.")                                           \
+    X(GAUGE, OUTBOX_DEAD, "tidemill_outbox_dead",                              \
+      "Operations that the centre refused for good.")                          \
+    X(COUNTER, SOURCE_ROWS, "tidemill_source_rows_total",                      \
+      "Operations copied from sources.")                                       \
+    X(COUNTER, SOURCE_ERRORS, "tidemill_source_errors_total",                  \
+      "Failed attempts to read a source.")                                     \
+    X(COUNTER, SYNC_PASSES, "tidemill_sync_passes_total", "Passes of sync.")   \
+    X(COUNTER, SYNC_FAILURES, "tidemill_sync_failures_total",                  \
+      "Passes of sync that failed.")                                           \
+    X(COUNTER, SYNC_OPERATIONS, "tidemill_sync_operations_total",              \
+      "Operations settled at the centre.")                                     \
+    X(COUNTER, SYNC_BYTES, "tidemill_sync_bytes_total",                        \
+      "Bytes of record data sent to the centre.")                              \
+    X(COUNTER, SYNC_REJECTED, "tidemill_sync_rejected_total",                  \
+      "Operations that the centre refused, each time counted.")                \
+    X(COUNTER, SYNC_REPEATED, "tidemill_sync_repeated_batches_total",          \
+      "Batches sent again and found in the ledger.")                           \
+    X(COUNTER, SYNC_CONNECTS, "tidemill_sync_connects_total",                  \
+      "Connections opened to the centre.")                                     \
+    X(HISTOGRAM, SYNC_BATCH_SECONDS, "tidemill_sync_batch_seconds",            \
+      "Time of a batch at the centre.")                                        \
+    X(COUNTER, JOBS_DONE, "tidemill_jobs_done_total", "Jobs done.")            \
+    X(COUNTER, JOBS_FAILED, "tidemill_jobs_failed_total",                      \
+      "Jobs failed for good.")                                                 \
+    X(COUNTER, JOBS_RETRIED, "tidemill_jobs_retried_total",                    \
+      "Attempts of jobs that are made again.")                                 \
+    X(HISTOGRAM, JOB_SECONDS, "tidemill_job_seconds", "Time of a job.")        \
+    X(COUNTER, FILES_WRITTEN, "tidemill_files_written_total",                  \
+      "Generated files written.")                                              \
+    X(COUNTER, FILES_UNCHANGED, "tidemill_files_unchanged_total",              \
+      "Generated files that were already as they should be.")                  \
+    X(COUNTER, CONTROL_COMMANDS, "tidemill_control_commands_total",            \
+      "Commands answered on the control socket.")                              \
+    X(COUNTER, LOG_LOST, "tidemill_log_lines_lost_total",                      \
+      "Log lines that could not be written.")                                  \
+    X(COUNTER, MONITOR_SAMPLES, "tidemill_monitor_samples_total",              \
+      "Samples of the metrics taken.")
+
+enum metric {
+#define X(kind, name, outside, help) METRIC_##name,
+    METRIC_LIST(X)
+#undef X
+        METRIC_COUNT
+};
+
+enum metric_kind { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE, METRIC_KIND_HISTOGRAM };
+
+#define HISTOGRAM_BUCKETS 128 /* up to 2^32 us = 71 minutes */
+
+struct histogram {
+    _Atomic uint64_t count;
+    _Atomic uint64_t sum_us;
+    _Atomic uint64_t buckets[HISTOGRAM_BUCKETS];
+};
+
+enum histogram_index {
+#define METRIC_X_COUNTER(name)
+#define METRIC_X_GAUGE(name)
+#define METRIC_X_HISTOGRAM(name) HISTOGRAM_##name,
+#define X(kind, name, outside, help) METRIC_X_##kind(name)
+    METRIC_LIST(X)
+#undef X
+        HISTOGRAM_COUNT
+};
+
+struct slot_metrics {
+    alignas(128) _Atomic uint64_t values[METRIC_COUNT]; /* gauges as int64 */
+    struct histogram histograms[HISTOGRAM_COUNT];
+};
+
+struct metrics {
+    struct slot_metrics slots[SLOTS_MAX + 1]; /* the last is the master's */
+};
+
+/* The slot that this process writes to.  Until it is set, and with NULL,
+ * the functions below do nothing. */
+void metrics_use(struct slot_metrics *slot);
+
+void metric_add(enum metric metric, uint64_t value);
+void metric_set(enum metric metric, int64_t value);
+void metric_record_us(enum metric metric, uint64_t microseconds);
+
+/* Totals over all slots. */
+int64_t metrics_total(const struct metrics *metrics, enum metric metric);
+void metrics_total_histogram(const struct metrics *metrics, enum metric metric,
+                             uint64_t *count, uint64_t *sum_us,
+                             uint64_t buckets[HISTOGRAM_BUCKETS]);
+
+/* The value below which `quantile` (0..1) of the records lie, in
+ * microseconds; 0 without records. */
+double histogram_quantile_us(const uint64_t buckets[HISTOGRAM_BUCKETS],
+                             double quantile);
+
+/* The upper bound of a bucket in microseconds. */
+uint64_t histogram_bucket_bound_us(unsigned bucket);
+
+const char *metric_outside_name(enum metric metric);
+const char *metric_help(enum metric metric);
+enum metric_kind metric_kind_of(enum metric metric);
+
+/* All of them in Prometheus' text format, version 0.0.4. */
+void metrics_write_text(const struct metrics *metrics, struct buffer *out);
+/* The same as a JSON object: name to number, or {count, sum_seconds,
+ * p50_ms, p95_ms, p99_ms}. */
+void metrics_write_json(const struct metrics *metrics, struct buffer *out);
+
+#endif

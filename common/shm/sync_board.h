@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the sync workers say of the line to the centre, and what operators
+ * ask of them.  Each sync slot writes its own view; a text is guarded by a
+ * sequence number (odd while it is being written).
+ */
+#ifndef TIDEMILL_SHM_SYNC_BOARD_H
+#define TIDEMILL_SHM_SYNC_BOARD_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ipc/worker_contract.h"
+
+#define TRIGGER_LIST(X)                                                        \
+    X(NONE, "none")                                                            \
+    X(PERIODIC, "periodic")                                                    \
+    X(THRESHOLD, "threshold")                                                  \
+    X(URGENT, "urgent")                                                        \
+    X(REQUEST, "request")                                                      \
+    X(RECONNECT, "reconnect")
+
+enum trigger {
+#define X(name, text) TRIGGER_##name,
+    TRIGGER_LIST(X)
+#undef X
+        TRIGGER_COUNT
+};
+
+#define LINK_STATE_LIST(X)                                                     \
+    X(UNKNOWN, "unknown") /* nothing tried yet */                              \
+    X(ONLINE, "online")                                                        \
+    X(OFFLINE, "offline")                                                      \
+    X(DRAINING, "draining")
+
+enum link_state {
+#define X(name, text) LINK_##name,
+    LINK_STATE_LIST(X)
+#undef X
+        LINK_STATE_COUNT
+};
+
+const char *trigger_name(enum trigger trigger);
+const char *link_state_name(enum link_state state);
+
+#define SYNC_ERROR_TEXT_MAX 1024
+
+struct sync_view {
+    alignas(128) _Atomic uint32_t state; /* enum link_state */
+    _Atomic int64_t state_since_wall_ms;
+    _Atomic int64_t last_attempt_wall_ms;
+    _Atomic int64_t last_success_wall_ms;
+    _Atomic int64_t next_sync_wall_ms;  /* 0: none planned */
+    _Atomic uint32_t next_trigger;      /* enum trigger */
+    _Atomic uint64_t ticket_done; /* the highest ticket whose pass is over */
+    _Atomic uint64_t ticket_failed; /* the highest one that failed */
+    _Atomic uint32_t in_pass;
+    _Atomic uint32_t error_sequence;
+    char last_error[SYNC_ERROR_TEXT_MAX]; /* "" when the last pass was good */
+};
+
+struct sync_board {
+    alignas(128) _Atomic uint64_t ticket; /* last `sync now` asked for */
+    _Atomic uint32_t paused;
+    _Atomic uint32_t drain_wanted; /* drain until this is 0 or nothing pends */
+    struct sync_view views[SYNC_SLOTS_MAX];
+};
+
+void sync_view_set_error(struct sync_view *view, const char *text);
+void sync_view_get_error(struct sync_view *view, char *text, size_t room);
+
+#endif

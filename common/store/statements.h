@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every named statement that the store runs, once.  A request is a list of
+ * (statement, arguments) that runs atomically; no SQL travels.
+ *
+ * X(name, callers, arguments, words)
+ *
+ * callers    who may run it: bits of enum role, and CLI for commands
+ * arguments  one letter each: i integer, t text, b bytes; a capital one may
+ *            be NULL.  The store checks count and types before it runs.
+ *
+ * Times are wall-clock milliseconds unless said.  Priorities are 0 urgent,
+ * 1 high, 2 normal, 3 low.  What a statement answers stands in its words
+ * ("-> columns").
+ */
+#ifndef TIDEMILL_STORE_STATEMENTS_H
+#define TIDEMILL_STORE_STATEMENTS_H
+
+#include <stdint.h>
+
+#include "common/ipc/worker_contract.h"
+
+#define CALLER_STORE      (1u << ROLE_STORE)
+#define CALLER_GATEWAY    (1u << ROLE_GATEWAY)
+#define CALLER_MONITOR    (1u << ROLE_MONITOR)
+#define CALLER_GENERATION (1u << ROLE_GENERATION)
+#define CALLER_SYNC       (1u << ROLE_SYNC)
+#define CALLER_CLI        (1u << ROLE_COUNT)
+#define CALLER_ANY        (CALLER_CLI | ((1u << ROLE_COUNT) - 1u))
+
+/* clang-format off */
+#define STATEMENT_LIST(X) \
+X(OUTBOX_APPEND, CALLER_ANY, "tttTiIi", \
+  "operation, table, record id, data or NULL, priority, created or NULL, token -> id. " \
+  "A token other than 0 that a recent row of the record's lane has already is answered with that row's id.") \
+X(BATCH_CLAIM, CALLER_SYNC, "iiiii", \
+  "slot, spawn, most operations, least important priority, now -> batch_id, kind, a, b, c; no rows: nothing to claim. " \
+  "kind 0: a=epoch b=operations c=0; kind 1 (range): a=stripe b=after id c=last id; kind 2 (single): a=key b=0 c=0") \
+X(BATCH_ADOPT, CALLER_SYNC, "iii", \
+  "slot, spawn, pool size -> the rows of BATCH_CLAIM for each batch in flight of this slot's earlier workers; " \
+  "slot 0 takes also those of slots beyond the pool") \
+X(BATCH_COUNT, CALLER_SYNC, "itii", \
+  "batch, table, priority, operations settled: part of a settlement") \
+X(BATCH_REJECT, CALLER_SYNC, "iittii", \
+  "batch, key, sqlstate, message, most retries, not before: the sink refused this operation; part of a settlement") \
+X(BATCH_HOLD, CALLER_SYNC, "ii", \
+  "batch, key: not applied because an earlier one of its record was refused; part of a settlement") \
+X(BATCH_SETTLE, CALLER_SYNC, "iiiiiiit", \
+  "batch, slot, spawn, operations applied, bytes, started, finished, trigger: ends the batch, advances its cursors") \
+X(SYNC_METRIC, CALLER_SYNC, "iiitiTii", \
+  "time, operations synced, duration ms, trigger, success 0/1, error or NULL, batch size, bytes") \
+X(SYNC_PAUSED, CALLER_GATEWAY | CALLER_CLI, "i", \
+  "1 paused, 0 not: remembered over restarts") \
+X(DEAD_RETRY, CALLER_CLI, "i", \
+  "operation id: a dead operation is tried again; answers 1 row changed, or 0 when it is not dead") \
+X(DEAD_DROP, CALLER_CLI, "i", \
+  "operation id: a dead operation is dropped for good, as above") \
+X(HOOK_RECORD, CALLER_CLI, "ttTTtiT", \
+  "event id, hook type, session id, tool name, event as JSON, time, file path") \
+X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titii", \
+  "kind, priority, spec as JSON, timeout ms (0: default), now -> id") \
+X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
+  "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms") \
+X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
+  "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now: its other jobs go back " \
+  "to the queue, that one is tried again or fails -> id, outcome") \
+X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
+  "id, slot, spawn, outcome done|retry|failed, result as JSON, error or NULL, output or NULL, duration ms, now; " \
+  "for retry the store adds the back-off. Refused when the job is not this worker's") \
+X(FILE_RECORD, CALLER_GENERATION, "ittittti", \
+  "job, path, sha256, size, template set, template hash, contract, now: a file that a job wrote or found unchanged") \
+X(PERFORMANCE_RECORD, CALLER_GENERATION, "ttitii", \
+  "session id, node type, duration ms, phase, worker count, now: generation_performance_metrics") \
+X(SAMPLE_RECORD, CALLER_MONITOR, "iti", \
+  "time, metrics as JSON, points kept: a sample of the metrics, the oldest beyond the bound are deleted")
+/* clang-format on */
+
+enum statement {
+#define X(name, callers, arguments, words) STATEMENT_##name,
+    STATEMENT_LIST(X)
+#undef X
+        STATEMENT_COUNT
+};
+
+const char *statement_name(enum statement statement);
+const char *statement_arguments(enum statement statement);
+uint32_t statement_callers(enum statement statement);
+
+#endif

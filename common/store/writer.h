@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The writer: the only code that opens the local store for writing.  It is
+ * the store process's, and the command's while the daemon is down; a lock on
+ * <state_dir>/tidemill.lock, held for life, keeps it single.
+ */
+#ifndef TIDEMILL_STORE_WRITER_H
+#define TIDEMILL_STORE_WRITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/error.h"
+#include "common/store/wire.h"
+
+#define STORE_FILE_NAME "tidemill.db"
+#define STORE_LOCK_NAME "tidemill.lock"
+
+/* Bounds of what is accepted; beyond them ERROR_DATA. */
+#define OUTBOX_TABLE_NAME_MAX 128      /* bytes; [A-Za-z_][A-Za-z0-9_.$-]* */
+#define OUTBOX_RECORD_ID_MAX  512      /* bytes of UTF-8, no control chars */
+#define OUTBOX_DATA_MAX       (4 << 20) /* bytes of JSON */
+
+struct store_writer;
+
+/* Takes the lock (ERROR_TRY_AGAIN when another process holds it), opens or
+ * makes the store in state_dir, applies migrations, refuses a store newer
+ * than this binary (ERROR_CONFIG).  system_id is remembered; a store of
+ * another system_id is refused with the remedy. */
+int store_writer_open(struct store_writer **writer, const char *state_dir,
+                      const char *system_id, struct error *error);
+void store_writer_close(struct store_writer **writer);
+
+/* A group: begin, run requests, commit; then, and only then, the answers
+ * may be sent.  On a failed commit nothing of the group is stored. */
+int store_writer_begin(struct store_writer *writer, struct error *error);
+int store_writer_commit(struct store_writer *writer, struct error *error);
+void store_writer_rollback(struct store_writer *writer);
+
+/* Runs one request in a savepoint for a caller (a CALLER_* bit).  A refused
+ * request leaves no trace and does not hurt the group.  The answer's memory
+ * is the arena's. */
+void store_writer_run(struct store_writer *writer, uint32_t caller,
+                      const struct store_request *request,
+                      struct arena *arena, struct store_answer *answer);
+
+/* The topics that the last committed group touched. */
+uint32_t store_writer_topics(const struct store_writer *writer);
+
+/* Bytes of the WAL since the last checkpoint that emptied it; work for a
+ * checkpoint, and one step of it.  Call when idle or past a bound. */
+int64_t store_writer_wal_bytes(const struct store_writer *writer);
+int store_writer_checkpoint(struct store_writer *writer, struct error *error);
+
+struct store_totals {
+    int64_t pending; /* not settled, in flight and waiting ones included */
+    int64_t dead;
+};
+struct store_totals store_writer_totals(const struct store_writer *writer);
+
+/* Sources, for the store process: rows copied and the cursor moved in the
+ * current group.  See workers/store/sources. */
+struct source_row {
+    int64_t id; /* in the source's own sync_queue */
+    const char *operation, *table_name, *record_id, *data, *priority;
+    size_t operation_size, table_name_size, record_id_size, data_size,
+        priority_size;          /* a NULL text has size 0 */
+    int64_t created_ms;
+};
+
+/* Where a source was left: its highest id copied, and the identity of the
+ * file it was read from ("" when it was never read). */
+int store_writer_source_cursor(struct store_writer *writer, const char *source,
+                               int64_t *cursor, char identity[128],
+                               struct error *error);
+/* Appends the row unless cursor >= row->id (exactly once).  A row that the
+ * outbox would refuse becomes a dead operation with the reason, so that it
+ * is neither lost nor in the way. */
+int store_writer_source_append(struct store_writer *writer, const char *source,
+                               const struct source_row *row,
+                               struct error *error);
+int store_writer_source_move(struct store_writer *writer, const char *source,
+                             int64_t cursor, const char *identity,
+                             struct error *error);
+
+#endif

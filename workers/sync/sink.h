@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A sink: where a batch goes.  One small interface, asynchronous, because
+ * a sync worker is one event loop; a sink without waiting (sqlite) calls
+ * back from a zero timer.
+ *
+ * What every sink promises:
+ * - A batch is applied in one transaction together with its row in the
+ *   ledger, keyed (system_id, epoch, batch_id).  A batch that is in the
+ *   ledger already changes nothing and gives the result that it gave then.
+ * - Operations of one record apply in their order.  INSERT sets the record,
+ *   UPDATE merges its top-level fields into it and makes it where it is
+ *   missing, DELETE leaves a tombstone.
+ * - An operation that the sink refuses for good is found by bisection and
+ *   reported with the sink's own words; later operations of the same record
+ *   in the batch are not applied and reported as held; all others are
+ *   applied.
+ */
+#ifndef TIDEMILL_SYNC_SINK_H
+#define TIDEMILL_SYNC_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/store/reader.h"
+
+struct config;
+struct event_base;
+struct sink;
+
+enum sink_outcome {
+    SINK_APPLIED,   /* committed now */
+    SINK_REPEATED,  /* was in the ledger already */
+    SINK_TRANSIENT, /* nothing is known to be applied: send it again */
+    SINK_DOWN,      /* the same, and the line is down: connection lost,
+                       refused, or timed out */
+};
+
+struct sink_refusal {
+    int64_t key;          /* of the operation */
+    bool held;            /* not refused itself: behind one that was */
+    char sqlstate[6];     /* "" where the sink has none */
+    const char *message;  /* the sink's own words */
+};
+
+struct sink_result {
+    enum sink_outcome outcome;
+    struct error error; /* of TRANSIENT and DOWN */
+    const struct sink_refusal *refusals; /* of APPLIED and REPEATED */
+    size_t refusal_count;
+};
+
+struct sink_batch {
+    int64_t epoch;
+    int64_t batch_id;
+    const struct outbox_operation *operations; /* in the order of their ids */
+    size_t count;
+};
+
+/* Called exactly once for each apply or probe, never from within it. The
+ * result is valid during the call. */
+typedef void (*sink_done)(void *self, const struct sink_result *result);
+
+struct sink_methods {
+    const char *name;
+    /* Makes a sink; connects to nothing yet. */
+    struct sink *(*open)(const struct config *config, struct event_base *base,
+                         struct error *error);
+    /* Connects when needed (installs or checks the schema at the centre on
+     * the first connection), applies the batch.  The batch must live until
+     * done is called.  One apply or probe at a time. */
+    void (*apply)(struct sink *sink, const struct sink_batch *batch,
+                  sink_done done, void *self);
+    /* Is the centre there and ready? Connects when needed. */
+    void (*probe)(struct sink *sink, sink_done done, void *self);
+    /* Ends what is under way without calling back; frees. */
+    void (*close)(struct sink *sink);
+};
+
+extern const struct sink_methods sink_sqlite;
+extern const struct sink_methods sink_pgsql;
+
+/* The methods for sync.sink. */
+const struct sink_methods *sink_methods_for(const struct config *config);
+
+#endif
