@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the system tests, the quickstart and the benches start and stop."""
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SOURCE = pathlib.Path(
+    os.environ.get("TIDEMILL_SOURCE",
+                   pathlib.Path(__file__).resolve().parents[2]))
+
+
+def binaries():
+    """The folder with tidemilld and tidemill."""
+    return pathlib.Path(os.environ.get("TIDEMILL_BUILD", SOURCE / "build"))
+
+
+def wait_for(condition, timeout=10.0, what="condition", step=0.005):
+    """Waits until condition() is true, and returns its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"timed out after {timeout} s: {what}")
+        time.sleep(step)
+
+
+def alive(pid):
+    """Is this process there, and no zombie?"""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[0] not in (b"Z",
+                                                                    b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def merge(base, over):
+    """base with over put over it, nested."""
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            value = merge(result[key], value)
+        result[key] = value
+    return result
+
+
+class NotifySocket:
+    """The other end of sd_notify."""
+
+    def __init__(self, path):
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.seen = []
+
+    def wait(self, line, timeout):
+        end = time.monotonic() + timeout
+        while line not in self.seen:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self.socket.settimeout(min(left, 0.1))
+            with contextlib.suppress(socket.timeout):
+                self.seen += self.socket.recv(65536).decode().splitlines()
+                continue
+            yield_check = getattr(self, "check", None)
+            if yield_check and not yield_check():
+                return False
+        return True
+
+    def close(self):
+        self.socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+class Daemon:
+    """A tidemilld with its whole state below one folder."""
+
+    def __init__(self, folder, config=None, name="d"):
+        self.folder = pathlib.Path(folder)
+        self.name = name
+        self.config_path = self.folder / f"{name}.yaml"
+        self.state = self.folder / f"{name}-state"
+        self.runtime = self.folder / f"{name}-run"
+        self.logs = self.folder / f"{name}-log"
+        self.process = None
+        self.output = self.folder / f"{name}.out"
+        self.config = {
+            "system": {"id": f"host-{name}"},
+            "paths": {
+                "state_dir": str(self.state),
+                "runtime_dir": str(self.runtime),
+                "log_dir": str(self.logs),
+                "template_dir": str(SOURCE / "conf" / "templates"),
+            },
+            "generation": {"max_workers": 2},
+            "sync": {"retry": {"base": "50ms", "max": "500ms"}},
+        }
+        for path in (self.state, self.runtime, self.logs):
+            path.mkdir(exist_ok=True)
+        self.configure(config or {})
+
+    def configure(self, over):
+        """Puts options over the configuration and writes the file."""
+        self.config = merge(self.config, over)
+        # JSON is YAML.
+        self.config_path.write_text(json.dumps(self.config, indent=2) + "\n")
+
+    @property
+    def pidfile(self):
+        return self.runtime / "tidemilld.pid"
+
+    @property
+    def control_socket(self):
+        return self.runtime / "control.sock"
+
+    @property
+    def store_path(self):
+        return self.state / "tidemill.db"
+
+    @property
+    def centre_path(self):
+        return self.state / "centre.db"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def start(self, wait=True, timeout=30, env=None, args=()):
+        """Starts in the foreground; with wait, until it is ready."""
+        environment = dict(os.environ)
+        environment.update(env or {})
+        notify = NotifySocket(self.runtime / "notify.sock")
+        environment["NOTIFY_SOCKET"] = str(notify.path)
+        environment.pop("JOURNAL_STREAM", None)
+        output = open(self.output, "ab")
+        self.process = subprocess.Popen(
+            [binaries() / "tidemilld", "-f", "-c", self.config_path, *args],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            env=environment, start_new_session=True)
+        output.close()
+        try:
+            if wait:
+                notify.check = lambda: self.process.poll() is None
+                if not notify.wait("READY=1", timeout):
+                    raise AssertionError(
+                        f"not ready (exit {self.process.poll()}):\n"
+                        + self.log_text())
+        finally:
+            notify.close()
+        return self
+
+    def log_text(self):
+        text = ""
+        for path in (self.output, self.logs / "tidemill.log"):
+            if path.exists():
+                text += path.read_text(errors="replace")
+        return text
+
+    def run(self, *args, input=None, timeout=60, check=True, env=None):
+        """Runs the tidemill command; returns the finished process."""
+        environment = dict(os.environ)
+        environment.update(env or {})
+        if isinstance(input, str):
+            input = input.encode()
+        result = subprocess.run(
+            [binaries() / "tidemill", "-c", self.config_path,
+             *map(str, args)],
+            input=input, capture_output=True, timeout=timeout,
+            env=environment)
+        result.stdout = result.stdout.decode(errors="replace")
+        result.stderr = result.stderr.decode(errors="replace")
+        if check and result.returncode != 0:
+            raise AssertionError(
+                f"tidemill {' '.join(map(str, args))} exited with "
+                f"{result.returncode}:\n{result.stdout}{result.stderr}")
+        return result
+
+    def json(self, *args, **kwargs):
+        return json.loads(self.run("--json", *args, **kwargs).stdout)
+
+    def workers(self, role=None):
+        """Entries of `tidemill status`, of one role or all."""
+        return [w for w in self.json("status")["workers"]
+                if role is None or w["role"] == role]
+
+    def kill_worker(self, role, slot=0, sig=signal.SIGKILL):
+        """Kills the process in a slot; returns its pid."""
+        worker = [w for w in self.workers(role) if w["slot"] == slot][0]
+        os.kill(worker["pid"], sig)
+        return worker["pid"]
+
+    def store(self):
+        """A read-only connection to the local store."""
+        db = sqlite3.connect(f"file:{self.store_path}?mode=ro", uri=True,
+                             timeout=10)
+        db.row_factory = sqlite3.Row
+        return db
+
+    def centre(self):
+        """A read-only connection to the sqlite sink's file."""
+        db = sqlite3.connect(f"file:{self.centre_path}?mode=ro", uri=True,
+                             timeout=10)
+        db.row_factory = sqlite3.Row
+        return db
+
+    def pending(self):
+        return self.json("sync", "status")["pending"]
+
+    def descendants(self):
+        """pids of all processes below the master."""
+        children = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError):
+                    stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+                    parent = int(stat.rsplit(")", 1)[1].split()[1])
+                    children.setdefault(parent, []).append(int(entry))
+        found, queue = [], [self.process.pid]
+        while queue:
+            for child in children.get(queue.pop(), []):
+                found.append(child)
+                queue.append(child)
+        return found
+
+    def signal(self, sig):
+        os.kill(self.process.pid, sig)
+
+    def stop(self, timeout=30):
+        """TERM, and waits for the end; returns the exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("did not stop:\n" + self.log_text())
+
+    def kill(self):
+        """SIGKILL to the master; waits until its workers are gone too."""
+        children = self.descendants()
+        self.process.kill()
+        self.process.wait(10)
+        wait_for(lambda: not any(map(alive, children)), 15,
+                 "workers to leave after the master died")
+
+    def cleanup(self):
+        if self.process is not None and self.process.poll() is None:
+            children = self.descendants()
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+                for pid in children:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+
+def _postgres_bin():
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        raise RuntimeError("PostgreSQL is not installed: scripts/test does")
+    return found[-1].parent
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Database:
+    """A database of a test's own."""
+
+    def __init__(self, server, name):
+        self.server = server
+        self.name = name
+
+    @property
+    def conninfo(self):
+        return self.server.conninfo(self.name)
+
+    def config(self, **over):
+        """The options of a daemon whose centre this is."""
+        return merge({"sync": {"sink": "pgsql"},
+                      "database": {"conninfo": self.conninfo}}, over)
+
+    def connect(self):
+        import psycopg2
+        connection = psycopg2.connect(self.conninfo)
+        connection.autocommit = True
+        return connection
+
+    def query(self, sql, *args):
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(sql, args or None)
+            return cursor.fetchall() if cursor.description else None
+        finally:
+            connection.close()
+
+    def drop(self):
+        with contextlib.suppress(Exception):
+            Database(self.server, "postgres").query(
+                f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+class Postgres:
+    """A PostgreSQL server in a temporary folder, as an ordinary user."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, options=None):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.data = self.folder / "data"
+        self.port = free_port()
+        self.process = None
+        self.options = options or {}
+        self.wrap = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.wrap = ["setpriv", "--reuid", str(user.pw_uid), "--regid",
+                         str(user.pw_gid), "--clear-groups", "--"]
+        os.chmod(self.folder, 0o755)
+        subprocess.run([*self.wrap, _postgres_bin() / "initdb", "-D",
+                        self.data, "-A", "trust", "-U", "postgres", "-N",
+                        "-E", "UTF8", "--locale=C.UTF-8"],
+                       check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    def conninfo(self, database="postgres"):
+        return (f"host=127.0.0.1 port={self.port} user=postgres "
+                f"dbname={database}")
+
+    def start(self, timeout=60):
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port,
+                    "unix_socket_directories": self.folder,
+                    "max_connections": 200, **self.options}
+        args = [a for k, v in settings.items() for a in ("-c", f"{k}={v}")]
+        log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(
+            [*self.wrap, _postgres_bin() / "postgres", "-D", self.data,
+             *args], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            cwd="/", start_new_session=True)
+        log.close()
+        wait_for(self.accepts, timeout, "PostgreSQL to accept")
+        return self
+
+    def accepts(self):
+        import psycopg2
+        try:
+            psycopg2.connect(self.conninfo(), connect_timeout=2).close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def ensure_running(self):
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
+    def create_database(self):
+        name = f"t{os.getpid()}_{next(self.numbers)}"
+        Database(self, "postgres").query(f"CREATE DATABASE {name}")
+        return Database(self, name)
+
+    def stop(self, sig=signal.SIGINT):
+        """SIGINT: fast; SIGQUIT: as a crash."""
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, sig)
+            self.process.wait(60)
+
+    def cleanup(self):
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Proxy:
+    """A TCP proxy on loopback that can cut, refuse and count.
+
+    `on_client(data, connection)` and `on_server(data, connection)` may
+    return False to cut the connection before the data goes on.
+    """
+
+    def __init__(self, target_port):
+        self.target_port = target_port
+        self.on_client = self.on_server = None
+        self.refuse = False
+        self.connections = 0
+        self.live = set()
+        self.lock = threading.Lock()
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(100)
+        self.port = self.listener.getsockname()[1]
+        self.closed = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while not self.closed:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.refuse:
+                client.close()
+                continue
+            self.connections += 1
+            try:
+                server = socket.create_connection(
+                    ("127.0.0.1", self.target_port), timeout=5)
+                server.settimeout(None)
+            except OSError:
+                client.close()
+                continue
+            with self.lock:
+                self.live |= {client, server}
+            number = self.connections
+            for one, other, side in ((client, server, "on_client"),
+                                     (server, client, "on_server")):
+                threading.Thread(target=self._pump, daemon=True,
+                                 args=(one, other, side, number)).start()
+
+    def _pump(self, one, other, side, number):
+        try:
+            while True:
+                data = one.recv(65536)
+                if not data:
+                    break
+                check = getattr(self, side)
+                if check is not None and check(data, number) is False:
+                    break
+                other.sendall(data)
+        except OSError:
+            pass
+        for s in (one, other):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                s.close()
+        with self.lock:
+            self.live -= {one, other}
+
+    def cut(self):
+        """Cuts every connection."""
+        with self.lock:
+            live = list(self.live)
+        for s in live:
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.closed = True
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
