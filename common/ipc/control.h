@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The control socket: what `tidemill` asks of the running daemon.
+ *
+ * A request is one line of JSON, {"command": NAME, "args": {...}}, an answer
+ * is one line too: {"ok": true, "data": {...}}, or {"ok": false, "status": an
+ * exit status of sysexits(3), "error": TEXT}.  Requests on a connection are
+ * answered in their order.
+ *
+ * Reading commands are for everyone whom the socket's mode lets in, changing
+ * ones for root and the daemon's user (by the peer's uid from the kernel).
+ */
+#ifndef TIDEMILL_IPC_CONTROL_H
+#define TIDEMILL_IPC_CONTROL_H
+
+#define CONTROL_LINE_MAX 65536 /* bytes of a request with its line end */
+
+/* name in code, name on the socket, changes something, words */
+#define CONTROL_LIST(X)                                                        \
+    X(STATUS, "status", 0, "the daemon, its workers, its configuration")       \
+    X(METRICS, "metrics", 0, "all metrics; args.format: text or json")         \
+    X(SYNC_STATUS, "sync-status", 0, "the line to the centre")                 \
+    X(RELOAD, "reload", 1, "read the configuration again; waits")              \
+    X(REOPEN_LOGS, "reopen-logs", 1, "open the log files again")               \
+    X(SYNC_NOW, "sync-now", 1, "one pass of sync; waits for its end")          \
+    X(SYNC_DRAIN, "sync-drain", 1, "sync until nothing is pending; waits")     \
+    X(SYNC_PAUSE, "sync-pause", 1, "stop carrying operations")                 \
+    X(SYNC_RESUME, "sync-resume", 1, "carry operations again")
+
+enum control_command {
+#define X(name, text, changes, words) CONTROL_##name,
+    CONTROL_LIST(X)
+#undef X
+        CONTROL_COUNT
+};
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/gateway/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/ipc/messages.h"
+#include "common/ipc/worker_loop.h"
+#include "common/store/reader.h"
+
+#define METRICS_TEXT_MAX (1u << 20)
+
+static struct mapping *mapping_of(struct control_connection *connection)
+{
+    return control_worker(control_of(connection))->mapping;
+}
+
+static const struct config *config_of(struct control_connection *connection)
+{
+    return control_worker(control_of(connection))->config;
+}
+
+/* Relays to the master; on failure the connection is answered. */
+static int relay(struct control_connection *connection, enum request request,
+                 const char *argument)
+{
+    struct error error;
+    if (worker_loop_request(control_loop(control_of(connection)),
+                            (unsigned)request, argument, &error) == 0)
+        return 0;
+    control_refuse(connection, &error);
+    return -1;
+}
+
+static void run_status(struct control_connection *connection,
+                       const json_t *args)
+{
+    (void)args;
+    control_answer(connection,
+                   status_json(control_worker(control_of(connection))));
+}
+
+static void run_metrics(struct control_connection *connection,
+                        const json_t *args)
+{
+    const char *format = json_string_value(json_object_get(args, "format"));
+    const struct metrics *metrics = &mapping_of(connection)->metrics;
+    struct buffer text;
+    buffer_init(&text, METRICS_TEXT_MAX);
+    json_t *data;
+    if (format != NULL && strcmp(format, "json") == 0) {
+        metrics_write_json(metrics, &text);
+        data = json_loadb(text.bytes, text.size, 0, NULL);
+    } else {
+        metrics_write_text(metrics, &text);
+        data = json_pack("{s:s#}", "text", text.bytes, text.size);
+    }
+    buffer_deinit(&text);
+    control_answer(connection, data);
+}
+
+static void run_sync_status(struct control_connection *connection,
+                            const json_t *args)
+{
+    (void)args;
+    control_answer(connection, sync_line_json(mapping_of(connection),
+                                              config_of(connection)));
+}
+
+static bool reload_over(struct control_connection *connection,
+                        const struct control_wait *wait)
+{
+    struct daemon_board *board = &mapping_of(connection)->daemon;
+    if (atomic_load(&board->reload_attempts) <= wait->ticket)
+        return false;
+    char text[DAEMON_TEXT_MAX];
+    if (atomic_load(&board->reload_failed) != 0) {
+        struct error error;
+        daemon_board_get_text(board, board->reload_errors, text, sizeof(text));
+        error_set(&error, ERROR_CONFIG, "%s", text);
+        control_refuse(connection, &error);
+        return true;
+    }
+    daemon_board_get_text(board, board->pending_restart, text, sizeof(text));
+    control_answer(connection, json_pack("{s:i,s:s}", "epoch",
+                                         (int)atomic_load(&board->config_epoch),
+                                         "pending_restart", text));
+    return true;
+}
+
+static void run_reload(struct control_connection *connection,
+                       const json_t *args)
+{
+    (void)args;
+    uint64_t before =
+        atomic_load(&mapping_of(connection)->daemon.reload_attempts);
+    if (relay(connection, REQUEST_RELOAD, "") == 0)
+        control_wait_for(connection, reload_over, before);
+}
+
+static void run_reopen_logs(struct control_connection *connection,
+                            const json_t *args)
+{
+    (void)args;
+    if (relay(connection, REQUEST_REOPEN_LOGS, "") == 0)
+        control_answer(connection, NULL);
+}
+
+/* Is there a sync pool that can be asked? Answers when not. */
+static bool sync_can_run(struct control_connection *connection)
+{
+    struct error error;
+    struct mapping *mapping = mapping_of(connection);
+    if (!config_of(connection)->sync_enabled)
+        error_set(&error, ERROR_CONFIG,
+                  "sync is switched off; set sync.enabled to true and reload");
+    else if (atomic_load(&mapping->sync.paused) != 0)
+        error_set(&error, ERROR_TRY_AGAIN,
+                  "sync is paused; 'tidemill sync resume' goes on");
+    else
+        return true;
+    control_refuse(connection, &error);
+    return false;
+}
+
+/* Asks for a pass; 0 when the connection has been answered instead. */
+static uint64_t ask_for_pass(struct control_connection *connection)
+{
+    struct sync_board *board = &mapping_of(connection)->sync;
+    uint64_t ticket = atomic_fetch_add(&board->ticket, 1) + 1;
+    char text[24];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)ticket);
+    return relay(connection, REQUEST_SYNC_NOW, text) == 0 ? ticket : 0;
+}
+
+static void refuse_offline(struct control_connection *connection)
+{
+    struct error error;
+    char reason[SYNC_ERROR_TEXT_MAX];
+    sync_view_get_error(&mapping_of(connection)->sync.views[0], reason,
+                        sizeof(reason));
+    error_set(&error, ERROR_TRY_AGAIN,
+              "the centre cannot be reached: %.900s; operations stay in the "
+              "outbox and are sent when it returns",
+              reason[0] != '\0' ? reason : "no answer yet");
+    control_refuse(connection, &error);
+}
+
+static bool pass_over(struct control_connection *connection,
+                      const struct control_wait *wait)
+{
+    struct sync_view *view = &mapping_of(connection)->sync.views[0];
+    if (atomic_load(&view->ticket_done) >= wait->ticket)
+        control_answer(connection, sync_line_json(mapping_of(connection),
+                                                  config_of(connection)));
+    else if (atomic_load(&view->ticket_failed) >= wait->ticket)
+        refuse_offline(connection);
+    else
+        return false;
+    return true;
+}
+
+static void run_sync_now(struct control_connection *connection,
+                         const json_t *args)
+{
+    (void)args;
+    if (!sync_can_run(connection))
+        return;
+    uint64_t ticket = ask_for_pass(connection);
+    if (ticket != 0)
+        control_wait_for(connection, pass_over, ticket);
+}
+
+static bool drain_over(struct control_connection *connection,
+                       const struct control_wait *wait)
+{
+    struct sync_board *board = &mapping_of(connection)->sync;
+    struct outbox_pending pending;
+    struct error error;
+    struct store_reader *reader =
+        control_reader(control_of(connection), &error);
+    struct sync_view *view = &board->views[0];
+    bool over = true;
+    if (atomic_load(&view->ticket_failed) >= wait->ticket ||
+        (atomic_load(&view->ticket_done) >= wait->ticket &&
+         atomic_load(&view->state) == LINK_OFFLINE))
+        refuse_offline(connection);
+    else if (reader == NULL ||
+             outbox_pending_read(reader, &pending, &error) != 0)
+        control_refuse(connection, &error);
+    else if (pending.total == 0)
+        control_answer(connection, json_pack("{s:i,s:I}", "pending", 0, "dead",
+                                             (json_int_t)pending.dead));
+    else
+        over = false;
+    if (over)
+        atomic_store(&board->drain_wanted, 0);
+    return over;
+}
+
+static void run_sync_drain(struct control_connection *connection,
+                           const json_t *args)
+{
+    (void)args;
+    if (!sync_can_run(connection))
+        return;
+    atomic_store(&mapping_of(connection)->sync.drain_wanted, 1);
+    uint64_t ticket = ask_for_pass(connection);
+    if (ticket != 0)
+        control_wait_for(connection, drain_over, ticket);
+}
+
+static void run_sync_pause(struct control_connection *connection,
+                           const json_t *args)
+{
+    (void)args;
+    atomic_store(&mapping_of(connection)->sync.paused, 1);
+    if (relay(connection, REQUEST_SYNC_PAUSE, "") == 0)
+        control_answer(connection, NULL);
+}
+
+static void run_sync_resume(struct control_connection *connection,
+                            const json_t *args)
+{
+    (void)args;
+    atomic_store(&mapping_of(connection)->sync.paused, 0);
+    if (relay(connection, REQUEST_SYNC_RESUME, "") == 0)
+        control_answer(connection, NULL);
+}
+
+static const struct {
+    const char *name;
+    bool changes;
+} command_list[] = {
+#define X(name, text, changes, words) {text, changes},
+    CONTROL_LIST(X)
+#undef X
+};
+
+static void (*const command_functions[])(struct control_connection *connection,
+                                         const json_t *args) = {
+    [CONTROL_STATUS] = run_status,
+    [CONTROL_METRICS] = run_metrics,
+    [CONTROL_SYNC_STATUS] = run_sync_status,
+    [CONTROL_RELOAD] = run_reload,
+    [CONTROL_REOPEN_LOGS] = run_reopen_logs,
+    [CONTROL_SYNC_NOW] = run_sync_now,
+    [CONTROL_SYNC_DRAIN] = run_sync_drain,
+    [CONTROL_SYNC_PAUSE] = run_sync_pause,
+    [CONTROL_SYNC_RESUME] = run_sync_resume,
+};
+_Static_assert(sizeof(command_functions) / sizeof(command_functions[0]) ==
+                   CONTROL_COUNT,
+               "every command of the list has its function");
+
+void command_run(enum control_command command,
+                 struct control_connection *connection, const json_t *args)
+{
+    command_functions[command](connection, args);
+}
+
+int command_find(const char *name)
+{
+    for (int i = 0; i < CONTROL_COUNT; i++)
+        if (strcmp(command_list[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+bool command_changes(enum control_command command)
+{
+    return command_list[command].changes;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/gateway/commands.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/config/config.h"
+#include "config.h"
+
+/* An ISO time, or null for 0. */
+static json_t *time_json(int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+    return wall_ms == 0 ? json_null()
+                        : json_string(clock_format(wall_ms, text));
+}
+
+static json_t *age_json(uint64_t now_ms, uint64_t since_ms)
+{
+    if (since_ms == 0 || since_ms > now_ms)
+        return json_real(0);
+    return json_real((double)(now_ms - since_ms) / 1000.0);
+}
+
+/* The lines of a text as a list. */
+static json_t *lines_json(const char *text)
+{
+    json_t *lines = json_array();
+    while (*text != '\0') {
+        size_t size = strcspn(text, "\n");
+        if (size > 0)
+            json_array_append_new(lines, json_stringn(text, size));
+        text += size + (text[size] == '\n');
+    }
+    return lines;
+}
+
+static json_t *last_death_json(struct slot_entry *slot, uint64_t now_ms)
+{
+    char words[64];
+    enum death death = (enum death)atomic_load(&slot->death);
+    if (death == DEATH_NONE)
+        return json_null();
+    death_words(death, atomic_load(&slot->death_detail), words);
+    return json_pack("{s:s,s:I,s:I,s:o}", "reason", words, "spawn",
+                     (json_int_t)atomic_load(&slot->death_spawn), "work_id",
+                     (json_int_t)atomic_load(&slot->death_work_id),
+                     "seconds_ago",
+                     age_json(now_ms, atomic_load(&slot->death_ms)));
+}
+
+static json_t *slot_json(struct slot_entry *slot, uint64_t now_ms)
+{
+    uint64_t work_id = atomic_load(&slot->work_id);
+    return json_pack(
+        "{s:s,s:i,s:i,s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "role",
+        role_name((enum role)atomic_load(&slot->role)), "slot",
+        (int)atomic_load(&slot->number), "pid", (int)atomic_load(&slot->pid),
+        "state", slot_state_name((enum slot_state)atomic_load(&slot->state)),
+        "spawn", (json_int_t)atomic_load(&slot->spawn), "restarts",
+        (json_int_t)atomic_load(&slot->restarts), "finished",
+        (json_int_t)atomic_load(&slot->finished), "work_id",
+        work_id == 0 ? json_null() : json_integer((json_int_t)work_id),
+        "uptime_seconds", age_json(now_ms, atomic_load(&slot->started_ms)),
+        "state_seconds", age_json(now_ms, atomic_load(&slot->state_since_ms)),
+        "heartbeat_seconds", age_json(now_ms, atomic_load(&slot->heartbeat_ms)),
+        "last_death", last_death_json(slot, now_ms));
+}
+
+static json_t *workers_json(struct mapping *mapping, uint64_t now_ms)
+{
+    json_t *workers = json_array();
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        struct slot_entry *slot = &mapping->scoreboard.slots[i];
+        if (atomic_load(&slot->in_use) != 0)
+            json_array_append_new(workers, slot_json(slot, now_ms));
+    }
+    return workers;
+}
+
+static json_t *degraded_json(struct daemon_board *board)
+{
+    json_t *roles = json_array();
+    for (unsigned i = 0; i < ROLE_COUNT; i++)
+        if ((atomic_load(&board->degraded_roles) & (1u << i)) != 0)
+            json_array_append_new(roles, json_string(role_name((enum role)i)));
+    return roles;
+}
+
+static json_t *configuration_json(struct daemon_board *board,
+                                  const struct config *config)
+{
+    char errors[DAEMON_TEXT_MAX];
+    char pending[DAEMON_TEXT_MAX];
+    daemon_board_get_text(board, board->reload_errors, errors, sizeof(errors));
+    daemon_board_get_text(board, board->pending_restart, pending,
+                          sizeof(pending));
+    return json_pack(
+        "{s:s?,s:i,s:o,s:b,s:o,s:o}", "path", config->path, "epoch",
+        (int)atomic_load(&board->config_epoch), "last_reload",
+        time_json(atomic_load(&board->reload_wall_ms)), "reload_failed",
+        (int)atomic_load(&board->reload_failed), "errors", lines_json(errors),
+        "pending_restart", lines_json(pending));
+}
+
+json_t *status_json(const struct worker *worker)
+{
+    struct mapping *mapping = worker->mapping;
+    struct daemon_board *board = &mapping->daemon;
+    uint64_t now_ms = clock_monotonic_ms();
+    return json_pack(
+        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:{s:I,s:I}}", "running",
+        1, "version", PACKAGE_VERSION, "system_id", worker->config->system_id,
+        "pid", (int)atomic_load(&board->master_pid), "started",
+        time_json(atomic_load(&board->started_wall_ms)), "uptime_seconds",
+        age_json(now_ms, atomic_load(&board->started_monotonic_ms)), "stopping",
+        (int)atomic_load(&board->stopping), "degraded", degraded_json(board),
+        "configuration", configuration_json(board, worker->config), "workers",
+        workers_json(mapping, now_ms), "sync",
+        sync_line_json(mapping, worker->config), "outbox", "pending",
+        (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
+        "dead",
+        (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_DEAD));
+}
+
+/* The line as a whole: any slot that is cut off says more than one that has
+ * not tried. */
+static struct sync_view *leading_view(struct sync_board *board)
+{
+    struct sync_view *best = &board->views[0];
+    for (unsigned i = 1; i < SYNC_SLOTS_MAX; i++) {
+        struct sync_view *view = &board->views[i];
+        if (atomic_load(&best->state) == LINK_UNKNOWN &&
+            atomic_load(&view->state) != LINK_UNKNOWN)
+            best = view;
+    }
+    return best;
+}
+
+static int64_t latest(struct sync_board *board, size_t offset)
+{
+    int64_t best = 0;
+    for (unsigned i = 0; i < SYNC_SLOTS_MAX; i++) {
+        _Atomic int64_t *at = (void *)((char *)&board->views[i] + offset);
+        int64_t value = atomic_load(at);
+        if (value > best)
+            best = value;
+    }
+    return best;
+}
+
+json_t *sync_line_json(struct mapping *mapping, const struct config *config)
+{
+    struct sync_board *board = &mapping->sync;
+    struct sync_view *view = leading_view(board);
+    char error[SYNC_ERROR_TEXT_MAX];
+    sync_view_get_error(view, error, sizeof(error));
+    const char *state =
+        link_state_name((enum link_state)atomic_load(&view->state));
+    if (!config->sync_enabled)
+        state = "disabled";
+    else if (atomic_load(&board->paused) != 0)
+        state = "paused";
+    unsigned trigger = atomic_load(&view->next_trigger);
+    return json_pack(
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:s?}", "state", state, "sink",
+        config->sync_sink == SYNC_SINK_PGSQL ? "pgsql" : "sqlite",
+        "state_since", time_json(atomic_load(&view->state_since_wall_ms)),
+        "last_attempt",
+        time_json(
+            latest(board, offsetof(struct sync_view, last_attempt_wall_ms))),
+        "last_sync",
+        time_json(
+            latest(board, offsetof(struct sync_view, last_success_wall_ms))),
+        "next_sync", time_json(atomic_load(&view->next_sync_wall_ms)),
+        "next_trigger", trigger_name((enum trigger)trigger), "last_error",
+        error[0] != '\0' ? error : NULL);
+}
