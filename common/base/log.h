@@ -49,6 +49,10 @@ int log_open(const struct log_options *options, struct error *error);
  * old descriptor stays in use. */
 int log_reopen(struct error *error);
 
+/* The descriptor that lines go to; a worker that closes what is not its own
+ * keeps this one. */
+int log_descriptor(void);
+
 /* Says who we are in every line from now on: component is a role's or a
  * program's name (kept by pointer), slot is -1 for none. */
 void log_identify(const char *component, int slot);

@@ -35,6 +35,7 @@ enum role {
 };
 
 const char *role_name(enum role role);
+bool role_has_pool(enum role role);
 
 /* Exit codes of a worker: name, value, respawn at once (1), with back-off
  * (2), never (0), words */
@@ -51,10 +52,14 @@ enum worker_exit {
 #undef X
 };
 
-/* Most slots of the two pools; shared memory is laid out for these. */
+/* Most slots of the two pools; shared memory is laid out for these.  The
+ * spare entries are for successors that start while their predecessors
+ * still drain: whoever lists processes goes over all SLOTS_MAX entries and
+ * takes role and number from each that is in use. */
 #define GENERATION_SLOTS_MAX 64
 #define SYNC_SLOTS_MAX       16
-#define SLOTS_MAX            (3 + GENERATION_SLOTS_MAX + SYNC_SLOTS_MAX)
+#define SPARE_SLOTS          4
+#define SLOTS_MAX            (3 + GENERATION_SLOTS_MAX + SYNC_SLOTS_MAX + SPARE_SLOTS)
 
 struct config;
 struct mapping;

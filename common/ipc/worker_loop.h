@@ -33,9 +33,12 @@ struct worker_hooks {
     void (*sync_now)(void *self, uint64_t ticket);
 };
 
-/* Closes every descriptor that is not the worker's, sets signals (TERM and
- * INT are left to the master, HUP ignored, PIPE ignored), asks for SIGKILL
- * when the master dies, sets no_new_privs, makes the event base. */
+/* Closes every descriptor that is not the worker's, sets signals (TERM from
+ * the master leaves at once, TERM from others and INT, HUP, PIPE, USR1, USR2
+ * have no effect; all are handled, not ignored, so that a program that the
+ * worker runs starts with the defaults), asks for SIGKILL when the master
+ * dies, sets no_new_privs, is not dumpable, makes the event base, takes its
+ * scoreboard entry, metrics and log identity. */
 struct worker_loop *worker_loop_new(const struct worker *worker,
                                     const struct worker_hooks *hooks,
                                     void *self, struct error *error);
@@ -46,8 +49,10 @@ struct event_base *worker_loop_base(struct worker_loop *loop);
 /* Sends READY; the state becomes idle. */
 void worker_loop_ready(struct worker_loop *loop);
 
-/* Says what the worker works on, in the scoreboard and the title; the
- * master hears BUSY and IDLE only when the state changes.  deadline_ms is
+/* Says what the worker works on, in the scoreboard and the title.  The
+ * master reads the scoreboard when its next check is due, and hears BUSY
+ * (and IDLE after it) only when the deadline comes before that: calling
+ * these for each of thousands of jobs a second is cheap.  deadline_ms is
  * on the monotonic clock, 0 for none.  `what` is a short word for the
  * title ("job 17"). */
 void worker_loop_busy(struct worker_loop *loop, uint64_t work_id,

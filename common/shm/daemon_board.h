@@ -23,6 +23,9 @@ struct daemon_board {
     _Atomic uint32_t reload_failed;  /* 1: the last attempt was refused */
     _Atomic uint32_t stopping;
     _Atomic uint32_t degraded_roles; /* bit 1 << enum role */
+    _Atomic uint64_t next_check_ms; /* monotonic: when the master next looks at
+                                     * deadlines by itself; UINT64_MAX while it
+                                     * looks: then it wants to be told */
     _Atomic uint32_t text_sequence;
     char reload_errors[DAEMON_TEXT_MAX];   /* every error, a line each */
     char pending_restart[DAEMON_TEXT_MAX]; /* "path: old -> new", a line each */

@@ -114,6 +114,9 @@ void metric_add(enum metric metric, uint64_t value);
 void metric_set(enum metric metric, int64_t value);
 void metric_record_us(enum metric metric, uint64_t microseconds);
 
+/* The master's, when a slot's worker died: its gauges become zero. */
+void metrics_forget_gauges(struct slot_metrics *slot);
+
 /* Totals over all slots. */
 int64_t metrics_total(const struct metrics *metrics, enum metric metric);
 void metrics_total_histogram(const struct metrics *metrics, enum metric metric,

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/shm/daemon_board.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define READ_ATTEMPTS 1000
+
+static void copy_text(char *to, const char *from)
+{
+    size_t size = strnlen(from, DAEMON_TEXT_MAX - 1);
+    memcpy(to, from, size);
+    memset(to + size, 0, DAEMON_TEXT_MAX - size);
+}
+
+void daemon_board_set_texts(struct daemon_board *board, const char *errors,
+                            const char *pending_restart)
+{
+    uint32_t sequence =
+        atomic_load_explicit(&board->text_sequence, memory_order_relaxed);
+    atomic_store_explicit(&board->text_sequence, sequence + 1,
+                          memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    copy_text(board->reload_errors, errors);
+    copy_text(board->pending_restart, pending_restart);
+    atomic_store_explicit(&board->text_sequence, sequence + 2,
+                          memory_order_release);
+}
+
+void daemon_board_get_text(struct daemon_board *board, const char *field,
+                           char *text, size_t room)
+{
+    if (room == 0)
+        return;
+    size_t most = room < DAEMON_TEXT_MAX ? room : DAEMON_TEXT_MAX;
+    /* bounded: a master that died while writing leaves it odd for ever */
+    for (int i = 0; i < READ_ATTEMPTS; i++) {
+        uint32_t before =
+            atomic_load_explicit(&board->text_sequence, memory_order_acquire);
+        memcpy(text, field, most);
+        text[most - 1] = '\0';
+        atomic_thread_fence(memory_order_seq_cst);
+        uint32_t after =
+            atomic_load_explicit(&board->text_sequence, memory_order_relaxed);
+        if (before == after && before % 2 == 0)
+            return;
+        sched_yield();
+    }
+}

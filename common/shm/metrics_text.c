@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The text format of Prometheus, version 0.0.4:
+ * https://prometheus.io/docs/instrumenting/exposition_formats/ */
+#include <inttypes.h>
+
+#include "common/shm/metrics.h"
+
+/* Bounds shown outside are powers of four, from 16 us to 4^15 us (18 min):
+ * few enough to scrape, and each is the end of a bucket. */
+#define SHOWN_POWER_FIRST 2
+#define SHOWN_POWER_LAST  15
+
+static void write_histogram(const struct metrics *metrics, enum metric metric,
+                            struct buffer *out)
+{
+    uint64_t count;
+    uint64_t sum_us;
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+    const char *name = metric_outside_name(metric);
+    metrics_total_histogram(metrics, metric, &count, &sum_us, buckets);
+    unsigned b = 0;
+    uint64_t below = 0;
+    for (unsigned power = SHOWN_POWER_FIRST; power <= SHOWN_POWER_LAST;
+         power++) {
+        uint64_t bound_us = UINT64_C(1) << (2 * power);
+        for (; b < HISTOGRAM_BUCKETS && histogram_bucket_bound_us(b) < bound_us;
+             b++)
+            below += buckets[b];
+        buffer_printf(out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
+                      (double)bound_us / 1e6, below);
+    }
+    buffer_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, count);
+    buffer_printf(out, "%s_sum %.6f\n", name, (double)sum_us / 1e6);
+    buffer_printf(out, "%s_count %" PRIu64 "\n", name, count);
+}
+
+void metrics_write_text(const struct metrics *metrics, struct buffer *out)
+{
+    static const char *const types[] = {
+        [METRIC_KIND_COUNTER] = "counter",
+        [METRIC_KIND_GAUGE] = "gauge",
+        [METRIC_KIND_HISTOGRAM] = "histogram",
+    };
+    for (unsigned i = 0; i < METRIC_COUNT; i++) {
+        enum metric metric = (enum metric)i;
+        enum metric_kind kind = metric_kind_of(metric);
+        const char *name = metric_outside_name(metric);
+        buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name,
+                      metric_help(metric), name, types[kind]);
+        if (kind == METRIC_KIND_HISTOGRAM)
+            write_histogram(metrics, metric, out);
+        else
+            buffer_printf(out, "%s %" PRId64 "\n", name,
+                          metrics_total(metrics, metric));
+    }
+}
+
+static void write_json_histogram(const struct metrics *metrics,
+                                 enum metric metric, struct buffer *out)
+{
+    uint64_t count;
+    uint64_t sum_us;
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+    metrics_total_histogram(metrics, metric, &count, &sum_us, buckets);
+    buffer_printf(out,
+                  "{\"count\":%" PRIu64 ",\"sum_seconds\":%.6f,"
+                  "\"p50_ms\":%.3f,\"p95_ms\":%.3f,\"p99_ms\":%.3f}",
+                  count, (double)sum_us / 1e6,
+                  histogram_quantile_us(buckets, 0.50) / 1e3,
+                  histogram_quantile_us(buckets, 0.95) / 1e3,
+                  histogram_quantile_us(buckets, 0.99) / 1e3);
+}
+
+void metrics_write_json(const struct metrics *metrics, struct buffer *out)
+{
+    for (unsigned i = 0; i < METRIC_COUNT; i++) {
+        enum metric metric = (enum metric)i;
+        buffer_printf(out, "%s\"%s\":", i == 0 ? "{" : ",",
+                      metric_outside_name(metric));
+        if (metric_kind_of(metric) == METRIC_KIND_HISTOGRAM)
+            write_json_histogram(metrics, metric, out);
+        else
+            buffer_printf(out, "%" PRId64, metrics_total(metrics, metric));
+    }
+    buffer_append_char(out, '}');
+}
