@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Generation: jobs, the files that they made, and how long it took.
+CREATE TABLE generation_jobs (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind          TEXT NOT NULL,
+  priority      INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
+  state         TEXT NOT NULL DEFAULT 'queued'
+                CHECK (state IN ('queued', 'claimed', 'done', 'failed', 'cancelled')),
+  attempt       INTEGER NOT NULL DEFAULT 0,   -- the first one is 1
+  timeout_ms    INTEGER NOT NULL DEFAULT 0,   -- 0: generation.worker_timeout
+  not_before_ms INTEGER NOT NULL DEFAULT 0,
+  slot          INTEGER,
+  spawn         INTEGER,
+  created_ms    INTEGER NOT NULL,
+  claimed_ms    INTEGER,
+  finished_ms   INTEGER,
+  duration_ms   INTEGER,
+  error         TEXT,
+  spec          TEXT NOT NULL,
+  result        TEXT,
+  output        TEXT
+);
+CREATE INDEX generation_jobs_queued ON generation_jobs (priority, id)
+  WHERE state = 'queued';
+CREATE INDEX generation_jobs_claimed ON generation_jobs (slot)
+  WHERE state = 'claimed';
+
+CREATE TABLE generated_files (
+  job_id        INTEGER NOT NULL,
+  path          TEXT NOT NULL,
+  sha256        TEXT NOT NULL,
+  size_bytes    INTEGER NOT NULL,
+  template_set  TEXT NOT NULL,
+  template_hash TEXT NOT NULL,
+  contract      TEXT NOT NULL,
+  created_ms    INTEGER NOT NULL,
+  PRIMARY KEY (job_id, path)
+) WITHOUT ROWID;
+
+CREATE TABLE generation_performance_metrics (
+  id                 INTEGER PRIMARY KEY,
+  session_id         TEXT NOT NULL,
+  node_type          TEXT NOT NULL,
+  phase              TEXT NOT NULL CHECK (phase IN ('prd_analysis', 'template_load',
+                       'code_gen', 'validation', 'persistence', 'total')),
+  duration_ms        INTEGER NOT NULL CHECK (duration_ms >= 0),
+  memory_usage_mb    INTEGER,
+  cpu_percent        REAL,
+  cache_hit          INTEGER NOT NULL DEFAULT 0,
+  parallel_execution INTEGER NOT NULL DEFAULT 0,
+  worker_count       INTEGER NOT NULL DEFAULT 1 CHECK (worker_count >= 1),
+  metadata           TEXT,
+  created_at         INTEGER NOT NULL  -- wall clock, milliseconds
+);
+CREATE INDEX idx_gen_perf_phase ON generation_performance_metrics (phase, duration_ms);
+CREATE INDEX idx_gen_perf_created ON generation_performance_metrics (created_at);
+
+-- Percentiles are interpolated as PostgreSQL's percentile_cont does.
+CREATE VIEW performance_metrics_summary AS
+WITH ranked AS (
+  SELECT *, row_number() OVER (PARTITION BY phase ORDER BY duration_ms) - 1 AS place,
+         count(*) OVER (PARTITION BY phase) - 1 AS last_place
+    FROM generation_performance_metrics
+)
+SELECT phase, count(*) AS execution_count,
+       round(avg(duration_ms), 2) AS avg_duration_ms,
+       round(sum(duration_ms * max(0.0, 1.0 - abs(place - 0.95 * last_place))), 2)
+         AS p95_duration_ms,
+       round(sum(duration_ms * max(0.0, 1.0 - abs(place - 0.99 * last_place))), 2)
+         AS p99_duration_ms,
+       sum(cache_hit) AS cache_hits,
+       sum(parallel_execution) AS parallel_executions,
+       round(avg(worker_count), 1) AS avg_workers
+  FROM ranked GROUP BY phase;
