@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/base/buffer.h"
+#include "common/base/clock.h"
+
+#define ANSWER_MAX (8u << 20)
+
+static const char *const control_names[] = {
+#define X(name, text, changes, words) text,
+    CONTROL_LIST(X)
+#undef X
+};
+
+static int control_connect(const struct config *config, struct error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char path[CONFIG_PATH_MAX];
+    config_runtime_path(config, "control.sock", path, sizeof(path));
+    if (strlen(path) >= sizeof(address.sun_path))
+        return error_set(error, ERROR_CONFIG,
+                         "%s is too long for a socket; choose a shorter "
+                         "paths.runtime_dir",
+                         path);
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, "cannot make a socket");
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        error_set(error, ERROR_NOT_RUNNING,
+                  "the daemon is not running (nobody listens on %s); start "
+                  "tidemilld, or name its configuration with -c",
+                  path);
+    else if (errno == EACCES)
+        error_set(error, ERROR_NOT_ALLOWED,
+                  "you may not use %s; become root, the daemon's user, or a "
+                  "member of its group",
+                  path);
+    else
+        error_set_errno(error, ERROR_IO, "cannot connect to %s", path);
+    close(fd);
+    return -1;
+}
+
+static int send_all(int fd, const char *bytes, size_t size,
+                    struct error *error)
+{
+    while (size > 0) {
+        ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return error_set_errno(error, ERROR_IO,
+                                   "cannot send to the daemon");
+        bytes += sent;
+        size -= (size_t)sent;
+    }
+    return 0;
+}
+
+/* Waits for bytes until end_ms (0: for ever). */
+static int wait_readable(int fd, uint64_t end_ms, struct error *error)
+{
+    for (;;) {
+        uint64_t now_ms = clock_monotonic_ms();
+        int left = -1;
+        if (end_ms != 0)
+            left = end_ms > now_ms ? (int)(end_ms - now_ms) : 0;
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+        int ready = poll(&poll_fd, 1, left);
+        if (ready > 0)
+            return 0;
+        if (ready == 0)
+            return error_set(error, ERROR_TRY_AGAIN,
+                             "the daemon did not answer in time; see its log");
+        if (errno != EINTR)
+            return error_set_errno(error, ERROR_IO, "cannot wait");
+    }
+}
+
+/* Reads up to the line end. */
+static int receive_line(int fd, uint64_t end_ms, struct buffer *line,
+                        struct error *error)
+{
+    for (;;) {
+        if (wait_readable(fd, end_ms, error) != 0)
+            return -1;
+        char *at = buffer_reserve(line, 16384);
+        if (at == NULL)
+            return error_set(error, ERROR_PROTOCOL,
+                             "the daemon's answer is too long");
+        ssize_t got = recv(fd, at, 16384, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return error_set(error, ERROR_TRY_AGAIN,
+                             "the daemon closed the connection before it "
+                             "answered; try again");
+        line->size += (size_t)got;
+        if (line->bytes[line->size - 1] == '\n')
+            return 0;
+    }
+}
+
+static enum error_code code_of_status(int status)
+{
+    for (int code = 0; code < ERROR_CODE_COUNT; code++)
+        if (error_exit_status((enum error_code)code) == status)
+            return (enum error_code)code;
+    return ERROR_SOFTWARE;
+}
+
+static json_t *take_data(const struct buffer *line, struct error *error)
+{
+    json_t *answer = json_loadb(line->bytes, line->size, 0, NULL);
+    json_t *data = NULL;
+    if (json_is_true(json_object_get(answer, "ok"))) {
+        data = json_incref(json_object_get(answer, "data"));
+    } else {
+        const char *text =
+            json_string_value(json_object_get(answer, "error"));
+        int status =
+            (int)json_integer_value(json_object_get(answer, "status"));
+        error_set(error, code_of_status(status), "%s",
+                  text != NULL ? text : "the daemon's answer is no JSON");
+    }
+    json_decref(answer);
+    return data;
+}
+
+json_t *control_ask(const struct config *config, enum control_command command,
+                    json_t *args, unsigned timeout_ms, struct error *error)
+{
+    json_t *data = NULL;
+    struct buffer line;
+    buffer_init(&line, ANSWER_MAX);
+    json_t *request = json_pack("{s:s,s:o*}", "command",
+                                control_names[command], "args", args);
+    char *text = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    int fd = control_connect(config, error);
+    if (fd >= 0 && text != NULL) {
+        uint64_t end_ms =
+            timeout_ms == 0 ? 0 : clock_monotonic_ms() + timeout_ms;
+        if (send_all(fd, text, strlen(text), error) == 0 &&
+            send_all(fd, "\n", 1, error) == 0 &&
+            receive_line(fd, end_ms, &line, error) == 0)
+            data = take_data(&line, error);
+        close(fd);
+    }
+    free(text);
+    buffer_deinit(&line);
+    return data;
+}

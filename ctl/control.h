@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Asking the running daemon over its control socket.
+ */
+#ifndef TIDEMILL_CTL_CONTROL_H
+#define TIDEMILL_CTL_CONTROL_H
+
+#include <jansson.h>
+
+#include "common/base/error.h"
+#include "common/config/config.h"
+#include "common/ipc/control.h"
+
+/* Sends one command and waits for its answer up to timeout_ms (0: for ever).
+ * args may be NULL; its reference is taken.  Returns the answer's data (a
+ * new reference), or NULL: ERROR_NOT_RUNNING when there is no daemon, else
+ * the daemon's own error. */
+json_t *control_ask(const struct config *config, enum control_command command,
+                    json_t *args, unsigned timeout_ms, struct error *error);
+
+#endif

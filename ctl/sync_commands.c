@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sync now, status, drain, pause, resume.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/store/client.h"
+#include "ctl/command.h"
+#include "ctl/control.h"
+#include "ctl/print.h"
+#include "ctl/report.h"
+
+#define READ_TIMEOUT_MS 5000
+
+static int no_arguments(const struct command_context *context, int argc,
+                        char **argv)
+{
+    return argc > 1 ? print_usage(context, "unexpected argument: %s", argv[1])
+                    : 0;
+}
+
+static const char *text_of(const json_t *map, const char *key,
+                           const char *missing)
+{
+    const char *text = json_string_value(json_object_get(map, key));
+    return text != NULL ? text : missing;
+}
+
+/* What the outbox says, and what the daemon says of the line. */
+static json_t *sync_report(const struct command_context *context,
+                           struct error *error)
+{
+    json_t *report = report_outbox(context->config, error);
+    if (report == NULL)
+        return NULL;
+    json_t *line = control_ask(context->config, CONTROL_SYNC_STATUS, NULL,
+                               READ_TIMEOUT_MS, error);
+    if (line == NULL) {
+        json_object_set_new(report, "state", json_string("stopped"));
+        json_object_set_new(report, "next_sync", json_null());
+        json_object_set_new(report, "next_trigger", json_string("none"));
+        return report;
+    }
+    /* The store remembers the last good pass over restarts. */
+    if (json_is_null(json_object_get(line, "last_sync")))
+        json_object_del(line, "last_sync");
+    json_object_update(report, line);
+    json_decref(line);
+    return report;
+}
+
+static void show_map(const char *title, const json_t *map)
+{
+    void *at = json_object_iter((json_t *)map);
+    bool any = false;
+    for (; at != NULL; at = json_object_iter_next((json_t *)map, at)) {
+        long long count = json_integer_value(json_object_iter_value(at));
+        if (count == 0)
+            continue;
+        printf("%-14s %-40.40s %12lld\n", any ? "" : title,
+               json_object_iter_key(at), count);
+        any = true;
+    }
+}
+
+static void show_sync(const json_t *report)
+{
+    char when[32];
+    const char *error = text_of(report, "last_error", NULL);
+    printf("state          %s%s%s to %s, since %s\n", print_bold(),
+           text_of(report, "state", "-"), print_plain(),
+           text_of(report, "sink", "-"),
+           print_time(json_object_get(report, "state_since"), when));
+    printf("pending        %lld (%lld in flight, %lld waiting)\n",
+           (long long)json_integer_value(json_object_get(report, "pending")),
+           (long long)json_integer_value(json_object_get(report, "in_flight")),
+           (long long)json_integer_value(json_object_get(report, "waiting")));
+    printf("dead           %lld\n",
+           (long long)json_integer_value(json_object_get(report, "dead")));
+    printf("last sync      %s\n",
+           print_time(json_object_get(report, "last_sync"), when));
+    printf("next sync      %s, %s\n",
+           print_time(json_object_get(report, "next_sync"), when),
+           text_of(report, "next_trigger", "none"));
+    if (error != NULL)
+        printf("last error     %s%s%s\n", print_red(), error, print_plain());
+    show_map("by priority", json_object_get(report, "by_priority"));
+    show_map("by table", json_object_get(report, "by_table"));
+}
+
+int command_sync_status(const struct command_context *context, int argc,
+                        char **argv)
+{
+    struct error error;
+    int status = no_arguments(context, argc, argv);
+    if (status != 0)
+        return status;
+    json_t *report = sync_report(context, &error);
+    if (report == NULL)
+        return print_failure(&error);
+    if (context->json)
+        return print_json(report);
+    show_sync(report);
+    json_decref(report);
+    return 0;
+}
+
+/* Runs a control command and shows the state after it. */
+static int run_and_report(const struct command_context *context,
+                          enum control_command command, const char *done)
+{
+    struct error error;
+    json_t *data = control_ask(context->config, command, NULL, 0, &error);
+    if (data == NULL)
+        return print_failure(&error);
+    json_decref(data);
+    json_t *report = sync_report(context, &error);
+    if (report == NULL)
+        return print_failure(&error);
+    if (context->json)
+        return print_json(report);
+    printf("%s; %lld pending\n", done,
+           (long long)json_integer_value(json_object_get(report, "pending")));
+    json_decref(report);
+    return 0;
+}
+
+int command_sync_now(const struct command_context *context, int argc,
+                     char **argv)
+{
+    int status = no_arguments(context, argc, argv);
+    return status != 0
+               ? status
+               : run_and_report(context, CONTROL_SYNC_NOW, "pass done");
+}
+
+int command_sync_drain(const struct command_context *context, int argc,
+                       char **argv)
+{
+    int status = no_arguments(context, argc, argv);
+    return status != 0
+               ? status
+               : run_and_report(context, CONTROL_SYNC_DRAIN, "drained");
+}
+
+/* Remembered in the store, and told to the daemon when it runs. */
+static int set_paused(const struct command_context *context, bool paused)
+{
+    struct error error;
+    struct arena arena;
+    struct store_session *session = NULL;
+    struct store_call call = {.statement = STATEMENT_SYNC_PAUSED,
+                              .argument_count = 1,
+                              .arguments = {value_integer(paused)}};
+    const struct store_request request = {&call, 1};
+    struct store_answer answer;
+    arena_init(&arena, 1u << 20);
+    int result = store_session_open(&session, context->config, 20000, &error);
+    if (result == 0)
+        result =
+            store_session_call(session, &request, &arena, &answer, &error);
+    bool running = result == 0 && !store_session_is_direct(session);
+    store_session_close(&session);
+    arena_deinit(&arena);
+    if (result != 0)
+        return print_failure(&error);
+    if (running) {
+        json_t *data = control_ask(
+            context->config, paused ? CONTROL_SYNC_PAUSE : CONTROL_SYNC_RESUME,
+            NULL, READ_TIMEOUT_MS, &error);
+        if (data == NULL)
+            return print_failure(&error);
+        json_decref(data);
+    }
+    if (context->json)
+        return print_json(json_pack("{s:b}", "paused", (int)paused));
+    puts(paused ? "sync is paused; operations stay in the outbox"
+                : "sync goes on");
+    return 0;
+}
+
+int command_sync_pause(const struct command_context *context, int argc,
+                       char **argv)
+{
+    int status = no_arguments(context, argc, argv);
+    return status != 0 ? status : set_paused(context, true);
+}
+
+int command_sync_resume(const struct command_context *context, int argc,
+                        char **argv)
+{
+    int status = no_arguments(context, argc, argv);
+    return status != 0 ? status : set_paused(context, false);
+}
