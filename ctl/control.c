@@ -51,8 +51,7 @@ static int control_connect(const struct config *config, struct error *error)
     return -1;
 }
 
-static int send_all(int fd, const char *bytes, size_t size,
-                    struct error *error)
+static int send_all(int fd, const char *bytes, size_t size, struct error *error)
 {
     while (size > 0) {
         ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
@@ -126,10 +125,8 @@ static json_t *take_data(const struct buffer *line, struct error *error)
     if (json_is_true(json_object_get(answer, "ok"))) {
         data = json_incref(json_object_get(answer, "data"));
     } else {
-        const char *text =
-            json_string_value(json_object_get(answer, "error"));
-        int status =
-            (int)json_integer_value(json_object_get(answer, "status"));
+        const char *text = json_string_value(json_object_get(answer, "error"));
+        int status = (int)json_integer_value(json_object_get(answer, "status"));
         error_set(error, code_of_status(status), "%s",
                   text != NULL ? text : "the daemon's answer is no JSON");
     }
@@ -143,8 +140,8 @@ json_t *control_ask(const struct config *config, enum control_command command,
     json_t *data = NULL;
     struct buffer line;
     buffer_init(&line, ANSWER_MAX);
-    json_t *request = json_pack("{s:s,s:o*}", "command",
-                                control_names[command], "args", args);
+    json_t *request = json_pack("{s:s,s:o*}", "command", control_names[command],
+                                "args", args);
     char *text = json_dumps(request, JSON_COMPACT);
     json_decref(request);
     int fd = control_connect(config, error);

@@ -5,25 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/control.h"
 #include "ctl/print.h"
 
 #define READ_TIMEOUT_MS   5000
 #define RELOAD_TIMEOUT_MS 60000
-
-static const char *text_of(const json_t *map, const char *key)
-{
-    const char *text = json_string_value(json_object_get(map, key));
-    return text != NULL ? text : "-";
-}
-
-static int no_arguments(const struct command_context *context, int argc,
-                        char **argv)
-{
-    return argc > 1 ? print_usage(context, "unexpected argument: %s", argv[1])
-                    : 0;
-}
 
 static void show_worker(const json_t *worker)
 {
@@ -32,29 +20,28 @@ static void show_worker(const json_t *worker)
     char work[32] = "-";
     const json_t *work_id = json_object_get(worker, "work_id");
     const json_t *death = json_object_get(worker, "last_death");
-    snprintf(name, sizeof(name), "%s[%d]", text_of(worker, "role"),
+    snprintf(name, sizeof(name), "%s[%d]", report_text(worker, "role"),
              (int)json_integer_value(json_object_get(worker, "slot")));
     if (json_is_integer(work_id))
         snprintf(work, sizeof(work), "%lld",
                  (long long)json_integer_value(work_id));
-    print_duration(
-        json_number_value(json_object_get(worker, "uptime_seconds")), uptime);
+    print_duration(json_number_value(json_object_get(worker, "uptime_seconds")),
+                   uptime);
     printf("%-15s %8d  %-8s %8s %9lld %8lld %9s\n", name,
            (int)json_integer_value(json_object_get(worker, "pid")),
-           text_of(worker, "state"), work,
-           (long long)json_integer_value(json_object_get(worker, "finished")),
-           (long long)json_integer_value(json_object_get(worker, "restarts")),
+           report_text(worker, "state"), work,
+           report_number(worker, "finished"), report_number(worker, "restarts"),
            uptime);
     if (json_is_object(death))
         printf("%s                its predecessor %s%s\n", print_dim(),
-               text_of(death, "reason"), print_plain());
+               report_text(death, "reason"), print_plain());
 }
 
 static void show_configuration(const json_t *configuration)
 {
     size_t i;
     json_t *line;
-    printf("configuration  %s, epoch %d\n", text_of(configuration, "path"),
+    printf("configuration  %s, epoch %d\n", report_text(configuration, "path"),
            (int)json_integer_value(json_object_get(configuration, "epoch")));
     if (json_is_true(json_object_get(configuration, "reload_failed")))
         printf("%sthe last reload was refused; the daemon runs on the "
@@ -78,38 +65,35 @@ static void show_status(const json_t *status)
     json_t *item;
     const json_t *sync = json_object_get(status, "sync");
     const json_t *outbox = json_object_get(status, "outbox");
-    print_duration(
-        json_number_value(json_object_get(status, "uptime_seconds")), uptime);
+    print_duration(json_number_value(json_object_get(status, "uptime_seconds")),
+                   uptime);
     printf("%stidemilld %s%s  pid %d, up %s%s\n", print_bold(),
-           text_of(status, "version"), print_plain(),
+           report_text(status, "version"), print_plain(),
            (int)json_integer_value(json_object_get(status, "pid")), uptime,
            json_is_true(json_object_get(status, "stopping")) ? ", stopping"
                                                              : "");
     show_configuration(json_object_get(status, "configuration"));
     printf("outbox         %lld pending, %lld dead\n",
-           (long long)json_integer_value(json_object_get(outbox, "pending")),
-           (long long)json_integer_value(json_object_get(outbox, "dead")));
-    printf("sync           %s to %s\n", text_of(sync, "state"),
-           text_of(sync, "sink"));
+           report_number(outbox, "pending"), report_number(outbox, "dead"));
+    printf("sync           %s to %s\n", report_text(sync, "state"),
+           report_text(sync, "sink"));
     if (json_is_string(json_object_get(sync, "last_error")))
         printf("               %s%s%s\n", print_red(),
-               text_of(sync, "last_error"), print_plain());
+               report_text(sync, "last_error"), print_plain());
     json_array_foreach(json_object_get(status, "degraded"), i, item)
         printf("%s%s is degraded: its workers crash again and again; see "
                "the log%s\n",
                print_red(), json_string_value(item), print_plain());
     printf("\n%s%-15s %8s  %-8s %8s %9s %8s %9s%s\n", print_bold(), "worker",
-           "pid", "state", "work", "finished", "restarts", "up",
-           print_plain());
+           "pid", "state", "work", "finished", "restarts", "up", print_plain());
     json_array_foreach(json_object_get(status, "workers"), i, item)
         show_worker(item);
 }
 
-int command_status(const struct command_context *context, int argc,
-                   char **argv)
+int command_status(const struct command_context *context, int argc, char **argv)
 {
     struct error error;
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     if (status != 0)
         return status;
     json_t *data = control_ask(context->config, CONTROL_STATUS, NULL,
@@ -126,11 +110,10 @@ int command_status(const struct command_context *context, int argc,
     return 0;
 }
 
-int command_reload(const struct command_context *context, int argc,
-                   char **argv)
+int command_reload(const struct command_context *context, int argc, char **argv)
 {
     struct error error;
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     if (status != 0)
         return status;
     json_t *data = control_ask(context->config, CONTROL_RELOAD, NULL,
@@ -147,7 +130,7 @@ int command_reload(const struct command_context *context, int argc,
         return print_json(data);
     printf("reloaded: configuration epoch %d\n",
            (int)json_integer_value(json_object_get(data, "epoch")));
-    const char *pending = text_of(data, "pending_restart");
+    const char *pending = report_text(data, "pending_restart");
     if (pending[0] != '\0' && strcmp(pending, "-") != 0)
         printf("waiting for a restart:\n%s", pending);
     json_decref(data);
@@ -158,7 +141,7 @@ int command_reopen_logs(const struct command_context *context, int argc,
                         char **argv)
 {
     struct error error;
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     if (status != 0)
         return status;
     json_t *data = control_ask(context->config, CONTROL_REOPEN_LOGS, NULL,
@@ -173,7 +156,7 @@ int command_metrics(const struct command_context *context, int argc,
                     char **argv)
 {
     struct error error;
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     if (status != 0)
         return status;
     json_t *args =
@@ -184,7 +167,7 @@ int command_metrics(const struct command_context *context, int argc,
         return print_failure(&error);
     if (context->json)
         return print_json(data);
-    fputs(text_of(data, "text"), stdout);
+    fputs(report_text(data, "text"), stdout);
     json_decref(data);
     return 0;
 }

@@ -25,10 +25,9 @@
 #define ATOMIC_OPERATIONS WIRE_CALLS_MAX
 #define ATOMIC_BYTES      (15u << 20)
 
-static struct new_operation with_texts(const char *operation,
-                                       const char *table,
-                                       const char *record_id,
-                                       const char *data, const char *priority)
+static struct new_operation with_texts(const char *operation, const char *table,
+                                       const char *record_id, const char *data,
+                                       const char *priority)
 {
     return (struct new_operation){
         .operation = operation,
@@ -134,8 +133,8 @@ static int chunk_send(struct batch *batch, struct error *error)
     struct store_answer answer;
     struct arena arena;
     arena_init(&arena, 64u << 20);
-    int result = store_session_call(batch->session, &request, &arena, &answer,
-                                    error);
+    int result =
+        store_session_call(batch->session, &request, &arena, &answer, error);
     if (result == 0)
         batch->accepted += batch->count;
     else if (error->code == ERROR_DATA && !batch->atomic)
@@ -155,8 +154,8 @@ static int chunk_add(struct batch *batch, uint64_t number, const char *line,
         return error_set(error, ERROR_SYSTEM, "no memory for the batch");
     struct error why = {0};
     if (ndjson_parse(copy, size, &batch->arena, &operation, &why) != 0 ||
-        outbox_call(&operation, clock_wall_ms(),
-                    &batch->calls[batch->count], &why) != 0) {
+        outbox_call(&operation, clock_wall_ms(), &batch->calls[batch->count],
+                    &why) != 0) {
         refuse_line(batch, number, &why);
         return 0;
     }
@@ -202,8 +201,8 @@ static int batch_read(struct batch *batch, FILE *file, struct error *error)
             continue;
         if (size > LINE_MAX_BYTES) {
             struct error why;
-            error_set(&why, ERROR_DATA, "a line of %zu bytes; at most %u",
-                      size, LINE_MAX_BYTES);
+            error_set(&why, ERROR_DATA, "a line of %zu bytes; at most %u", size,
+                      LINE_MAX_BYTES);
             refuse_line(batch, number, &why);
             continue;
         }
@@ -341,8 +340,8 @@ int command_enqueue(const struct command_context *context, int argc,
                    options.priority);
     if (data != NULL && strcmp(data, "-") == 0) {
         char *text = NULL;
-        if (read_input("-", DATA_INPUT_MAX, &arena, &text,
-                       &operation.data_size, &error) != 0)
+        if (read_input("-", DATA_INPUT_MAX, &arena, &text, &operation.data_size,
+                       &error) != 0)
             status = print_failure(&error);
         operation.data = text;
     }

@@ -51,13 +51,11 @@ static struct value string_member(const char *text, size_t size,
 }
 
 static struct value nested_member(const char *text, size_t size,
-                                  const char *outer,
-                                  const char *const *names)
+                                  const char *outer, const char *const *names)
 {
     const char *raw;
     size_t raw_size;
-    if (!json_text_member(text, size, outer, &raw, &raw_size) ||
-        raw[0] != '{')
+    if (!json_text_member(text, size, outer, &raw, &raw_size) || raw[0] != '{')
         return value_null();
     return string_member(raw, raw_size, names);
 }
@@ -161,9 +159,9 @@ static int hook_store(const struct command_context *context,
                       value_text_sized(hook->text, hook->size),
                       value_integer(hook->wall_ms), hook->file}};
     const struct store_request request = {calls, 2};
-    int result =
-        data.failed ? error_set(error, ERROR_DATA, "the event is too large")
-                    : outbox_call(&operation, hook->wall_ms, &calls[1], error);
+    int result = data.failed
+                     ? error_set(error, ERROR_DATA, "the event is too large")
+                     : outbox_call(&operation, hook->wall_ms, &calls[1], error);
     if (result == 0)
         result = store_session_open(&session, context->config,
                                     SESSION_TIMEOUT_MS, error);

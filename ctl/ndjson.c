@@ -17,14 +17,14 @@ struct member {
 };
 
 #define MEMBER(name, raw, field)                                               \
-    {name, raw, offsetof(struct new_operation, field),                         \
-     offsetof(struct new_operation, field##_size)}
+    {                                                                          \
+        name, raw, offsetof(struct new_operation, field),                      \
+            offsetof(struct new_operation, field##_size)                       \
+    }
 
 static const struct member members[] = {
-    MEMBER("operation", false, operation),
-    MEMBER("table", false, table_name),
-    MEMBER("record_id", false, record_id),
-    MEMBER("data", true, data),
+    MEMBER("operation", false, operation), MEMBER("table", false, table_name),
+    MEMBER("record_id", false, record_id), MEMBER("data", true, data),
     MEMBER("priority", false, priority),
 };
 
@@ -34,16 +34,15 @@ static int unescape(const char *raw, size_t raw_size, struct arena *arena,
                     const char **text, size_t *size, struct error *error)
 {
     json_error_t where;
-    json_t *string = json_loadb(raw, raw_size,
-                                JSON_DECODE_ANY | JSON_ALLOW_NUL, &where);
+    json_t *string =
+        json_loadb(raw, raw_size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &where);
     if (string == NULL)
         return error_set(error, ERROR_DATA, "%s; correct the string",
                          where.text);
     *size = json_string_length(string);
     *text = arena_copy(arena, json_string_value(string), *size);
     json_decref(string);
-    return *text != NULL ? 0
-                         : error_set(error, ERROR_SYSTEM, "no memory left");
+    return *text != NULL ? 0 : error_set(error, ERROR_SYSTEM, "no memory left");
 }
 
 static int take_string(const char *name, const char *raw, size_t raw_size,
@@ -60,8 +59,7 @@ static int take_string(const char *name, const char *raw, size_t raw_size,
     return 0;
 }
 
-static int unknown_member(const char *key, size_t key_size,
-                          struct error *error)
+static int unknown_member(const char *key, size_t key_size, struct error *error)
 {
     const char *names[MEMBER_COUNT + 1];
     char said[64];
@@ -83,9 +81,8 @@ static int unknown_member(const char *key, size_t key_size,
                      said);
 }
 
-static int take_member(const struct json_text_members *at,
-                       struct arena *arena, struct new_operation *operation,
-                       struct error *error)
+static int take_member(const struct json_text_members *at, struct arena *arena,
+                       struct new_operation *operation, struct error *error)
 {
     for (size_t i = 0; i < MEMBER_COUNT; i++) {
         if (strlen(members[i].name) != at->key_size ||
@@ -127,10 +124,8 @@ int ndjson_parse(const char *line, size_t size, struct arena *arena,
     if (operation->table_name == NULL)
         return error_set(error, ERROR_DATA, "\"table\" is missing; add it");
     if (operation->record_id == NULL)
-        return error_set(error, ERROR_DATA,
-                         "\"record_id\" is missing; add it");
-    if (operation->data_size == 4 &&
-        memcmp(operation->data, "null", 4) == 0) {
+        return error_set(error, ERROR_DATA, "\"record_id\" is missing; add it");
+    if (operation->data_size == 4 && memcmp(operation->data, "null", 4) == 0) {
         operation->data = NULL;
         operation->data_size = 0;
     }

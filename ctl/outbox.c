@@ -8,8 +8,7 @@
 
 #include "common/base/buffer.h"
 
-static const char *const priority_words[] = {"urgent", "high", "normal",
-                                             "low"};
+static const char *const priority_words[] = {"urgent", "high", "normal", "low"};
 
 int outbox_call(const struct new_operation *operation, int64_t created_ms,
                 struct store_call *call, struct error *error)
@@ -30,16 +29,16 @@ int outbox_call(const struct new_operation *operation, int64_t created_ms,
                          operation->priority);
     call->statement = STATEMENT_OUTBOX_APPEND;
     call->argument_count = 7;
-    call->arguments[0] = value_text_sized(operation->operation,
-                                          operation->operation_size);
-    call->arguments[1] = value_text_sized(operation->table_name,
-                                          operation->table_name_size);
-    call->arguments[2] = value_text_sized(operation->record_id,
-                                          operation->record_id_size);
-    call->arguments[3] = operation->data == NULL
-                             ? value_null()
-                             : value_text_sized(operation->data,
-                                                operation->data_size);
+    call->arguments[0] =
+        value_text_sized(operation->operation, operation->operation_size);
+    call->arguments[1] =
+        value_text_sized(operation->table_name, operation->table_name_size);
+    call->arguments[2] =
+        value_text_sized(operation->record_id, operation->record_id_size);
+    call->arguments[3] =
+        operation->data == NULL
+            ? value_null()
+            : value_text_sized(operation->data, operation->data_size);
     call->arguments[4] = value_integer(rank);
     call->arguments[5] = value_integer(created_ms);
     call->arguments[6] = value_integer(store_token());
@@ -67,8 +66,8 @@ static int read_all(int fd, const char *name, struct buffer *text,
     }
 }
 
-int read_input(const char *path, size_t limit, struct arena *arena,
-               char **text, size_t *size, struct error *error)
+int read_input(const char *path, size_t limit, struct arena *arena, char **text,
+               size_t *size, struct error *error)
 {
     bool standard = strcmp(path, "-") == 0;
     const char *name = standard ? "standard input" : path;
@@ -80,8 +79,7 @@ int read_input(const char *path, size_t limit, struct arena *arena,
     int result = read_all(fd, name, &bytes, error);
     if (result == 0 && bytes.size > limit)
         result = error_set(error, ERROR_DATA,
-                           "%s has more than %zu bytes; split it", name,
-                           limit);
+                           "%s has more than %zu bytes; split it", name, limit);
     if (result == 0) {
         *size = bytes.size;
         *text = arena_copy(arena, bytes.bytes, bytes.size);

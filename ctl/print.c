@@ -127,8 +127,8 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t total)
         (done < total && now_ms - progress->drawn_ms < PROGRESS_EVERY_MS))
         return;
     progress->drawn_ms = now_ms;
-    int filled = total == 0 ? PROGRESS_WIDTH
-                            : (int)(done * PROGRESS_WIDTH / total);
+    int filled =
+        total == 0 ? PROGRESS_WIDTH : (int)(done * PROGRESS_WIDTH / total);
     double seconds = (double)(now_ms - progress->started_ms) / 1000.0;
     fprintf(stderr, "\r%-12.12s [%.*s%*s] %llu/%llu  %.0f/s \033[K",
             progress->what, filled, "##############################",

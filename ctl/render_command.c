@@ -105,8 +105,7 @@ out:
     return result;
 }
 
-int command_render(const struct command_context *context, int argc,
-                   char **argv)
+int command_render(const struct command_context *context, int argc, char **argv)
 {
     struct render_options options = {.escape = MUSTACHE_ESCAPE_HTML};
     struct arena arena;

@@ -17,8 +17,7 @@ static bool ends_with(const char *text, const char *suffix, size_t *stem)
     return true;
 }
 
-static json_t *column_value(sqlite3_stmt *row, int column, bool time,
-                            bool json)
+static json_t *column_value(sqlite3_stmt *row, int column, bool time, bool json)
 {
     char iso[CLOCK_TEXT_SIZE];
     int size = sqlite3_column_bytes(row, column);
@@ -129,24 +128,29 @@ static json_t *outbox_object(struct store_reader *reader, struct error *error)
         error);
     if (tables == NULL)
         return NULL;
+    json_t *conflicts = first_value(
+        reader,
+        "SELECT coalesce(sum(operations), 0) AS conflicts FROM outbox_states "
+        "WHERE state = 6",
+        "conflicts", error);
     const int64_t *by = pending.by_priority;
-    return json_pack(
-        "{s:I,s:I,s:I,s:I,s:i,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}", "pending",
-        (json_int_t)pending.total, "in_flight", (json_int_t)pending.in_flight,
-        "waiting", (json_int_t)pending.waiting, "dead",
-        (json_int_t)pending.dead, "conflicts", 0, "by_priority", "urgent",
-        (json_int_t)by[0], "high", (json_int_t)by[1], "normal",
-        (json_int_t)by[2], "low", (json_int_t)by[3], "by_table", tables,
-        "last_sync",
-        first_value(reader,
-                    "SELECT timestamp AS at_ms FROM sync_metrics "
-                    "WHERE success ORDER BY id DESC LIMIT 1",
-                    "at", error),
-        "last_error",
-        first_value(reader,
-                    "SELECT error_message FROM sync_metrics "
-                    "ORDER BY id DESC LIMIT 1",
-                    "error_message", error));
+    return json_pack("{s:I,s:I,s:I,s:I,s:o,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}",
+                     "pending", (json_int_t)pending.total, "in_flight",
+                     (json_int_t)pending.in_flight, "waiting",
+                     (json_int_t)pending.waiting, "dead",
+                     (json_int_t)pending.dead, "conflicts", conflicts,
+                     "by_priority", "urgent", (json_int_t)by[0], "high",
+                     (json_int_t)by[1], "normal", (json_int_t)by[2], "low",
+                     (json_int_t)by[3], "by_table", tables, "last_sync",
+                     first_value(reader,
+                                 "SELECT timestamp AS at_ms FROM sync_metrics "
+                                 "WHERE success ORDER BY id DESC LIMIT 1",
+                                 "at", error),
+                     "last_error",
+                     first_value(reader,
+                                 "SELECT error_message FROM sync_metrics "
+                                 "ORDER BY id DESC LIMIT 1",
+                                 "error_message", error));
 }
 
 json_t *report_outbox(const struct config *config, struct error *error)

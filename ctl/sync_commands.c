@@ -7,19 +7,13 @@
 
 #include "common/base/clock.h"
 #include "common/store/client.h"
+#include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/control.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
 
 #define READ_TIMEOUT_MS 5000
-
-static int no_arguments(const struct command_context *context, int argc,
-                        char **argv)
-{
-    return argc > 1 ? print_usage(context, "unexpected argument: %s", argv[1])
-                    : 0;
-}
 
 static const char *text_of(const json_t *map, const char *key,
                            const char *missing)
@@ -74,11 +68,9 @@ static void show_sync(const json_t *report)
            text_of(report, "sink", "-"),
            print_time(json_object_get(report, "state_since"), when));
     printf("pending        %lld (%lld in flight, %lld waiting)\n",
-           (long long)json_integer_value(json_object_get(report, "pending")),
-           (long long)json_integer_value(json_object_get(report, "in_flight")),
-           (long long)json_integer_value(json_object_get(report, "waiting")));
-    printf("dead           %lld\n",
-           (long long)json_integer_value(json_object_get(report, "dead")));
+           report_number(report, "pending"), report_number(report, "in_flight"),
+           report_number(report, "waiting"));
+    printf("dead           %lld\n", report_number(report, "dead"));
     printf("last sync      %s\n",
            print_time(json_object_get(report, "last_sync"), when));
     printf("next sync      %s, %s\n",
@@ -94,7 +86,7 @@ int command_sync_status(const struct command_context *context, int argc,
                         char **argv)
 {
     struct error error;
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     if (status != 0)
         return status;
     json_t *report = sync_report(context, &error);
@@ -121,8 +113,7 @@ static int run_and_report(const struct command_context *context,
         return print_failure(&error);
     if (context->json)
         return print_json(report);
-    printf("%s; %lld pending\n", done,
-           (long long)json_integer_value(json_object_get(report, "pending")));
+    printf("%s; %lld pending\n", done, report_number(report, "pending"));
     json_decref(report);
     return 0;
 }
@@ -130,19 +121,17 @@ static int run_and_report(const struct command_context *context,
 int command_sync_now(const struct command_context *context, int argc,
                      char **argv)
 {
-    int status = no_arguments(context, argc, argv);
-    return status != 0
-               ? status
-               : run_and_report(context, CONTROL_SYNC_NOW, "pass done");
+    int status = take_no_arguments(context, argc, argv);
+    return status != 0 ? status
+                       : run_and_report(context, CONTROL_SYNC_NOW, "pass done");
 }
 
 int command_sync_drain(const struct command_context *context, int argc,
                        char **argv)
 {
-    int status = no_arguments(context, argc, argv);
-    return status != 0
-               ? status
-               : run_and_report(context, CONTROL_SYNC_DRAIN, "drained");
+    int status = take_no_arguments(context, argc, argv);
+    return status != 0 ? status
+                       : run_and_report(context, CONTROL_SYNC_DRAIN, "drained");
 }
 
 /* Remembered in the store, and told to the daemon when it runs. */
@@ -159,8 +148,7 @@ static int set_paused(const struct command_context *context, bool paused)
     arena_init(&arena, 1u << 20);
     int result = store_session_open(&session, context->config, 20000, &error);
     if (result == 0)
-        result =
-            store_session_call(session, &request, &arena, &answer, &error);
+        result = store_session_call(session, &request, &arena, &answer, &error);
     bool running = result == 0 && !store_session_is_direct(session);
     store_session_close(&session);
     arena_deinit(&arena);
@@ -184,13 +172,13 @@ static int set_paused(const struct command_context *context, bool paused)
 int command_sync_pause(const struct command_context *context, int argc,
                        char **argv)
 {
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     return status != 0 ? status : set_paused(context, true);
 }
 
 int command_sync_resume(const struct command_context *context, int argc,
                         char **argv)
 {
-    int status = no_arguments(context, argc, argv);
+    int status = take_no_arguments(context, argc, argv);
     return status != 0 ? status : set_paused(context, false);
 }

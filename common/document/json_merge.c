@@ -96,6 +96,27 @@ static bool next_member(struct cursor *cursor, struct member *member)
     return true;
 }
 
+void json_text_members_start(struct json_text_members *members,
+                             const char *text, size_t size)
+{
+    struct cursor cursor = open_object(text, size);
+    *members = (struct json_text_members){.at = cursor.at, .end = cursor.end};
+}
+
+bool json_text_members_next(struct json_text_members *members)
+{
+    struct cursor cursor = {members->at, members->end};
+    struct member member;
+    if (!next_member(&cursor, &member))
+        return false;
+    members->key = member.key;
+    members->key_size = member.key_size;
+    members->value = member.value;
+    members->value_size = member.value_size;
+    members->at = cursor.at;
+    return true;
+}
+
 static unsigned hex_value(char c)
 {
     return (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);

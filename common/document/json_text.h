@@ -29,6 +29,22 @@ bool json_text_is_object(const char *text, size_t size);
 bool json_text_member(const char *text, size_t size, const char *key,
                       const char **value, size_t *value_size);
 
+/* The members of a valid object one by one, in their order: start, then next
+ * until it is false.  The key is without its quotes and, as the value, as it
+ * was written. */
+struct json_text_members {
+    const char *key;
+    size_t key_size;
+    const char *value;
+    size_t value_size;
+    const char *at; /* private: what is left */
+    const char *end;
+};
+
+void json_text_members_start(struct json_text_members *members,
+                             const char *text, size_t size);
+bool json_text_members_next(struct json_text_members *members);
+
 /* Appends to `out` what PostgreSQL's `base || patch` gives for two valid
  * objects: base's top-level members with those of patch put over them.
  * Where one of the two is no object, patch itself. */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/arguments.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ctl/print.h"
+
+int take_no_arguments(const struct command_context *context, int argc,
+                      char **argv)
+{
+    return argc > 1 ? print_usage(context, "unexpected argument: %s", argv[1])
+                    : 0;
+}
+
+int64_t parse_positive(const char *text)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && number > 0 ? number : 0;
+}
+
+const char *report_text(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text != NULL ? text : "-";
+}
+
+long long report_number(const json_t *row, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(row, key));
+}

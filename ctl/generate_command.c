@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * generate: contracts are checked here, all of them and whole, before one
+ * job is submitted; the daemon's workers do the rest.
+ */
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/generation/contract.h"
+#include "common/store/client.h"
+#include "ctl/arguments.h"
+#include "ctl/command.h"
+#include "ctl/outbox.h"
+#include "ctl/print.h"
+#include "ctl/report.h"
+
+#define CONTRACTS_MAX   10000
+#define JOBS_PER_CALL   200
+#define BYTES_PER_CALL  (8u << 20)
+#define WAIT_ROUND_MS   1000
+#define PRIORITY_NORMAL 2
+
+struct generate {
+    const struct command_context *context;
+    char output[PATH_MAX];
+    char template_dir[PATH_MAX];
+    size_t count;
+    char **specs; /* JSON, one a contract */
+    /* Jobs of one request have ids in a row; other commands' jobs may stand
+     * between those of two requests. */
+    struct id_range {
+        int64_t first, last;
+    } * ranges;
+    size_t range_count;
+};
+
+/* An absolute path that need not exist yet. */
+static int absolute_path(const char *path, char out[PATH_MAX],
+                         struct error *error)
+{
+    char here[PATH_MAX];
+    int size;
+    if (path[0] == '/')
+        size = snprintf(out, PATH_MAX, "%s", path);
+    else if (getcwd(here, sizeof(here)) == NULL)
+        return error_set_errno(error, ERROR_SYSTEM,
+                               "cannot tell the current directory");
+    else if (strcmp(path, ".") == 0)
+        size = snprintf(out, PATH_MAX, "%s", here);
+    else
+        size = snprintf(out, PATH_MAX, "%s/%s", here, path);
+    if (size >= PATH_MAX)
+        return error_set(error, ERROR_USAGE, "%.100s... is too long a path",
+                         path);
+    return 0;
+}
+
+/* Checks a contract; its job's spec, or NULL after the errors were added. */
+static char *make_spec(const struct generate *generate, const char *path,
+                       struct arena *arena, struct buffer *errors)
+{
+    struct error error;
+    char *text;
+    size_t size;
+    char absolute[PATH_MAX];
+    if (absolute_path(path, absolute, &error) != 0 ||
+        read_input(path, CONTRACT_BYTES_MAX, arena, &text, &size, &error) !=
+            0) {
+        buffer_printf(errors, "%s\n", error.text);
+        return NULL;
+    }
+    if (contract_read(arena, path, text, size, errors) == NULL)
+        return NULL;
+    json_t *spec =
+        json_pack("{s:s,s:s%,s:s,s:s,s:{}}", "contract", absolute,
+                  "contract_text", text, size, "output", generate->output,
+                  "template_dir", generate->template_dir, "options");
+    char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
+    json_decref(spec);
+    if (json == NULL)
+        buffer_printf(errors, "%s: not UTF-8, or no memory\n", path);
+    return json;
+}
+
+/* All errors of all contracts are told before anything is done. */
+static int check_contracts(struct generate *generate, char **paths)
+{
+    struct arena arena;
+    struct buffer errors;
+    arena_init(&arena, 64u << 20);
+    buffer_init(&errors, 1u << 20);
+    for (size_t i = 0; i < generate->count; i++) {
+        arena_reset(&arena);
+        generate->specs[i] = make_spec(generate, paths[i], &arena, &errors);
+    }
+    bool good = errors.size == 0 && !errors.failed;
+    if (!good) {
+        fwrite(errors.bytes, 1, errors.size, stderr);
+        print_error("nothing was generated; correct the contracts named "
+                    "above");
+    }
+    buffer_deinit(&errors);
+    arena_deinit(&arena);
+    return good ? 0 : error_exit_status(ERROR_DATA);
+}
+
+/* How many specs from `first` on go in one request. */
+static size_t request_size(const struct generate *generate, size_t first)
+{
+    size_t bytes = 0;
+    size_t count = 0;
+    while (first + count < generate->count && count < JOBS_PER_CALL &&
+           (count == 0 || bytes < BYTES_PER_CALL))
+        bytes += strlen(generate->specs[first + count++]);
+    return count;
+}
+
+static int submit_some(struct generate *generate, struct store_session *session,
+                       size_t first, size_t count, struct arena *arena,
+                       struct error *error)
+{
+    struct store_call *calls = arena_calloc(arena, count, sizeof(*calls));
+    struct store_answer answer;
+    int64_t now_ms = clock_wall_ms();
+    if (calls == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for the jobs");
+    for (size_t i = 0; i < count; i++)
+        calls[i] = (struct store_call){
+            .statement = STATEMENT_JOB_SUBMIT,
+            .argument_count = 5,
+            .arguments = {value_text("render"), value_integer(PRIORITY_NORMAL),
+                          value_text(generate->specs[first + i]),
+                          value_integer(0), value_integer(now_ms)}};
+    const struct store_request request = {calls, count};
+    if (store_session_call(session, &request, arena, &answer, error) != 0)
+        return -1;
+    generate->ranges[generate->range_count++] = (struct id_range){
+        answer.results[0].changed, answer.results[count - 1].changed};
+    return 0;
+}
+
+static int submit(struct generate *generate, struct store_session *session,
+                  struct error *error)
+{
+    struct arena arena;
+    int result = 0;
+    arena_init(&arena, 64u << 20);
+    if (store_session_is_direct(session))
+        result = error_set(error, ERROR_NOT_RUNNING,
+                           "the daemon is not running, and its workers are "
+                           "needed to generate; start tidemilld");
+    for (size_t first = 0; result == 0 && first < generate->count;) {
+        size_t count = request_size(generate, first);
+        arena_reset(&arena);
+        result = submit_some(generate, session, first, count, &arena, error);
+        first += count;
+    }
+    arena_deinit(&arena);
+    return result;
+}
+
+/* Rows of a query over each range of our jobs, together. */
+static json_t *query_jobs(const struct generate *generate,
+                          struct store_reader *reader, const char *sql,
+                          struct error *error)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < generate->range_count; i++) {
+        const int64_t range[] = {generate->ranges[i].first,
+                                 generate->ranges[i].last};
+        json_t *rows = report_rows(reader, sql, range, 2, error);
+        if (rows == NULL) {
+            json_decref(all);
+            return NULL;
+        }
+        json_array_extend(all, rows);
+        json_decref(rows);
+    }
+    return all;
+}
+
+/* Jobs of ours that are over; -1 on failure. */
+static int64_t count_over(const struct generate *generate,
+                          struct store_reader *reader, struct error *error)
+{
+    json_t *rows = query_jobs(
+        generate, reader,
+        "SELECT count(*) AS over FROM generation_jobs WHERE id BETWEEN ? AND "
+        "? AND state IN ('done', 'failed', 'cancelled')",
+        error);
+    size_t i;
+    json_t *row;
+    int64_t over = rows == NULL ? -1 : 0;
+    json_array_foreach(rows, i, row) over += report_number(row, "over");
+    json_decref(rows);
+    return over;
+}
+
+static int wait_for_jobs(struct generate *generate,
+                         struct store_session *session,
+                         struct store_reader *reader, struct error *error)
+{
+    struct progress progress;
+    int64_t all = (int64_t)generate->count;
+    int64_t over = 0;
+    progress_start(&progress, "generate");
+    while (over >= 0) {
+        over = count_over(generate, reader, error);
+        if (over >= 0)
+            progress_show(&progress, (uint64_t)over, (uint64_t)all);
+        if (over < 0 || over >= all)
+            break;
+        /* A lost notification costs a round, never the end. */
+        if (store_session_wait(session, TOPIC_JOB_OVER, WAIT_ROUND_MS, error) !=
+                0 &&
+            error->code != ERROR_TRY_AGAIN)
+            over = -1;
+    }
+    progress_end(&progress);
+    return over < 0 ? -1 : 0;
+}
+
+static json_t *job_rows(const struct generate *generate,
+                        struct store_reader *reader, struct error *error)
+{
+    return query_jobs(generate, reader,
+                      "SELECT id, state, attempt, duration_ms, error, "
+                      "json_extract(spec, '$.contract') AS contract, "
+                      "json_extract(result, '$.written') AS written, "
+                      "json_extract(result, '$.unchanged') AS unchanged "
+                      "FROM generation_jobs WHERE id BETWEEN ? AND ? "
+                      "ORDER BY id",
+                      error);
+}
+
+/* Sums up; the speed-up is the work's time over the time that passed. */
+static int report_jobs(const struct generate *generate, json_t *rows,
+                       uint64_t elapsed_ms)
+{
+    size_t i;
+    json_t *row;
+    long long failed = 0;
+    long long written = 0;
+    long long unchanged = 0;
+    long long work_ms = 0;
+    json_array_foreach(rows, i, row)
+    {
+        written += report_number(row, "written");
+        unchanged += report_number(row, "unchanged");
+        work_ms += report_number(row, "duration_ms");
+        if (strcmp(report_text(row, "state"), "done") == 0)
+            continue;
+        failed++;
+        print_error("job %lld %s: %s: %s", report_number(row, "id"),
+                    report_text(row, "state"), report_text(row, "contract"),
+                    report_text(row, "error"));
+    }
+    double seconds = (double)(elapsed_ms > 0 ? elapsed_ms : 1) / 1000.0;
+    double speed_up = (double)work_ms / 1000.0 / seconds;
+    int status = failed > 0 ? error_exit_status(ERROR_NEGATIVE) : 0;
+    if (generate->context->json) {
+        print_json(json_pack("{s:i,s:I,s:I,s:I,s:f,s:f,s:o}", "jobs",
+                             (int)generate->count, "failed", (json_int_t)failed,
+                             "written", (json_int_t)written, "unchanged",
+                             (json_int_t)unchanged, "seconds", seconds,
+                             "speed_up", speed_up, "results", rows));
+        return status;
+    }
+    printf("%zu jobs, %lld failed; %lld files written, %lld unchanged; "
+           "%.2f s\n",
+           generate->count, failed, written, unchanged, seconds);
+    json_decref(rows);
+    return status;
+}
+
+static int run(struct generate *generate)
+{
+    struct error error;
+    struct store_session *session = NULL;
+    struct store_reader *reader = NULL;
+    json_t *rows = NULL;
+    const struct config *config = generate->context->config;
+    uint64_t start_ms = clock_monotonic_ms();
+    if (store_session_open(&session, config, SESSION_TIMEOUT_MS, &error) == 0 &&
+        submit(generate, session, &error) == 0 &&
+        store_reader_open(&reader, config->state_dir, &error) == 0 &&
+        wait_for_jobs(generate, session, reader, &error) == 0)
+        rows = job_rows(generate, reader, &error);
+    store_reader_close(&reader);
+    store_session_close(&session);
+    if (rows == NULL)
+        return print_failure(&error);
+    return report_jobs(generate, rows, clock_monotonic_ms() - start_ms);
+}
+
+static int parse_options(const struct command_context *context, int argc,
+                         char **argv, struct generate *generate)
+{
+    static const struct option longs[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"template-dir", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *output = ".";
+    const char *template_dir = context->config->template_dir;
+    struct error error;
+    int option;
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (option == 'o')
+            output = optarg;
+        else if (option == 't')
+            template_dir = optarg;
+        else
+            return print_usage(context, "unknown option");
+    }
+    if (optind == argc)
+        return print_usage(context, "name at least one contract");
+    if (argc - optind > CONTRACTS_MAX)
+        return print_usage(context, "at most %d contracts at once",
+                           CONTRACTS_MAX);
+    if (absolute_path(output, generate->output, &error) != 0 ||
+        absolute_path(template_dir, generate->template_dir, &error) != 0)
+        return print_failure(&error);
+    return 0;
+}
+
+int command_generate(const struct command_context *context, int argc,
+                     char **argv)
+{
+    struct generate generate = {.context = context};
+    int status = parse_options(context, argc, argv, &generate);
+    if (status != 0)
+        return status;
+    generate.count = (size_t)(argc - optind);
+    generate.specs = calloc(generate.count, sizeof(*generate.specs));
+    generate.ranges = calloc(generate.count, sizeof(*generate.ranges));
+    if (generate.specs == NULL || generate.ranges == NULL)
+        status = error_exit_status(ERROR_SYSTEM);
+    if (status == 0)
+        status = check_contracts(&generate, argv + optind);
+    if (status == 0)
+        status = run(&generate);
+    for (size_t i = 0; generate.specs != NULL && i < generate.count; i++)
+        free(generate.specs[i]);
+    free(generate.specs);
+    free(generate.ranges);
+    return status;
+}

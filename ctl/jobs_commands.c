@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * jobs list, jobs show.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/arguments.h"
+#include "ctl/command.h"
+#include "ctl/print.h"
+#include "ctl/report.h"
+
+#define JOBS_LIMIT 50
+
+static const char *const states[] = {"queued", "claimed", "done", "failed",
+                                     "cancelled"};
+
+#define STATE_COUNT (sizeof(states) / sizeof(states[0]))
+
+/* A constant query a state, since its text is no argument of the reader. */
+static const char *list_query(int state)
+{
+#define LIST(where)                                                            \
+    "SELECT id, kind, state, priority, attempt, created_ms, finished_ms, "     \
+    "duration_ms, error, json_extract(spec, '$.contract') AS contract "        \
+    "FROM generation_jobs " where " ORDER BY id DESC LIMIT ?"
+    static const char *const queries[] = {
+        LIST(""),
+        LIST("WHERE state = 'queued'"),
+        LIST("WHERE state = 'claimed'"),
+        LIST("WHERE state = 'done'"),
+        LIST("WHERE state = 'failed'"),
+        LIST("WHERE state = 'cancelled'"),
+    };
+#undef LIST
+    return queries[state + 1];
+}
+
+static void show_jobs(const json_t *rows)
+{
+    size_t i;
+    json_t *row;
+    printf("%s%8s  %-8s %-9s %7s %8s  %s%s\n", print_bold(), "id", "kind",
+           "state", "attempt", "ms", "contract", print_plain());
+    json_array_foreach(rows, i, row)
+    {
+        const char *contract = report_text(row, "contract");
+        size_t length = strlen(contract);
+        const json_t *duration = json_object_get(row, "duration_ms");
+        printf("%8lld  %-8s %-9s %7lld %8lld  %s%s\n", report_number(row, "id"),
+               report_text(row, "kind"), report_text(row, "state"),
+               report_number(row, "attempt"),
+               (long long)json_integer_value(duration),
+               length > 30 ? "..." : "",
+               length > 30 ? contract + length - 27 : contract);
+        if (json_is_string(json_object_get(row, "error")))
+            printf("          %s%.200s%s\n", print_red(),
+                   report_text(row, "error"), print_plain());
+    }
+}
+
+int command_jobs_list(const struct command_context *context, int argc,
+                      char **argv)
+{
+    static const struct option longs[] = {
+        {"state", required_argument, NULL, 's'},
+        {"limit", required_argument, NULL, 'l'},
+        {NULL, 0, NULL, 0},
+    };
+    int state = -1;
+    int64_t limit = JOBS_LIMIT;
+    int option;
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (option == 'l') {
+            limit = parse_positive(optarg);
+        } else if (option == 's') {
+            for (state = 0; state < (int)STATE_COUNT; state++)
+                if (strcmp(states[state], optarg) == 0)
+                    break;
+        } else {
+            return print_usage(context, "unknown option");
+        }
+    }
+    if (limit == 0)
+        return print_usage(context, "--limit takes a positive number");
+    if (state == (int)STATE_COUNT)
+        return print_usage(context, "--state takes queued, claimed, done, "
+                                    "failed or cancelled");
+    if (optind != argc)
+        return print_usage(context, "unexpected argument: %s", argv[optind]);
+    struct error error;
+    struct store_reader *reader = NULL;
+    json_t *rows = NULL;
+    if (store_reader_open(&reader, context->config->state_dir, &error) == 0)
+        rows = report_rows(reader, list_query(state), &limit, 1, &error);
+    store_reader_close(&reader);
+    if (rows == NULL)
+        return print_failure(&error);
+    if (context->json)
+        return print_json(rows);
+    show_jobs(rows);
+    json_decref(rows);
+    return 0;
+}
+
+static json_t *read_job(struct store_reader *reader, int64_t id,
+                        struct error *error)
+{
+    json_t *rows = report_rows(
+        reader,
+        "SELECT id, kind, state, priority, attempt, timeout_ms AS "
+        "timeout_milliseconds, slot, created_ms, claimed_ms, finished_ms, "
+        "duration_ms, error, spec AS spec_json, result AS result_json, output "
+        "FROM generation_jobs WHERE id = ?",
+        &id, 1, error);
+    json_t *job = json_incref(json_array_get(rows, 0));
+    if (rows != NULL && job == NULL)
+        error_set(error, ERROR_NEGATIVE,
+                  "there is no job %lld; 'tidemill jobs list' shows them",
+                  (long long)id);
+    json_decref(rows);
+    if (job == NULL)
+        return NULL;
+    json_t *files = report_rows(
+        reader,
+        "SELECT path, sha256, size_bytes, template_set FROM generated_files "
+        "WHERE job_id = ? ORDER BY path",
+        &id, 1, error);
+    json_object_set_new(job, "files", files != NULL ? files : json_array());
+    return job;
+}
+
+static void show_job(const json_t *job)
+{
+    char when[32];
+    size_t i;
+    json_t *file;
+    const json_t *files = json_object_get(job, "files");
+    printf("job            %lld, %s, %s\n", report_number(job, "id"),
+           report_text(job, "kind"), report_text(job, "state"));
+    printf("attempt        %lld\n", report_number(job, "attempt"));
+    printf("created        %s\n",
+           print_time(json_object_get(job, "created"), when));
+    printf("finished       %s\n",
+           print_time(json_object_get(job, "finished"), when));
+    printf("took           %lld ms\n", report_number(job, "duration_ms"));
+    printf("contract       %s\n",
+           report_text(json_object_get(job, "spec"), "contract"));
+    printf("output         %s\n",
+           report_text(json_object_get(job, "spec"), "output"));
+    if (json_is_string(json_object_get(job, "error")))
+        printf("error          %s%s%s\n", print_red(),
+               report_text(job, "error"), print_plain());
+    json_array_foreach(files, i, file)
+        printf("%-14s %.12s %8lld  %s\n", i == 0 ? "files" : "",
+               report_text(file, "sha256"), report_number(file, "size_bytes"),
+               report_text(file, "path"));
+}
+
+int command_jobs_show(const struct command_context *context, int argc,
+                      char **argv)
+{
+    int64_t id = argc == 2 ? parse_positive(argv[1]) : 0;
+    if (id == 0)
+        return print_usage(context, "name one job by its id");
+    struct error error;
+    struct store_reader *reader = NULL;
+    json_t *job = NULL;
+    if (store_reader_open(&reader, context->config->state_dir, &error) == 0)
+        job = read_job(reader, id, &error);
+    store_reader_close(&reader);
+    if (job == NULL)
+        return print_failure(&error);
+    if (context->json)
+        return print_json(job);
+    show_job(job);
+    json_decref(job);
+    return 0;
+}
