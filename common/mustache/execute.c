@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs a program over data.
+ */
+#include "common/mustache/execute.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mustache/escape.h"
+
+/* Links of a chain that a message shows from either end. */
+#define CHAIN_SHOWN 4
+
+static int run_block(struct execution *x, const struct call *call,
+                     uint32_t begin, uint32_t end,
+                     const struct context *context);
+
+static const char *name_of(const struct call *call, int *size)
+{
+    const struct mustache_program *program = call->unit->program;
+    *size = (int)program->name.size;
+    return program_text(program) + program->name.at;
+}
+
+/* " (included from A:1:2, from B:3:4)": the nearest and the outermost. */
+static void add_chain(const struct call *call, char *text, size_t room)
+{
+    size_t used = strlen(text);
+    const char *word = " (included from ";
+    unsigned depth = call->depth;
+    for (; call->up != NULL && used + 1 < room; call = call->up) {
+        int size;
+        const char *name = name_of(call->up, &size);
+        if (depth - call->depth >= CHAIN_SHOWN && call->depth > CHAIN_SHOWN) {
+            if (depth - call->depth == CHAIN_SHOWN)
+                used += (size_t)snprintf(text + used, room - used, ", ...");
+            continue;
+        }
+        used += (size_t)snprintf(text + used, room - used, "%s%.*s:%u:%u", word,
+                                 size > 100 ? 100 : size, name, call->from.line,
+                                 call->from.column);
+        word = ", from ";
+    }
+    if (depth > 0 && used + 1 < room)
+        snprintf(text + used, room - used, ")");
+}
+
+int execution_fail(struct execution *x, const struct call *call,
+                   struct program_place place, const char *format, ...)
+{
+    char text[ERROR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    int written = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (written > 0 && call != NULL)
+        add_chain(call, text, sizeof(text));
+    int size;
+    const char *name = name_of(call, &size);
+    return error_set(x->error, ERROR_DATA, "%.*s:%u:%u: %s", size, name,
+                     place.line, place.column, text);
+}
+
+int execution_step(struct execution *x, const struct call *call,
+                   struct program_place place, uint64_t steps)
+{
+    x->steps += steps;
+    if (x->steps <= EXECUTION_STEPS_MAX)
+        return 0;
+    return execution_fail(x, call, place,
+                          "given up after %u steps; the template repeats too "
+                          "much for this data",
+                          EXECUTION_STEPS_MAX);
+}
+
+void *execution_alloc(struct execution *x, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if (size > sizeof(x->scratch) - x->scratch_used)
+        return arena_alloc(&x->arena, size);
+    void *memory = x->scratch + x->scratch_used;
+    x->scratch_used += size;
+    return memory;
+}
+
+/* The window of the output that may be written without asking. */
+static void open_window(struct execution *x)
+{
+    size_t end = x->out->capacity > 0 ? x->out->capacity - 1 : 0;
+    x->at = x->out->bytes + x->out->size;
+    x->end = x->out->bytes + (end < x->output_end ? end : x->output_end);
+}
+
+static void close_window(struct execution *x)
+{
+    x->out->size = (size_t)(x->at - x->out->bytes);
+}
+
+static int output_full(struct execution *x, const struct call *call,
+                       struct program_place place)
+{
+    return execution_fail(x, call, place,
+                          "more than %zu bytes of output, or no memory for "
+                          "them",
+                          x->output_end);
+}
+
+/* The slow way to write: grows the buffer, keeps to the bounds. */
+static int append_slow(struct execution *x, const struct call *call,
+                       struct program_place place, const char *text,
+                       size_t size)
+{
+    close_window(x);
+    if (size > x->output_end - x->out->size)
+        return output_full(x, call, place);
+    buffer_append(x->out, text, size);
+    if (x->out->failed)
+        return output_full(x, call, place);
+    open_window(x);
+    return 0;
+}
+
+static int append(struct execution *x, const struct call *call,
+                  struct program_place place, const char *text, size_t size)
+{
+    if (size >= (size_t)(x->end - x->at))
+        return append_slow(x, call, place, text, size);
+    memcpy(x->at, text, size);
+    x->at += size;
+    return 0;
+}
+
+static int append_indentation(struct execution *x, const struct call *call,
+                              struct program_place place,
+                              const struct indentation *indentation)
+{
+    if (indentation == NULL)
+        return 0;
+    if (append_indentation(x, call, place, indentation->up) != 0)
+        return -1;
+    return append(x, call, place, indentation->text, indentation->size);
+}
+
+static bool line_is_empty(const char *line, const char *end)
+{
+    return line[0] == '\n' ||
+           (line[0] == '\r' && line + 1 < end && line[1] == '\n');
+}
+
+/* A literal of a partial that is indented: before each line of it that is
+ * not empty. */
+static int append_lines(struct execution *x, const struct call *call,
+                        struct program_place place, const char *text,
+                        size_t size, bool line_start)
+{
+    const char *end = text + size;
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *next = newline == NULL ? end : newline + 1;
+        if (line_start && !line_is_empty(text, end) &&
+            append_indentation(x, call, place, call->indentation) != 0)
+            return -1;
+        if (append(x, call, place, text, (size_t)(next - text)) != 0)
+            return -1;
+        line_start = true;
+        text = next;
+    }
+    return 0;
+}
+
+/* Writes through the buffer's own functions. */
+static int append_built(struct execution *x, const struct call *call,
+                        struct program_place place, const struct buffer *built)
+{
+    if (built->failed)
+        return output_full(x, call, place);
+    return append(x, call, place, built->bytes, built->size);
+}
+
+static int append_escaped(struct execution *x, const struct call *call,
+                          struct program_place place, const char *text,
+                          size_t size)
+{
+    struct buffer built;
+    buffer_init(&built, x->output_end);
+    escape_append(x->options->escape, text, size, &built);
+    int result = append_built(x, call, place, &built);
+    buffer_deinit(&built);
+    return result;
+}
+
+/* A list or map where a value should be: as JSON, or refused. */
+static int append_structure(struct execution *x, const struct call *call,
+                            const struct program_pair *pair,
+                            const struct node *node)
+{
+    if (x->options->strict)
+        return execution_fail(x, call, pair->place,
+                              "a %s where a value is needed; open a section "
+                              "for it",
+                              node_kind_name(node->kind));
+    struct buffer built;
+    buffer_init(&built, x->output_end);
+    document_write_json(node, &built);
+    int result =
+        built.failed ? output_full(x, call, pair->place)
+        : (pair->mask & PAIR_ESCAPE) != 0
+            ? append_escaped(x, call, pair->place, built.bytes, built.size)
+            : append_built(x, call, pair->place, &built);
+    buffer_deinit(&built);
+    return result;
+}
+
+static int append_value(struct execution *x, const struct call *call,
+                        const struct program_pair *pair,
+                        const struct slot *slot)
+{
+    const struct node *node = slot->node;
+    if (node != NULL && (node->kind == NODE_LIST || node->kind == NODE_MAP))
+        return append_structure(x, call, pair, node);
+    if ((slot->bits & pair->mask & PAIR_ESCAPE) != 0)
+        return append_escaped(x, call, pair->place, slot->text, slot->size);
+    return append(x, call, pair->place, slot->text, slot->size);
+}
+
+/* A pair with nothing assumed. */
+static int write_pair(struct execution *x, const struct call *call,
+                      const struct program_pair *pair, const struct slot *slot)
+{
+    const char *literal = program_text(call->unit->program) + pair->literal.at;
+    if (call->indentation == NULL) {
+        if (append(x, call, pair->place, literal, pair->literal.size) != 0)
+            return -1;
+        return append_value(x, call, pair, slot);
+    }
+    if (append_lines(x, call, pair->place, literal, pair->literal.size,
+                     (pair->flags & PAIR_LITERAL_LINE_START) != 0) != 0)
+        return -1;
+    if ((pair->flags & PAIR_VALUE_LINE_START) != 0 &&
+        append_indentation(x, call, pair->place, call->indentation) != 0)
+        return -1;
+    return append_value(x, call, pair, slot);
+}
+
+/* The loop where the time goes: nearly all literals and values are short,
+ * so both are copied at full width, and only their sizes count. */
+static int run_pairs(struct execution *x, const struct call *call,
+                     const struct program_pair *pair, uint32_t count,
+                     const struct context *context)
+{
+    const char *text = program_text(call->unit->program);
+    struct slot *slots = call->unit->slots;
+    const uint64_t stamp = context->stamp;
+    const unsigned always = call->indentation == NULL ? 0 : ~0u;
+    const char *window_end = x->end;
+    char *at = x->at;
+    for (const struct program_pair *end = pair + count; pair < end; pair++) {
+        struct slot *slot = &slots[pair->path];
+        if (slot->stamp != stamp &&
+            slot_fill(x, call, pair->path, context, pair->place) != 0) {
+            x->at = at;
+            return -1;
+        }
+        if (((slot->bits | always) & pair->mask) != 0 ||
+            window_end - at < 2 * PROGRAM_SLACK) {
+            x->at = at;
+            if (write_pair(x, call, pair, slot) != 0)
+                return -1;
+            at = x->at;
+            window_end = x->end;
+            continue;
+        }
+        memcpy(at, text + pair->literal.at, PROGRAM_SLACK);
+        at += pair->literal.size;
+        memcpy(at, slot->head, PROGRAM_SLACK);
+        at += slot->size;
+    }
+    x->at = at;
+    return 0;
+}
+
+static bool is_truthy(const struct node *node)
+{
+    if (node == NULL || node->kind == NODE_NULL)
+        return false;
+    if (node->kind == NODE_BOOL)
+        return node->boolean;
+    return node->kind != NODE_LIST || node->first != NULL;
+}
+
+/* A section's body with one more item on the context stack. */
+static int run_item(struct execution *x, const struct call *call,
+                    const struct program_instruction *section, uint32_t begin,
+                    const struct node *node, const struct context *up)
+{
+    struct context context = {node, up, ++x->stamps, up->depth + 1};
+    if (context.depth > EXECUTION_CONTEXT_MAX)
+        return execution_fail(x, call, section->place,
+                              "more than %u sections within each other",
+                              EXECUTION_CONTEXT_MAX);
+    return run_block(x, call, begin, section->extent, &context);
+}
+
+static int run_section(struct execution *x, const struct call *call,
+                       uint32_t index, const struct context *context)
+{
+    const struct program_instruction *section =
+        &program_instructions(call->unit->program)[index];
+    struct slot *slot = &call->unit->slots[section->index];
+    if (slot->stamp != context->stamp &&
+        slot_fill(x, call, section->index, context, section->place) != 0)
+        return -1;
+    const struct node *node = slot->node;
+    if (section->op == PROGRAM_INVERTED)
+        return is_truthy(node)
+                   ? 0
+                   : run_block(x, call, index + 1, section->extent, context);
+    if (!is_truthy(node))
+        return 0;
+    if (node->kind != NODE_LIST)
+        return run_item(x, call, section, index + 1, node, context);
+    for (const struct node *item = node->first; item != NULL; item = item->next)
+        if (execution_step(x, call, section->place, 1) != 0 ||
+            run_item(x, call, section, index + 1, item, context) != 0)
+            return -1;
+    return 0;
+}
+
+static struct unit *unit_new(struct execution *x,
+                             const struct mustache_program *program)
+{
+    for (struct unit *unit = x->units; unit != NULL; unit = unit->next) {
+        x->steps++;
+        if (unit->program == program)
+            return unit;
+    }
+    struct unit *unit = execution_alloc(x, sizeof(*unit));
+    struct slot *slots =
+        execution_alloc(x, program->path_count * sizeof(*slots));
+    struct unit **partials =
+        execution_alloc(x, program->partial_count * sizeof(struct unit *));
+    if (unit == NULL || slots == NULL || partials == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < program->path_count; i++)
+        slots[i].stamp = 0;
+    if (program->partial_count > 0)
+        memset(partials, 0, program->partial_count * sizeof(struct unit *));
+    *unit = (struct unit){program, slots, partials, x->units};
+    x->units = unit;
+    return unit;
+}
+
+/* The unit of a partial; NULL on an error. */
+static struct unit *find_partial(struct execution *x, const struct call *call,
+                                 const struct program_instruction *instruction)
+{
+    const struct mustache_program *program = call->unit->program;
+    struct program_span span = program_partials(program)[instruction->index];
+    const char *name = program_text(program) + span.at;
+    struct error error = {.code = ERROR_NONE};
+    const struct mustache_program *found = NULL;
+    if (x->options->resolver != NULL)
+        found = x->options->resolver(x->options->resolver_context, name,
+                                     span.size, &error);
+    if (found != NULL) {
+        struct unit *unit = unit_new(x, found);
+        if (unit == NULL)
+            execution_fail(x, call, instruction->place,
+                           "no memory for the partial %.*s", (int)span.size,
+                           name);
+        return unit;
+    }
+    if (error.code != ERROR_NONE)
+        execution_fail(x, call, instruction->place, "partial %.*s: %s",
+                       (int)span.size, name, error.text);
+    else if (x->options->strict)
+        execution_fail(x, call, instruction->place,
+                       "there is no partial %.*s; add it to the folder of "
+                       "partials",
+                       (int)span.size, name);
+    else
+        return &x->missing;
+    return NULL;
+}
+
+static int run_partial(struct execution *x, const struct call *call,
+                       const struct program_instruction *instruction,
+                       const struct context *context)
+{
+    struct unit **place = &call->unit->partials[instruction->index];
+    if (*place == NULL && (*place = find_partial(x, call, instruction)) == NULL)
+        return -1;
+    if (*place == &x->missing)
+        return 0;
+    if (call->depth == MUSTACHE_PARTIAL_DEPTH_MAX)
+        return execution_fail(x, call, instruction->place,
+                              "partials nested deeper than %d: a template "
+                              "that includes itself for ever; put the tag "
+                              "into a section that ends",
+                              MUSTACHE_PARTIAL_DEPTH_MAX);
+    const struct mustache_program *program = call->unit->program;
+    struct indentation indentation = {
+        call->indentation,
+        program_text(program) + instruction->span.at,
+        instruction->span.size,
+    };
+    struct call inner = {
+        .unit = *place,
+        .up = call,
+        .from = instruction->place,
+        .depth = call->depth + 1,
+    };
+    if ((instruction->flags & PROGRAM_STANDALONE) != 0)
+        inner.indentation =
+            indentation.size > 0 ? &indentation : call->indentation;
+    return run_block(x, &inner, 0, (*place)->program->instruction_count,
+                     context);
+}
+
+static int run_text(struct execution *x, const struct call *call,
+                    const struct program_instruction *instruction)
+{
+    const char *text = program_text(call->unit->program) + instruction->span.at;
+    if (call->indentation == NULL)
+        return append(x, call, instruction->place, text,
+                      instruction->span.size);
+    return append_lines(x, call, instruction->place, text,
+                        instruction->span.size,
+                        (instruction->flags & PROGRAM_LINE_START) != 0);
+}
+
+static int run_block(struct execution *x, const struct call *call,
+                     uint32_t begin, uint32_t end,
+                     const struct context *context)
+{
+    const struct mustache_program *program = call->unit->program;
+    const struct program_instruction *instructions =
+        program_instructions(program);
+    for (uint32_t i = begin; i < end; i++) {
+        const struct program_instruction *instruction = &instructions[i];
+        int result = 0;
+        switch ((enum program_op)instruction->op) {
+        case PROGRAM_TEXT:
+            result = run_text(x, call, instruction);
+            break;
+        case PROGRAM_RUN:
+            x->steps += instruction->extent;
+            result =
+                run_pairs(x, call, program_pairs(program) + instruction->index,
+                          instruction->extent, context);
+            break;
+        case PROGRAM_SECTION:
+        case PROGRAM_INVERTED:
+            result = run_section(x, call, i, context);
+            i = instruction->extent - 1;
+            break;
+        case PROGRAM_PARTIAL:
+            result = run_partial(x, call, instruction, context);
+            break;
+        case PROGRAM_INDENT:
+            result = append_indentation(x, call, instruction->place,
+                                        call->indentation);
+            break;
+        case PROGRAM_OP_END:
+            break;
+        }
+        if (result != 0)
+            return -1;
+    }
+    return execution_step(x, call, (struct program_place){1, 1}, 1);
+}
+
+static size_t output_end(const struct mustache_options *options,
+                         const struct buffer *out)
+{
+    size_t most =
+        options->output_max == 0 ? MUSTACHE_OUTPUT_MAX : options->output_max;
+    size_t room = out->limit > out->size ? out->limit - out->size : 0;
+    return out->size + (most < room ? most : room);
+}
+
+int mustache_execute(const struct mustache_program *program,
+                     const struct node *data,
+                     const struct mustache_options *options, struct buffer *out,
+                     struct error *error)
+{
+    struct execution x;
+    x.options = options;
+    x.out = out;
+    x.output_end = output_end(options, out);
+    x.stamps = 1;
+    x.steps = 0;
+    x.units = NULL;
+    x.missing = (struct unit){0};
+    x.error = error;
+    x.scratch_used = 0;
+    arena_init(&x.arena, EXECUTION_MEMORY_MAX);
+    struct call call = {.unit = unit_new(&x, program)};
+    size_t room = program->literal_size + 1024;
+    if (room > x.output_end - out->size)
+        room = x.output_end - out->size;
+    if (call.unit == NULL || buffer_reserve(out, room) == NULL) {
+        arena_deinit(&x.arena);
+        return error_set(error, ERROR_SYSTEM, "render: no memory left");
+    }
+    open_window(&x);
+    struct context root = {data, NULL, 1, 0};
+    int result = run_block(&x, &call, 0, program->instruction_count, &root);
+    close_window(&x);
+    out->bytes[out->size] = '\0';
+    arena_deinit(&x.arena);
+    return result;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One execution: what its parts share.
+ */
+#ifndef TIDEMILL_MUSTACHE_EXECUTE_H
+#define TIDEMILL_MUSTACHE_EXECUTE_H
+
+#include "common/base/arena.h"
+#include "common/mustache/program.h"
+
+/* What all maps that were searched, items that were visited and pieces that
+ * were written may add up to: a template that writes nothing still ends. */
+#define EXECUTION_STEPS_MAX (1u << 27)
+
+/* Contexts within each other, over all partials. */
+#define EXECUTION_CONTEXT_MAX 1024
+
+/* Memory for slots beyond the first scratch. */
+#define EXECUTION_MEMORY_MAX (64u << 20)
+#define EXECUTION_SCRATCH    (24u << 10)
+
+/* An item on the context stack.  Each has a stamp of its own, never used
+ * again in this execution: it tells which slots hold good. */
+struct context {
+    const struct node *node;
+    const struct context *up;
+    uint64_t stamp;
+    unsigned depth;
+};
+
+/* What a name of a program means in one context.  A slot whose stamp is the
+ * current context's is right; the others are looked up anew.  Short values
+ * are kept in the slot itself, so that they can be copied at one stroke. */
+struct slot {
+    uint64_t stamp;
+    const struct node *node; /* NULL: undefined */
+    const char *text;
+    uint32_t size;
+    uint32_t bits; /* PAIR_... */
+    char head[PROGRAM_SLACK];
+};
+
+/* A program in use, with its slots; a recursive one is in use once, since
+ * stamps keep its calls apart. */
+struct unit {
+    const struct mustache_program *program;
+    struct slot *slots;
+    struct unit **partials; /* NULL: not asked for yet */
+    struct unit *next;
+};
+
+/* What stands before every line of a partial. */
+struct indentation {
+    const struct indentation *up;
+    const char *text;
+    uint32_t size;
+};
+
+/* A program being executed, for the chain in messages. */
+struct call {
+    struct unit *unit;
+    const struct call *up;
+    struct program_place from; /* the tag in `up` */
+    const struct indentation *indentation;
+    unsigned depth;
+};
+
+struct execution {
+    const struct mustache_options *options;
+    struct buffer *out;
+    char *at;        /* the next byte of the output */
+    const char *end; /* never written at or behind */
+    size_t output_end; /* greatest size of out */
+    uint64_t stamps;   /* given so far */
+    uint64_t steps;
+    struct unit *units;
+    struct unit missing; /* stands for a partial that there is not */
+    struct arena arena;
+    struct error *error;
+    size_t scratch_used;
+    _Alignas(64) char scratch[EXECUTION_SCRATCH];
+};
+
+/* Says where: program, place and the chain of partials. Returns -1. */
+int execution_fail(struct execution *x, const struct call *call,
+                   struct program_place place, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+int execution_step(struct execution *x, const struct call *call,
+                   struct program_place place, uint64_t steps);
+
+/* Memory until the execution ends; NULL past the bound. */
+void *execution_alloc(struct execution *x, size_t size);
+
+/* Makes the slot of a path right for the context.  0, or -1: too many
+ * steps, or undefined and strict. */
+int slot_fill(struct execution *x, const struct call *call, uint32_t path,
+              const struct context *context, struct program_place place);
+
+#endif
