@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/sync/batch.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/text.h"
+#include "common/config/config.h"
+#include "workers/sync/backoff.h"
+
+void batch_init(struct batch *batch)
+{
+    *batch = (struct batch){.state = BATCH_FREE};
+    arena_init(&batch->arena, BATCH_ARENA_MAX);
+}
+
+void batch_free(struct batch *batch)
+{
+    arena_deinit(&batch->arena);
+    batch_init(batch);
+}
+
+static int no_memory(const struct batch *batch, struct error *error)
+{
+    return error_set(
+        error, ERROR_SYSTEM, "no memory for batch %lld (%zu bytes are in use)",
+        (long long)batch->source.batch_id, batch->arena.used_bytes);
+}
+
+int batch_take(struct batch *batch, const struct outbox_batch *source,
+               uint64_t order, struct error *error)
+{
+    size_t range_bytes = source->range_count * sizeof(*source->ranges);
+    size_t single_bytes = source->single_count * sizeof(*source->singles);
+    batch->source = *source;
+    batch->source.ranges = arena_alloc(&batch->arena, range_bytes);
+    batch->source.singles = arena_alloc(&batch->arena, single_bytes);
+    if (batch->source.ranges == NULL || batch->source.singles == NULL) {
+        no_memory(batch, error);
+        batch_free(batch);
+        return -1;
+    }
+    if (range_bytes > 0)
+        memcpy(batch->source.ranges, source->ranges, range_bytes);
+    if (single_bytes > 0)
+        memcpy(batch->source.singles, source->singles, single_bytes);
+    batch->order = order;
+    batch->state = BATCH_CLAIMED;
+    return 0;
+}
+
+int batch_read(struct batch *batch, struct store_reader *reader,
+               struct error *error)
+{
+    struct outbox_batch source = batch->source;
+    if (outbox_batch_read(reader, &source, &batch->arena, &batch->operations,
+                          &batch->count, error) != 0) {
+        /* What was read before the failure is given back: a batch that is
+         * read again and again must not grow. */
+        struct batch fresh;
+        struct error second;
+        batch_init(&fresh);
+        if (batch_take(&fresh, &source, batch->order, &second) == 0) {
+            arena_deinit(&batch->arena);
+            *batch = fresh;
+        }
+        return error_prefix(error, "reading batch %lld",
+                            (long long)source.batch_id);
+    }
+    batch->bytes = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        batch->bytes += batch->operations[i].data_size;
+    batch->state = BATCH_READ;
+    return 0;
+}
+
+#define BOUND_MARGIN_MS        10000
+#define BOUND_PER_OPERATION_MS 100
+
+uint64_t batch_bound_ms(const struct batch *batch, const struct config *config)
+{
+    return (uint64_t)config->database_connect_timeout_ms +
+           (uint64_t)config->database_query_timeout_ms + BOUND_MARGIN_MS +
+           BOUND_PER_OPERATION_MS * batch->count;
+}
+
+void batch_sent(struct batch *batch)
+{
+    if (batch->started_wall_ms == 0)
+        batch->started_wall_ms = clock_wall_ms();
+    batch->sent_ns = clock_monotonic_ns();
+    batch->state = BATCH_SENT;
+}
+
+void batch_unsent(struct batch *batch)
+{
+    batch->took_ns = clock_monotonic_ns() - batch->sent_ns;
+    batch->state = BATCH_READ;
+}
+
+void batch_settling(struct batch *batch)
+{
+    batch->state = BATCH_SETTLING;
+}
+
+void batch_unsettled(struct batch *batch)
+{
+    batch->state = BATCH_APPLIED;
+}
+
+/* --- the settlement --- */
+
+/* Applied operations of one table and priority. */
+struct tally {
+    const struct outbox_operation *sample;
+    int64_t applied;
+};
+
+struct closing {
+    struct batch *batch;
+    const struct batch_terms *terms;
+    int64_t now_ms;
+    bool *refused;         /* by index of the operation; held ones too */
+    struct tally *tallies; /* a hash table */
+    size_t tally_room;     /* a power of two */
+    size_t tally_count;
+    struct store_call *calls;
+    size_t call_count;
+};
+
+static struct store_call *add_call(struct closing *closing,
+                                   enum statement statement)
+{
+    struct store_call *call = &closing->calls[closing->call_count++];
+    *call = (struct store_call){.statement = statement};
+    return call;
+}
+
+static void add_integer(struct store_call *call, int64_t integer)
+{
+    call->arguments[call->argument_count++] = value_integer(integer);
+}
+
+static void add_text(struct store_call *call, const char *text, size_t size)
+{
+    call->arguments[call->argument_count++] = value_text_sized(text, size);
+}
+
+/* Keys order by priority and lane first, operations are in the order of
+ * their ids: the id within the key finds the place. */
+static struct outbox_operation *find_operation(struct batch *batch, int64_t key)
+{
+    int64_t id = key & (((int64_t)1 << OUTBOX_ID_BITS) - 1);
+    size_t low = 0, high = batch->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (batch->operations[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == batch->count || batch->operations[low].key != key)
+        return NULL;
+    return &batch->operations[low];
+}
+
+static int add_reject(struct closing *closing,
+                      const struct outbox_operation *operation,
+                      const struct sink_refusal *refusal)
+{
+    const struct batch_terms *terms = closing->terms;
+    size_t size = strnlen(refusal->message, BATCH_REFUSAL_TEXT_MAX);
+    /* Not cut within a character: the store takes UTF-8 only. */
+    while (size > 0 && !text_is_utf8(refusal->message, size) &&
+           size > BATCH_REFUSAL_TEXT_MAX - 4)
+        size--;
+    char *message = arena_copy(&closing->batch->arena, refusal->message, size);
+    char *sqlstate = arena_strdup(&closing->batch->arena, refusal->sqlstate);
+    if (message == NULL || sqlstate == NULL)
+        return -1;
+    int64_t delay_ms = backoff_delay_ms(
+        terms->retry_base_ms, terms->retry_max_ms, operation->retry_count + 1,
+        jitter_next(terms->random));
+    struct store_call *call = add_call(closing, STATEMENT_BATCH_REJECT);
+    add_integer(call, closing->batch->source.batch_id);
+    add_integer(call, refusal->key);
+    add_text(call, sqlstate, strlen(sqlstate));
+    add_text(call, message, size);
+    add_integer(call, terms->max_retries);
+    add_integer(call, closing->now_ms + delay_ms);
+    return 0;
+}
+
+/* Which operations were not applied. */
+static int mark_refusals(struct closing *closing,
+                         const struct sink_result *result, struct error *error)
+{
+    struct batch *batch = closing->batch;
+    for (size_t i = 0; result != NULL && i < result->refusal_count; i++) {
+        const struct sink_refusal *refusal = &result->refusals[i];
+        struct outbox_operation *operation =
+            find_operation(batch, refusal->key);
+        size_t index =
+            operation == NULL ? 0 : (size_t)(operation - batch->operations);
+        if (operation == NULL || closing->refused[index])
+            return error_set(error, ERROR_SOFTWARE,
+                             "the sink refused operation %lld of batch %lld, "
+                             "which is not in it or was refused before",
+                             (long long)refusal->key,
+                             (long long)batch->source.batch_id);
+        closing->refused[index] = true;
+    }
+    return 0;
+}
+
+static int add_refusals(struct closing *closing,
+                        const struct sink_result *result)
+{
+    struct batch *batch = closing->batch;
+    for (size_t i = 0; result != NULL && i < result->refusal_count; i++) {
+        const struct sink_refusal *refusal = &result->refusals[i];
+        if (refusal->held) {
+            struct store_call *call = add_call(closing, STATEMENT_BATCH_HOLD);
+            add_integer(call, batch->source.batch_id);
+            add_integer(call, refusal->key);
+        } else {
+            if (add_reject(closing, find_operation(batch, refusal->key),
+                           refusal) != 0)
+                return -1;
+            batch->refused++;
+        }
+    }
+    return 0;
+}
+
+static bool same_tally(const struct outbox_operation *a,
+                       const struct outbox_operation *b)
+{
+    return a->priority == b->priority &&
+           a->table_name_size == b->table_name_size &&
+           memcmp(a->table_name, b->table_name, a->table_name_size) == 0;
+}
+
+static void tally_operation(struct closing *closing,
+                            const struct outbox_operation *operation)
+{
+    uint64_t hash =
+        text_hash(TEXT_HASH_START + operation->priority, operation->table_name,
+                  operation->table_name_size);
+    size_t at = (size_t)hash & (closing->tally_room - 1);
+    while (closing->tallies[at].sample != NULL &&
+           !same_tally(closing->tallies[at].sample, operation))
+        at = (at + 1) & (closing->tally_room - 1);
+    if (closing->tallies[at].sample == NULL)
+        closing->tally_count++;
+    closing->tallies[at].sample = operation;
+    closing->tallies[at].applied++;
+}
+
+static void tally_applied(struct closing *closing)
+{
+    struct batch *batch = closing->batch;
+    for (size_t i = 0; i < batch->count; i++)
+        if (!closing->refused[i]) {
+            tally_operation(closing, &batch->operations[i]);
+            batch->applied++;
+        }
+}
+
+static void add_counts(struct closing *closing)
+{
+    for (size_t i = 0; i < closing->tally_room; i++) {
+        const struct tally *tally = &closing->tallies[i];
+        if (tally->sample == NULL)
+            continue;
+        struct store_call *call = add_call(closing, STATEMENT_BATCH_COUNT);
+        add_integer(call, closing->batch->source.batch_id);
+        add_text(call, tally->sample->table_name,
+                 tally->sample->table_name_size);
+        add_integer(call, tally->sample->priority);
+        add_integer(call, tally->applied);
+    }
+}
+
+static void add_settle(struct closing *closing)
+{
+    struct batch *batch = closing->batch;
+    const struct batch_terms *terms = closing->terms;
+    const char *trigger = trigger_name(terms->trigger);
+    struct store_call *call = add_call(closing, STATEMENT_BATCH_SETTLE);
+    add_integer(call, batch->source.batch_id);
+    add_integer(call, terms->slot);
+    add_integer(call, terms->spawn);
+    add_integer(call, (int64_t)batch->applied);
+    add_integer(call, (int64_t)batch->bytes);
+    add_integer(call, batch->started_wall_ms);
+    add_integer(call, closing->now_ms);
+    add_text(call, trigger, strlen(trigger));
+}
+
+static int make_tallies(struct closing *closing,
+                        const struct sink_result *result, struct error *error)
+{
+    struct batch *batch = closing->batch;
+    closing->tally_room = 16;
+    while (closing->tally_room < 2 * batch->count)
+        closing->tally_room *= 2;
+    closing->refused = arena_calloc(&batch->arena, batch->count + 1,
+                                    sizeof(*closing->refused));
+    closing->tallies = arena_calloc(&batch->arena, closing->tally_room,
+                                    sizeof(*closing->tallies));
+    if (closing->refused == NULL || closing->tallies == NULL)
+        return no_memory(batch, error);
+    if (mark_refusals(closing, result, error) != 0)
+        return -1;
+    tally_applied(closing);
+    return 0;
+}
+
+int batch_close(struct batch *batch, const struct sink_result *result,
+                const struct batch_terms *terms, struct error *error)
+{
+    struct closing closing = {
+        .batch = batch, .terms = terms, .now_ms = clock_wall_ms()};
+    if (batch->sent_ns != 0)
+        batch->took_ns = clock_monotonic_ns() - batch->sent_ns;
+    if (batch->started_wall_ms == 0)
+        batch->started_wall_ms = closing.now_ms;
+    batch->repeated = result != NULL && result->outcome == SINK_REPEATED;
+    batch->applied = batch->refused = 0;
+    if (make_tallies(&closing, result, error) != 0)
+        return -1;
+    size_t refusals = result == NULL ? 0 : result->refusal_count;
+    closing.calls = arena_calloc(&batch->arena,
+                                 refusals + closing.tally_count + 1 +
+                                     BATCH_SETTLEMENT_SPARE,
+                                 sizeof(*closing.calls));
+    if (closing.calls == NULL || add_refusals(&closing, result) != 0)
+        return no_memory(batch, error);
+    add_counts(&closing);
+    add_settle(&closing);
+    batch->settlement = closing.calls;
+    batch->settlement_count = closing.call_count;
+    batch->state = BATCH_APPLIED;
+    return 0;
+}

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/sync/schedule.h"
+
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/ipc/worker_loop.h"
+#include "common/shm/mapping.h"
+#include "workers/sync/backoff.h"
+#include "workers/sync/pass.h"
+#include "workers/sync/pipeline.h"
+#include "workers/sync/standing.h"
+#include "workers/sync/trigger.h"
+
+struct schedule {
+    struct schedule_setup setup;
+    const struct config *config;
+    struct sync_board *board;
+    struct store_reader *reader;
+    struct pipeline *pipeline;
+    struct trigger_rules rules;
+    struct batch_terms terms;
+    struct standing standing;
+    struct pass pass;
+    struct event *look_timer, *leave_timer;
+    uint64_t random;
+    int64_t periodic_due_ms;
+    int64_t urgent_since_ms;
+    int64_t blocked_until_ms;
+    uint64_t looked_ms;   /* monotonic, as look_due_ms */
+    uint64_t look_due_ms; /* of the timer; 0: it is not set */
+    int64_t record_bytes; /* of recent records; 0: not known yet */
+    unsigned pool_size;   /* as last adopted for */
+    bool first_look, paused, probing, leaving, troubled;
+};
+
+/* --- the timer --- */
+
+static void look(struct schedule *schedule);
+
+/* Looks again after so long, or sooner when that is planned already. */
+static void look_after(struct schedule *schedule, int64_t delay_ms)
+{
+    if (delay_ms < 0)
+        delay_ms = 0;
+    uint64_t due_ms = clock_monotonic_ms() + (uint64_t)delay_ms;
+    if (schedule->look_due_ms != 0 && schedule->look_due_ms <= due_ms)
+        return;
+    schedule->look_due_ms = due_ms;
+    struct timeval delay = {.tv_sec = delay_ms / 1000,
+                            .tv_usec = delay_ms % 1000 * 1000};
+    event_add(schedule->look_timer, &delay);
+}
+
+static void forget_look(struct schedule *schedule)
+{
+    schedule->look_due_ms = 0;
+    event_del(schedule->look_timer);
+}
+
+static void look_timed(evutil_socket_t fd, short what, void *self)
+{
+    (void)fd;
+    (void)what;
+    look(self);
+}
+
+static void leave_timed(evutil_socket_t fd, short what, void *self)
+{
+    struct schedule *schedule = self;
+    (void)fd;
+    (void)what;
+    worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
+}
+
+/* --- passes --- */
+
+static int read_pending(struct schedule *schedule,
+                        struct outbox_pending *pending)
+{
+    struct error error;
+    if (outbox_pending_read(schedule->reader, pending, &error) == 0)
+        return 0;
+    log_warning("%s", error.text);
+    standing_error(&schedule->standing, error.text);
+    return -1;
+}
+
+static void begin_pass(struct schedule *schedule,
+                       const struct trigger_plan *plan)
+{
+    int64_t now_ms = clock_wall_ms();
+    pass_begin(&schedule->pass, plan, schedule->standing.ticket);
+    atomic_store(&schedule->standing.view->in_pass, 1);
+    atomic_store(&schedule->standing.view->last_attempt_wall_ms, now_ms);
+    schedule->urgent_since_ms = 0;
+    schedule->periodic_due_ms =
+        now_ms + backoff_spread_ms(schedule->rules.interval_ms,
+                                   jitter_next(&schedule->random));
+    schedule->terms.trigger = plan->trigger;
+    forget_look(schedule);
+    metric_add(METRIC_SYNC_PASSES, 1);
+}
+
+/* Ends the pass; error NULL when it went well. */
+static void end_pass(struct schedule *schedule, const char *error)
+{
+    struct pass *pass = &schedule->pass;
+    struct store_call call;
+    worker_loop_idle(schedule->setup.loop);
+    if (!pass->active)
+        return;
+    if (pass_report(pass, error, &call))
+        pipeline_tell(schedule->pipeline, &call);
+    pass->active = false;
+    atomic_store(&schedule->standing.view->in_pass, 0);
+    if (error != NULL) {
+        metric_add(METRIC_SYNC_FAILURES, 1);
+    } else {
+        atomic_store(&schedule->standing.view->last_success_wall_ms,
+                     clock_wall_ms());
+        standing_error(&schedule->standing, "");
+        standing_answer(&schedule->standing, pass->ticket, true);
+    }
+}
+
+static void probe_answered(void *self, const struct sink_result *result)
+{
+    struct schedule *schedule = self;
+    schedule->probing = false;
+    if (result->outcome == SINK_APPLIED || result->outcome == SINK_REPEATED) {
+        standing_line(&schedule->standing, LINE_WORKED, "it answers");
+        standing_error(&schedule->standing, "");
+        end_pass(schedule, NULL);
+    } else {
+        standing_failed(&schedule->standing, result);
+        end_pass(schedule, result->error.text);
+        standing_answer(&schedule->standing, schedule->standing.ticket, false);
+    }
+    look_after(schedule, 0);
+}
+
+static void probe(struct schedule *schedule)
+{
+    schedule->probing = true;
+    atomic_store(&schedule->standing.view->last_attempt_wall_ms,
+                 clock_wall_ms());
+    schedule->setup.sink_methods->probe(schedule->setup.sink, probe_answered,
+                                        schedule);
+}
+
+/* Sends the batch that failed again, as a pass of its own. */
+static void resume_held(struct schedule *schedule)
+{
+    struct trigger_plan plan = {
+        .trigger = schedule->standing.line.state == LINK_DRAINING
+                       ? TRIGGER_RECONNECT
+                       : schedule->pass.trigger,
+        .drain = schedule->pass.drain ||
+                 schedule->standing.line.state == LINK_DRAINING,
+        .least_important = OUTBOX_PRIORITIES - 1};
+    if (plan.trigger == TRIGGER_NONE)
+        plan.trigger = TRIGGER_RECONNECT;
+    if (!schedule->pass.active)
+        begin_pass(schedule, &plan);
+    pipeline_release(schedule->pipeline);
+}
+
+/* --- one look --- */
+
+/* A slot that left the pool for good may have left batches in flight; slot
+ * 0 takes them over when it sees that the pool has shrunk. */
+static unsigned pool_size(const struct schedule *schedule)
+{
+    const struct scoreboard *board =
+        &schedule->setup.worker->mapping->scoreboard;
+    unsigned size = SYNC_SLOTS_MAX;
+    while (size > 1) {
+        const struct slot_entry *entry =
+            &board->slots[scoreboard_index(ROLE_SYNC, size - 1)];
+        if (atomic_load(&entry->in_use) != 0 ||
+            atomic_load(&entry->state) != SLOT_EMPTY)
+            break;
+        size--;
+    }
+    return size;
+}
+
+/* Has a slot left since the last adoption?  Then adopts, and true. */
+static bool adopt_leavers(struct schedule *schedule)
+{
+    unsigned size = pool_size(schedule);
+    if (schedule->rules.slot != 0 || size == schedule->pool_size)
+        return false;
+    bool shrunk = size < schedule->pool_size;
+    schedule->pool_size = size;
+    if (shrunk)
+        pipeline_adopt(schedule->pipeline, size);
+    return shrunk;
+}
+
+static void wait_for_line(struct schedule *schedule, uint64_t now_ms)
+{
+    int64_t delay_ms = (int64_t)(schedule->standing.line.retry_at_ms - now_ms);
+    bool offline = schedule->standing.line.state == LINK_OFFLINE;
+    standing_next(&schedule->standing,
+                  offline ? TRIGGER_RECONNECT : schedule->pass.trigger,
+                  clock_wall_ms() + delay_ms);
+    look_after(schedule, delay_ms);
+}
+
+/* The line is down, or a batch waits to be sent again. */
+static void look_at_line(struct schedule *schedule)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    if (standing_hurries(&schedule->standing))
+        line_hurry(&schedule->standing.line);
+    if (line_waits(&schedule->standing.line, now_ms))
+        wait_for_line(schedule, now_ms);
+    else if (schedule->standing.line.state == LINK_OFFLINE)
+        probe(schedule);
+    else
+        resume_held(schedule);
+}
+
+static void gather_facts(struct schedule *schedule,
+                         const struct outbox_pending *pending,
+                         struct trigger_facts *facts)
+{
+    int64_t now_ms = clock_wall_ms();
+    *facts = (struct trigger_facts){
+        .now_ms = now_ms,
+        .claimable = trigger_claimable(pending, now_ms),
+        .urgent_pending = pending->by_priority[0],
+        .next_retry_ms = pending->next_retry_ms,
+        .periodic_due_ms = schedule->periodic_due_ms,
+        .urgent_since_ms = schedule->urgent_since_ms,
+        .blocked_until_ms = schedule->blocked_until_ms,
+        .paused = schedule->paused,
+        .request =
+            schedule->rules.slot == 0 && standing_asked(&schedule->standing),
+        .drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0,
+        .reconnected = schedule->standing.line.state == LINK_DRAINING,
+        .first_in_pass = atomic_load(&schedule->board->views[0].in_pass) != 0};
+}
+
+/* At its first look slot 0 connects, so that the state of the line is known
+ * and the first urgent operation finds a connection; and it carries what an
+ * earlier life of the daemon left, if that is due. */
+static void look_first(struct schedule *schedule,
+                       const struct outbox_pending *pending)
+{
+    int64_t last_ms =
+        atomic_load(&schedule->standing.view->last_success_wall_ms);
+    int64_t now_ms = clock_wall_ms();
+    int64_t due_ms = backoff_spread_ms(schedule->rules.interval_ms,
+                                       jitter_next(&schedule->random));
+    schedule->first_look = false;
+    if (pending->by_priority[0] > 0 && schedule->urgent_since_ms == 0)
+        schedule->urgent_since_ms = now_ms;
+    if (last_ms != 0 && last_ms <= now_ms)
+        schedule->periodic_due_ms = last_ms + due_ms;
+    else if (pending->total > 0)
+        schedule->periodic_due_ms = now_ms;
+    else
+        schedule->periodic_due_ms = now_ms + due_ms;
+    if (schedule->rules.slot == 0 &&
+        schedule->standing.line.state == LINK_UNKNOWN)
+        probe(schedule);
+}
+
+static void start_pass(struct schedule *schedule,
+                       const struct trigger_plan *plan, int64_t claimable)
+{
+    begin_pass(schedule, plan);
+    if (claimable > 0)
+        pipeline_start(schedule->pipeline);
+    else
+        probe(schedule); /* nothing to carry: is the centre there? */
+}
+
+static void look_at_outbox(struct schedule *schedule)
+{
+    struct outbox_pending pending;
+    struct trigger_facts facts;
+    struct trigger_plan plan;
+    if (read_pending(schedule, &pending) != 0) {
+        look_after(schedule, PIPELINE_TROUBLE_MAX_MS);
+        return;
+    }
+    if (schedule->first_look)
+        look_first(schedule, &pending);
+    if (schedule->probing)
+        return;
+    gather_facts(schedule, &pending, &facts);
+    if (schedule->rules.slot == 0 && pending.total == 0)
+        atomic_store(&schedule->board->drain_wanted, 0);
+    if (facts.reconnected && facts.claimable == 0) {
+        standing_line(&schedule->standing, LINE_DRAINED,
+                      "nothing is left to carry");
+        facts.reconnected = false;
+    }
+    trigger_decide(&schedule->rules, &facts, &plan);
+    if (plan.trigger != TRIGGER_NONE) {
+        start_pass(schedule, &plan, facts.claimable);
+        return;
+    }
+    standing_next(&schedule->standing, plan.next, plan.next_ms);
+    if (plan.next_ms != 0)
+        look_after(schedule, plan.next_ms - facts.now_ms);
+}
+
+static void look(struct schedule *schedule)
+{
+    forget_look(schedule);
+    schedule->looked_ms = clock_monotonic_ms();
+    if (schedule->leaving || schedule->probing ||
+        !pipeline_ready(schedule->pipeline))
+        return;
+    if (schedule->paused) {
+        standing_answer(&schedule->standing, schedule->standing.ticket, false);
+        standing_next(&schedule->standing, TRIGGER_NONE, 0);
+    } else if (pipeline_held(schedule->pipeline) ||
+               schedule->standing.line.state == LINK_OFFLINE) {
+        look_at_line(schedule);
+    } else if (!pipeline_busy(schedule->pipeline) && !adopt_leavers(schedule)) {
+        look_at_outbox(schedule);
+    }
+}
+
+/* --- the pipeline's questions and news --- */
+
+static size_t claim_size(void *self, bool ahead, size_t asked,
+                         unsigned *least_important)
+{
+    struct schedule *schedule = self;
+    struct outbox_pending pending;
+    if (!schedule->pass.active || schedule->paused || schedule->leaving ||
+        read_pending(schedule, &pending) != 0)
+        return 0;
+    *least_important = schedule->pass.least_important;
+    bool drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0;
+    struct trigger_progress progress = {
+        .claimable =
+            trigger_claimable(&pending, clock_wall_ms()) - (int64_t)asked,
+        .claimed = schedule->pass.claimed + (int64_t)asked,
+        .record_bytes = schedule->record_bytes,
+        .drain = schedule->pass.drain || drain_wanted,
+        .drain_wanted = drain_wanted,
+        .ahead = ahead};
+    if (schedule->blocked_until_ms > clock_wall_ms())
+        return 0;
+    return (size_t)trigger_claim_size(&schedule->rules, &progress);
+}
+
+static void claimed(void *self, size_t got)
+{
+    struct schedule *schedule = self;
+    schedule->pass.claimed += (int64_t)got;
+    schedule->blocked_until_ms =
+        got > 0 ? 0 : clock_wall_ms() + TRIGGER_BLOCKED_MS;
+}
+
+static void sending(void *self, const struct batch *batch)
+{
+    struct schedule *schedule = self;
+    char what[32];
+    snprintf(what, sizeof(what), "batch %" PRId64, batch->source.batch_id);
+    worker_loop_busy(
+        schedule->setup.loop, (uint64_t)batch->source.batch_id,
+        clock_monotonic_ms() + batch_bound_ms(batch, schedule->config), what);
+}
+
+static void applied(void *self, const struct batch *batch)
+{
+    struct schedule *schedule = self;
+    if (batch->sent_ns != 0) { /* an empty one never saw the sink */
+        standing_line(&schedule->standing, LINE_WORKED, "a batch was applied");
+        standing_error(&schedule->standing, "");
+    }
+    schedule->record_bytes = trigger_record_bytes(
+        schedule->record_bytes, (int64_t)batch->bytes, (int64_t)batch->count);
+    pass_add(&schedule->pass, batch);
+    if (batch->refused > 0)
+        log_warning("the centre refused %zu operations of batch %" PRId64
+                    "; they are tried again later and then set aside: "
+                    "'tidemill sync dead' lists those",
+                    batch->refused, batch->source.batch_id);
+}
+
+static void leave_if_over(struct schedule *schedule)
+{
+    if (schedule->leaving && (!pipeline_busy(schedule->pipeline) ||
+                              pipeline_held(schedule->pipeline) ||
+                              !pipeline_ready(schedule->pipeline)))
+        worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
+}
+
+static void failed(void *self, const struct batch *batch,
+                   const struct sink_result *result)
+{
+    struct schedule *schedule = self;
+    (void)batch;
+    standing_failed(&schedule->standing, result);
+    end_pass(schedule, result->error.text);
+    /* A drain outlasts what passes by itself; `sync now` tells at once. */
+    if (result->outcome == SINK_DOWN ||
+        atomic_load(&schedule->board->drain_wanted) == 0)
+        standing_answer(&schedule->standing, schedule->pass.ticket, false);
+    look_after(schedule, 0);
+    leave_if_over(schedule);
+}
+
+static void settled(void *self, const struct batch *batch)
+{
+    struct schedule *schedule = self;
+    (void)batch;
+    schedule->troubled = false;
+    worker_loop_finished(schedule->setup.loop);
+}
+
+static bool report(void *self, struct store_call *call)
+{
+    struct schedule *schedule = self;
+    return schedule->pass.active && pass_report(&schedule->pass, NULL, call);
+}
+
+static void rested(void *self)
+{
+    struct schedule *schedule = self;
+    end_pass(schedule, NULL);
+    look_after(schedule, 0);
+    leave_if_over(schedule);
+}
+
+/* The adoption is done.  What was taken up again is carried as a pass. */
+static void ready(void *self)
+{
+    struct schedule *schedule = self;
+    struct trigger_plan plan = {.trigger = TRIGGER_RECONNECT,
+                                .least_important = OUTBOX_PRIORITIES - 1};
+    if (schedule->troubled)
+        log_notice("the local store answers again");
+    schedule->troubled = false;
+    schedule->blocked_until_ms = 0;
+    if (pipeline_busy(schedule->pipeline) && !schedule->pass.active &&
+        !pipeline_held(schedule->pipeline))
+        begin_pass(schedule, &plan);
+    look_after(schedule, 0);
+}
+
+static void trouble(void *self, const struct error *error)
+{
+    struct schedule *schedule = self;
+    if (!schedule->troubled)
+        log_warning("%s; tried again until it answers", error->text);
+    schedule->troubled = true;
+    standing_error(&schedule->standing, error->text);
+}
+
+static void broken(void *self, const struct error *error)
+{
+    struct schedule *schedule = self;
+    standing_error(&schedule->standing, error->text);
+    worker_loop_fail(schedule->setup.loop, WORKER_EXIT_FAILED, error);
+}
+
+static const struct pipeline_hooks pipeline_hooks = {
+    .claim_size = claim_size,
+    .claimed = claimed,
+    .sending = sending,
+    .applied = applied,
+    .failed = failed,
+    .settled = settled,
+    .report = report,
+    .rested = rested,
+    .ready = ready,
+    .trouble = trouble,
+    .broken = broken,
+};
+
+static int call_store(void *store, const struct store_request *request,
+                      store_link_answer answer, void *self, struct error *error)
+{
+    return store_link_call(store, request, answer, self, error);
+}
+
+/* --- from outside --- */
+
+static int make_parts(struct schedule *schedule, struct error *error)
+{
+    struct pipeline_setup setup = {.base = schedule->setup.base,
+                                   .hooks = &pipeline_hooks,
+                                   .self = schedule,
+                                   .call = call_store,
+                                   .store = schedule->setup.link,
+                                   .sink_methods = schedule->setup.sink_methods,
+                                   .sink = schedule->setup.sink,
+                                   .terms = &schedule->terms};
+    schedule->look_timer =
+        evtimer_new(schedule->setup.base, look_timed, schedule);
+    schedule->leave_timer =
+        evtimer_new(schedule->setup.base, leave_timed, schedule);
+    if (schedule->look_timer == NULL || schedule->leave_timer == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for timers");
+    schedule->pipeline = pipeline_new(&setup, error);
+    return schedule->pipeline != NULL ? 0 : -1;
+}
+
+struct schedule *schedule_new(const struct schedule_setup *setup,
+                              struct error *error)
+{
+    const struct worker *worker = setup->worker;
+    const struct config *config = worker->config;
+    struct schedule *schedule = calloc(1, sizeof(*schedule));
+    if (schedule == NULL) {
+        error_set(error, ERROR_SYSTEM, "no memory for the schedule");
+        return NULL;
+    }
+    schedule->setup = *setup;
+    schedule->config = config;
+    schedule->board = &worker->mapping->sync;
+    schedule->first_look = true;
+    schedule->pool_size = (unsigned)config->sync_max_workers;
+    schedule->random = clock_monotonic_ns() ^ ((uint64_t)worker->spawn << 40);
+    trigger_rules_init(&schedule->rules, config, worker->slot);
+    standing_init(&schedule->standing, worker, jitter_next(&schedule->random));
+    schedule->terms =
+        (struct batch_terms){.slot = worker->slot,
+                             .spawn = worker->spawn,
+                             .trigger = TRIGGER_RECONNECT,
+                             .max_retries = config->sync_max_retries,
+                             .retry_base_ms = config->sync_retry_base_ms,
+                             .retry_max_ms = config->sync_retry_max_ms,
+                             .random = &schedule->random};
+    if (make_parts(schedule, error) != 0)
+        schedule_free(&schedule);
+    return schedule;
+}
+
+void schedule_free(struct schedule **schedule)
+{
+    if (*schedule == NULL)
+        return;
+    atomic_store(&(*schedule)->standing.view->in_pass, 0);
+    pipeline_free(&(*schedule)->pipeline);
+    if ((*schedule)->look_timer != NULL)
+        event_free((*schedule)->look_timer);
+    if ((*schedule)->leave_timer != NULL)
+        event_free((*schedule)->leave_timer);
+    free(*schedule);
+    *schedule = NULL;
+}
+
+void schedule_connected(struct schedule *schedule, struct store_reader *reader)
+{
+    schedule->reader = reader;
+    pipeline_connected(schedule->pipeline, reader, schedule->pool_size);
+}
+
+void schedule_lost(struct schedule *schedule)
+{
+    pipeline_lost(schedule->pipeline);
+    leave_if_over(schedule);
+}
+
+void schedule_notified(struct schedule *schedule, uint32_t topics)
+{
+    bool urgent = (topics & TOPIC_URGENT) != 0 && schedule->rules.urgent;
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t rest_ms = SCHEDULE_LOOK_MS;
+    if (topics & TOPIC_SETTLED)
+        schedule->blocked_until_ms = 0;
+    if (urgent && schedule->urgent_since_ms == 0)
+        schedule->urgent_since_ms = clock_wall_ms();
+    if (schedule->rules.slot > 0)
+        rest_ms = urgent ? TRIGGER_URGENT_GRACE_MS * schedule->rules.slot
+                         : SCHEDULE_LOOK_HIGHER_MS;
+    /* While something is on its way its end looks anyway. */
+    if (pipeline_busy(schedule->pipeline) || schedule->probing)
+        return;
+    if (schedule->rules.slot > 0)
+        look_after(schedule, (int64_t)rest_ms);
+    else if (urgent || now_ms - schedule->looked_ms >= rest_ms)
+        look(schedule);
+    else
+        look_after(schedule, (int64_t)(schedule->looked_ms + rest_ms - now_ms));
+}
+
+void schedule_pause(struct schedule *schedule, bool paused)
+{
+    atomic_store(&schedule->board->paused, paused);
+    if (paused == schedule->paused)
+        return;
+    schedule->paused = paused;
+    log_notice(paused ? "sync is paused" : "sync goes on");
+    if (paused) {
+        pipeline_hold(schedule->pipeline);
+        standing_answer(&schedule->standing, schedule->standing.ticket, false);
+        standing_next(&schedule->standing, TRIGGER_NONE, 0);
+    } else if (schedule->standing.line.state != LINK_OFFLINE &&
+               !line_waits(&schedule->standing.line, clock_monotonic_ms())) {
+        pipeline_release(schedule->pipeline);
+    }
+    look_after(schedule, 0);
+}
+
+void schedule_request(struct schedule *schedule, uint64_t ticket)
+{
+    if (schedule->rules.slot == 0 && ticket > schedule->standing.ticket)
+        schedule->standing.ticket = ticket;
+    schedule->blocked_until_ms = 0;
+    look(schedule);
+}
+
+void schedule_drain(struct schedule *schedule, uint64_t bound_ms)
+{
+    schedule->leaving = true;
+    pipeline_close(schedule->pipeline);
+    /* A tenth is left for leaving. */
+    uint64_t wait_ms = bound_ms - bound_ms / 10;
+    struct timeval delay = {.tv_sec = (time_t)(wait_ms / 1000),
+                            .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    event_add(schedule->leave_timer, &delay);
+    leave_if_over(schedule);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/sync/sync.h"
+
+#include <sqlite3.h>
+
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/ipc/worker_loop.h"
+#include "common/shm/mapping.h"
+#include "common/store/client.h"
+#include "common/store/reader.h"
+#include "workers/sync/schedule.h"
+#include "workers/sync/sink.h"
+
+struct sync {
+    const struct worker *worker;
+    struct worker_loop *loop;
+    const struct sink_methods *sink_methods;
+    struct sink *sink;
+    struct store_link *link;
+    struct store_reader *reader;
+    struct schedule *schedule;
+};
+
+/* --- from the master --- */
+
+static void on_drain(void *self, uint64_t bound_ms)
+{
+    schedule_drain(((struct sync *)self)->schedule, bound_ms);
+}
+
+static void on_pause(void *self)
+{
+    schedule_pause(((struct sync *)self)->schedule, true);
+}
+
+static void on_resume(void *self)
+{
+    schedule_pause(((struct sync *)self)->schedule, false);
+}
+
+static void on_sync_now(void *self, uint64_t ticket)
+{
+    schedule_request(((struct sync *)self)->schedule, ticket);
+}
+
+static void on_wake(void *self)
+{
+    schedule_notified(((struct sync *)self)->schedule, TOPIC_OUTBOX);
+}
+
+static const struct worker_hooks worker_hooks = {
+    .drain = on_drain,
+    .wake = on_wake,
+    .pause = on_pause,
+    .resume = on_resume,
+    .sync_now = on_sync_now,
+};
+
+/* --- from the store --- */
+
+/* Was sync paused, in this life of the daemon or an earlier one? */
+static bool is_paused(struct store_reader *reader)
+{
+    sqlite3_stmt *statement = NULL;
+    bool paused = false;
+    if (sqlite3_prepare_v2(store_reader_db(reader),
+                           "SELECT value FROM store_meta "
+                           "WHERE name = 'sync_paused'",
+                           -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        paused = sqlite3_column_int(statement, 0) != 0;
+    sqlite3_finalize(statement);
+    return paused;
+}
+
+/* The store is opened anew for each of its lives: it may have been put in
+ * place again from a backup. */
+static void on_connected(void *self)
+{
+    struct sync *sync = self;
+    struct error error;
+    store_reader_close(&sync->reader);
+    if (store_reader_open(&sync->reader, sync->worker->config->state_dir,
+                          &error) != 0) {
+        worker_loop_fail(sync->loop, WORKER_EXIT_STORE_REFUSED, &error);
+        return;
+    }
+    schedule_pause(sync->schedule, is_paused(sync->reader));
+    schedule_connected(sync->schedule, sync->reader);
+}
+
+static void on_notified(void *self, uint32_t topics)
+{
+    schedule_notified(((struct sync *)self)->schedule, topics);
+}
+
+static void on_lost(void *self)
+{
+    schedule_lost(((struct sync *)self)->schedule);
+}
+
+static const struct store_link_hooks link_hooks = {
+    .connected = on_connected,
+    .notified = on_notified,
+    .lost = on_lost,
+};
+
+/* --- the worker --- */
+
+static int sync_open(struct sync *sync, struct error *error)
+{
+    const struct config *config = sync->worker->config;
+    struct event_base *base = worker_loop_base(sync->loop);
+    char socket_path[CONFIG_PATH_MAX];
+    config_runtime_path(config, "store.sock", socket_path, sizeof(socket_path));
+    sync->sink_methods = sink_methods_for(config);
+    sync->sink = sync->sink_methods->open(config, base, error);
+    if (sync->sink == NULL)
+        return -1;
+    sync->link = store_link_new(base, socket_path,
+                                TOPIC_OUTBOX | TOPIC_URGENT | TOPIC_SETTLED,
+                                &link_hooks, sync, error);
+    if (sync->link == NULL)
+        return -1;
+    struct schedule_setup setup = {.worker = sync->worker,
+                                   .loop = sync->loop,
+                                   .base = base,
+                                   .link = sync->link,
+                                   .sink_methods = sync->sink_methods,
+                                   .sink = sync->sink};
+    sync->schedule = schedule_new(&setup, error);
+    return sync->schedule != NULL ? 0 : -1;
+}
+
+static void sync_close(struct sync *sync)
+{
+    if (sync->sink != NULL)
+        sync->sink_methods->close(sync->sink);
+    store_link_free(&sync->link);
+    schedule_free(&sync->schedule);
+    store_reader_close(&sync->reader);
+}
+
+enum worker_exit sync_main(const struct worker *worker)
+{
+    struct sync sync = {.worker = worker};
+    struct error error;
+    sync.loop = worker_loop_new(worker, &worker_hooks, &sync, &error);
+    if (sync.loop == NULL) {
+        log_error("a sync worker cannot start: %s", error.text);
+        return WORKER_EXIT_FAILED;
+    }
+    if (sync_open(&sync, &error) == 0)
+        worker_loop_ready(sync.loop);
+    else
+        worker_loop_fail(sync.loop, WORKER_EXIT_FAILED, &error);
+    enum worker_exit code = worker_loop_run(sync.loop);
+    sync_close(&sync);
+    worker_loop_free(&sync.loop);
+    return code;
+}
