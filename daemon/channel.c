@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/channel.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "daemon/master.h"
+#include "daemon/requests.h"
+
+/* --- down --- */
+
+/* 0 when it was sent or can never be. */
+static int send_now(struct slot *slot, enum message_kind kind, uint64_t number)
+{
+    struct message message = {
+        .kind = kind, .pid = slot->pid, .spawn = slot->spawn, .number = number};
+    struct error error;
+    if (message_send(slot->down_fd, &message, &error) == 0)
+        return 0;
+    /* a worker that is gone is reaped soon */
+    return error.code == ERROR_TRY_AGAIN ? -1 : 0;
+}
+
+static void on_room(evutil_socket_t fd, short what, void *self)
+{
+    struct slot *slot = self;
+    (void)fd;
+    (void)what;
+    for (unsigned kind = 1; kind < MESSAGE_KIND_COUNT; kind++) {
+        if ((slot->pending & (1u << kind)) == 0)
+            continue;
+        if (send_now(slot, (enum message_kind)kind,
+                     slot->pending_numbers[kind]) != 0) {
+            event_add(slot->down_event, NULL);
+            return;
+        }
+        slot->pending &= ~(1u << kind);
+    }
+}
+
+void channel_send(struct master *master, struct slot *slot,
+                  enum message_kind kind, uint64_t number)
+{
+    (void)master;
+    if (slot->down_fd < 0)
+        return;
+    if (slot->pending == 0 && send_now(slot, kind, number) == 0)
+        return;
+    slot->pending |= 1u << kind;
+    slot->pending_numbers[kind] = number;
+    event_add(slot->down_event, NULL);
+}
+
+void channel_send_roles(struct master *master, unsigned roles,
+                        enum message_kind kind, uint64_t number)
+{
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        struct slot *slot = &master->slots[i];
+        if (slot_has_worker(slot) && (roles & (1u << slot->role)) != 0)
+            channel_send(master, slot, kind, number);
+    }
+}
+
+/* --- up --- */
+
+static void take_ready(struct master *master, struct slot *slot,
+                       const struct message *message)
+{
+    (void)message;
+    slot_event(master, slot, SLOT_EVENT_READY);
+}
+
+static void take_busy(struct master *master, struct slot *slot,
+                      const struct message *message)
+{
+    (void)message;
+    slot_event(master, slot, SLOT_EVENT_BUSY);
+}
+
+static void take_idle(struct master *master, struct slot *slot,
+                      const struct message *message)
+{
+    (void)message;
+    slot_event(master, slot, SLOT_EVENT_IDLE);
+}
+
+static void take_failed(struct master *master, struct slot *slot,
+                        const struct message *message)
+{
+    char name[SLOT_NAME_SIZE];
+    log_event(LOG_ERROR_LEVEL, "worker cannot go on",
+              LOG_TEXT("worker", slot_name(slot, name)),
+              LOG_INT("worker_pid", slot->pid), LOG_UINT("spawn", slot->spawn),
+              LOG_TEXT("error", message->text));
+    snprintf(master->last_failure, sizeof(master->last_failure), "%s",
+             message->text);
+}
+
+typedef void (*up_action)(struct master *master, struct slot *slot,
+                          const struct message *message);
+
+static const up_action up_actions[MESSAGE_KIND_COUNT] = {
+    [MESSAGE_READY] = take_ready,   [MESSAGE_BUSY] = take_busy,
+    [MESSAGE_IDLE] = take_idle,     [MESSAGE_REQUEST] = requests_take,
+    [MESSAGE_FAILED] = take_failed,
+};
+
+static void bad_message(struct master *master, struct slot *slot,
+                        const char *why)
+{
+    char name[SLOT_NAME_SIZE];
+    log_event(LOG_ERROR_LEVEL, "worker is killed for a bad message",
+              LOG_TEXT("worker", slot_name(slot, name)),
+              LOG_INT("worker_pid", slot->pid), LOG_UINT("spawn", slot->spawn),
+              LOG_TEXT("error", why));
+    event_del(slot->up_event); /* nothing it says counts any more */
+    slot->up_size = 0;
+    slot_condemn(master, slot, DEATH_BAD_MESSAGE);
+}
+
+static bool too_many(struct slot *slot)
+{
+    uint64_t second = clock_monotonic_ms() / 1000;
+    if (slot->message_second != second) {
+        slot->message_second = second;
+        slot->message_count = 0;
+    }
+    return ++slot->message_count > MESSAGES_A_SECOND_MAX;
+}
+
+/* Everything whole in up_bytes; NULL, or why the worker must die. */
+static const char *take_messages(struct master *master, struct slot *slot,
+                                 struct error *error)
+{
+    struct message message;
+    size_t used = 0;
+    while (slot->death != DEATH_BAD_MESSAGE) {
+        int size = message_parse(slot->up_bytes + used, slot->up_size - used,
+                                 MESSAGE_UP, &message, error);
+        if (size < 0)
+            return error->text;
+        if (size == 0)
+            break;
+        used += (size_t)size;
+        if (too_many(slot))
+            return "it floods its pipe";
+        if (message.pid == slot->pid && message.spawn == slot->spawn)
+            up_actions[message.kind](master, slot, &message);
+    }
+    memmove(slot->up_bytes, slot->up_bytes + used, slot->up_size - used);
+    slot->up_size -= used;
+    return NULL;
+}
+
+/* One read.  1: something came; 0: nothing for now; -1: end of file. */
+static int read_up(struct master *master, struct slot *slot)
+{
+    struct error error;
+    ssize_t got = read(slot->up_fd, slot->up_bytes + slot->up_size,
+                       sizeof(slot->up_bytes) - slot->up_size);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (got <= 0)
+        return -1;
+    slot->up_size += (size_t)got;
+    const char *why = take_messages(master, slot, &error);
+    if (why != NULL)
+        bad_message(master, slot, why);
+    return 1;
+}
+
+static void on_up(evutil_socket_t fd, short what, void *self)
+{
+    struct slot *slot = self;
+    (void)fd;
+    (void)what;
+    /* at end of file SIGCHLD says the rest */
+    if (read_up(slot->master, slot) < 0)
+        event_del(slot->up_event);
+}
+
+int channel_open(struct master *master, struct slot *slot, int down_fd,
+                 int up_fd)
+{
+    slot->down_fd = down_fd;
+    slot->up_fd = up_fd;
+    slot->pending = 0;
+    slot->up_size = 0;
+    slot->message_count = 0;
+    slot->up_event =
+        event_new(master->base, up_fd, EV_READ | EV_PERSIST, on_up, slot);
+    slot->down_event =
+        event_new(master->base, down_fd, EV_WRITE, on_room, slot);
+    if (slot->up_event == NULL || slot->down_event == NULL ||
+        event_add(slot->up_event, NULL) != 0)
+        return -1;
+    return 0;
+}
+
+void channel_close(struct master *master, struct slot *slot)
+{
+    if (slot->up_event != NULL && slot->death != DEATH_BAD_MESSAGE)
+        read_up(master, slot);
+    if (slot->up_event != NULL)
+        event_free(slot->up_event);
+    if (slot->down_event != NULL)
+        event_free(slot->down_event);
+    slot->up_event = NULL;
+    slot->down_event = NULL;
+    if (slot->down_fd >= 0)
+        close(slot->down_fd);
+    if (slot->up_fd >= 0)
+        close(slot->up_fd);
+    slot->down_fd = -1;
+    slot->up_fd = -1;
+}

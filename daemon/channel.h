@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The two pipes of a worker, the master's ends.  Never blocks: what a full
+ * pipe does not take waits, one message a kind.  Reading is bounded: one
+ * read a turn, so that a flood from one worker does not hold up the others,
+ * and MESSAGES_A_SECOND_MAX, past which the worker is killed.
+ */
+#ifndef TIDEMILL_DAEMON_CHANNEL_H
+#define TIDEMILL_DAEMON_CHANNEL_H
+
+#include <stdint.h>
+
+#include "common/ipc/messages.h"
+
+struct master;
+struct slot;
+
+#define MESSAGES_A_SECOND_MAX 2000u
+
+/* Takes over both descriptors.  -1 when there is no memory. */
+int channel_open(struct master *master, struct slot *slot, int down_fd,
+                 int up_fd);
+
+/* Reads what the worker said last (so that its FAILED is heard), closes. */
+void channel_close(struct master *master, struct slot *slot);
+
+/* Sends a message down, or keeps it until there is room. */
+void channel_send(struct master *master, struct slot *slot,
+                  enum message_kind kind, uint64_t number);
+
+/* To all workers of the roles (bits 1 << enum role). */
+void channel_send_roles(struct master *master, unsigned roles,
+                        enum message_kind kind, uint64_t number);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Leaving the terminal.  The process that was started stays until the
+ * daemon says how the start went, prints why it failed, and returns that.
+ */
+#ifndef TIDEMILL_DAEMON_DAEMONISE_H
+#define TIDEMILL_DAEMON_DAEMONISE_H
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+
+struct starter {
+    int fd;         /* to the waiting process; -1: in the foreground */
+    bool reported;
+};
+
+/* In the foreground: starter_init only.  Otherwise forks: the parent waits,
+ * then exits with the daemon's word; the child goes on in a session of its
+ * own with / as its directory. */
+void starter_init(struct starter *starter);
+int daemonise(struct starter *starter, struct error *error);
+
+/* The start went well. */
+void starter_succeed(struct starter *starter);
+
+/* The start failed: to the waiting process, or to standard error. */
+void starter_fail(struct starter *starter, const struct error *error);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "daemon/master.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/process_title.h"
+#include "daemon/deadlines.h"
+#include "daemon/directories.h"
+#include "daemon/privileges.h"
+#include "daemon/shutdown.h"
+#include "daemon/signals.h"
+
+/* Is standard error the journal's, as $JOURNAL_STREAM ("device:inode")
+ * says? */
+static bool is_journal(void)
+{
+    const char *text = getenv("JOURNAL_STREAM");
+    struct stat status;
+    uintmax_t device;
+    uintmax_t inode;
+    return text != NULL && fstat(STDERR_FILENO, &status) == 0 &&
+           sscanf(text, "%ju:%ju", &device, &inode) == 2 &&
+           device == status.st_dev && inode == status.st_ino;
+}
+
+static enum log_level configured_level(const struct config *config)
+{
+    static const enum log_level levels[] = {LOG_ERROR_LEVEL, LOG_WARNING_LEVEL,
+                                            LOG_NOTICE_LEVEL, LOG_INFO_LEVEL,
+                                            LOG_DEBUG_LEVEL};
+    return levels[config->log_level];
+}
+
+int master_open_log(struct master *master, struct error *error)
+{
+    char path[CONFIG_PATH_MAX];
+    bool foreground = master->options->foreground;
+    config_log_path(master->config, "tidemill.log", path, sizeof(path));
+    struct log_options options = {
+        .path = foreground ? NULL : path,
+        .format =
+            master->config->log_format == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+        .level = configured_level(master->config),
+        .journal_prefix = foreground && is_journal(),
+    };
+    return log_open(&options, error);
+}
+
+static int take_pidfile(struct master *master, struct error *error)
+{
+    char path[CONFIG_PATH_MAX];
+    if (master->options->pidfile != NULL)
+        return pidfile_take(&master->pidfile, master->options->pidfile, error);
+    config_runtime_path(master->config, "tidemilld.pid", path, sizeof(path));
+    return pidfile_take(&master->pidfile, path, error);
+}
+
+/* What root may have to do, and its end. */
+static int take_places(struct master *master, struct error *error)
+{
+    struct identity identity;
+    if (privileges_find(master->config->system_user, &identity, error) != 0 ||
+        directories_prepare(master->config, &identity, error) != 0 ||
+        take_pidfile(master, error) != 0 ||
+        privileges_give(&identity, master->pidfile.path, error) != 0 ||
+        listeners_open(&master->listeners, master->config, error) != 0 ||
+        privileges_give(&identity, master->listeners.store_path, error) != 0 ||
+        privileges_give(&identity, master->listeners.control_path, error) != 0)
+        return -1;
+    return privileges_drop(&identity, error);
+}
+
+static int make_mapping(struct master *master, struct error *error)
+{
+    master->mapping = master->options->mapping;
+    if (master->mapping == NULL)
+        master->mapping = mapping_new(error);
+    if (master->mapping == NULL)
+        return -1;
+    struct daemon_board *board = &master->mapping->daemon;
+    atomic_store(&board->master_pid, getpid());
+    atomic_store(&board->started_wall_ms, clock_wall_ms());
+    atomic_store(&board->started_monotonic_ms, clock_monotonic_ms());
+    atomic_store(&board->config_epoch, 1);
+    metrics_use(&master->mapping->metrics.slots[SLOTS_MAX]);
+    return 0;
+}
+
+static int make_events(struct master *master, struct error *error)
+{
+    struct event_config *options = event_config_new();
+    if (options != NULL)
+        event_config_set_flag(options, EVENT_BASE_FLAG_NOLOCK);
+    master->base = options == NULL ? NULL : event_base_new_with_config(options);
+    if (options != NULL)
+        event_config_free(options);
+    if (master->base == NULL || deadlines_init(master) != 0)
+        return error_set(error, ERROR_SYSTEM, "cannot make an event loop");
+    return signals_init(master, error);
+}
+
+struct master *master_new(const struct master_options *options,
+                          struct config *config, struct starter *starter,
+                          struct error *error)
+{
+    struct master *master = calloc(1, sizeof(*master));
+    if (master == NULL) {
+        error_set(error, ERROR_SYSTEM, "no memory for the master");
+        config_free(&config);
+        return NULL;
+    }
+    master->options = options;
+    master->config = config;
+    master->starter = starter;
+    master->signal_fd = -1;
+    master->pidfile.fd = -1;
+    master->listeners.store_fd = -1;
+    master->listeners.control_fd = -1;
+    notify_init(&master->notify);
+    log_identify("master", -1);
+    if (take_places(master, error) != 0 ||
+        master_open_log(master, error) != 0 ||
+        make_mapping(master, error) != 0 || make_events(master, error) != 0) {
+        master_free(&master);
+        return NULL;
+    }
+    slots_init(master);
+    return master;
+}
+
+void master_free(struct master **pointer)
+{
+    struct master *master = *pointer;
+    *pointer = NULL;
+    if (master == NULL)
+        return;
+    signals_deinit(master);
+    if (master->check_event != NULL)
+        event_free(master->check_event);
+    if (master->base != NULL)
+        event_base_free(master->base);
+    listeners_close(&master->listeners);
+    pidfile_drop(&master->pidfile);
+    notify_deinit(&master->notify);
+    metrics_use(NULL);
+    if (master->mapping != master->options->mapping)
+        mapping_free(&master->mapping);
+    config_free(&master->config);
+    free(master);
+}
+
+void master_say_status(struct master *master)
+{
+    uint32_t epoch = atomic_load(&master->mapping->daemon.config_epoch);
+    process_title_set("tidemilld: master [config %" PRIu32 "]", epoch);
+    notify_send(&master->notify, "STATUS=running, configuration %" PRIu32 "%s",
+                epoch,
+                atomic_load(&master->mapping->daemon.reload_failed)
+                    ? " (a newer one was refused)"
+                    : "");
+}
+
+void master_check_ready(struct master *master)
+{
+    if (master->ready || master->stopping)
+        return;
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        if (master->slots[i].wanted && !master->slots[i].was_ready)
+            return;
+    master->ready = true;
+    log_notice("tidemilld is ready");
+    notify_send(&master->notify, "READY=1\nMAINPID=%ld", (long)getpid());
+    master_say_status(master);
+    starter_succeed(master->starter);
+}
+
+static void give_up(struct master *master, enum error_code code,
+                    const char *role, const char *why)
+{
+    if (master->failure.code != ERROR_NONE)
+        return;
+    error_set(&master->failure, code, "cannot start: %s: %s", role, why);
+    log_error("%s", master->failure.text);
+    shutdown_begin(master);
+}
+
+void master_check_start(struct master *master, const struct slot *slot)
+{
+    const struct slot_entry *entry = slot_entry(master, slot);
+    const char *said = master->last_failure;
+    char words[64];
+    enum death death = (enum death)atomic_load(&entry->death);
+    unsigned detail = atomic_load(&entry->death_detail);
+    if (said[0] == '\0')
+        said = death_words(death, detail, words);
+    if (death == DEATH_EXITED && detail == WORKER_EXIT_STORE_REFUSED)
+        give_up(master, ERROR_IO, role_name(slot->role), said);
+    else if ((atomic_load(&master->mapping->daemon.degraded_roles) &
+              (1u << slot->role)) != 0)
+        give_up(master, ERROR_SOFTWARE, role_name(slot->role), said);
+}
+
+int master_run(struct master *master, struct error *error)
+{
+    log_event(LOG_NOTICE_LEVEL, "tidemilld starts",
+              LOG_TEXT("version", PACKAGE_VERSION),
+              LOG_TEXT("configuration", master->config->path));
+    process_title_set("tidemilld: master starting");
+    slots_fit_pools(master);
+    deadlines_arm(master);
+    event_base_dispatch(master->base);
+    log_notice("tidemilld has stopped");
+    if (master->failure.code == ERROR_NONE)
+        return 0;
+    *error = master->failure;
+    return -1;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The master: signals, slots, deadlines, configuration.  It opens no
+ * database, resolves no names, and reads nothing from its workers but
+ * bounded, checked messages.
+ */
+#ifndef TIDEMILL_DAEMON_MASTER_H
+#define TIDEMILL_DAEMON_MASTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/config/config.h"
+#include "common/shm/mapping.h"
+#include "daemon/daemonise.h"
+#include "daemon/listeners.h"
+#include "daemon/notify.h"
+#include "daemon/pidfile.h"
+#include "daemon/pool.h"
+#include "daemon/roles.h"
+#include "daemon/slots.h"
+
+struct event;
+struct event_base;
+
+struct master_options {
+    struct config_request request; /* how to load the configuration again */
+    const struct role_row *roles;  /* ROLE_COUNT rows */
+    const char *pidfile;           /* NULL: <runtime_dir>/tidemilld.pid */
+    bool foreground;
+    struct mapping *mapping; /* NULL: one is made */
+};
+
+struct master {
+    const struct master_options *options;
+    struct config *config;
+    struct mapping *mapping;
+    struct pidfile pidfile;
+    struct listeners listeners;
+    struct notify notify;
+    struct starter *starter;
+
+    struct event_base *base;
+    int signal_fd;
+    struct event *signal_event;
+    struct event *check_event; /* the one timer, for the earliest deadline */
+    uint64_t check_due_ms;     /* when it fires */
+    uint64_t lenient_until_ms; /* heartbeats are not judged before */
+
+    uint32_t spawn_count;
+    struct slot slots[SLOTS_MAX];
+    struct crash_record crashes[ROLE_COUNT];
+
+    bool ready;    /* every first worker has said READY */
+    bool stopping;
+    bool killing;        /* the stop became immediate */
+    bool last_rank_told; /* the store was told to drain */
+    uint64_t stop_deadline_ms;
+    char last_failure[MESSAGE_TEXT_MAX]; /* what a worker said last */
+    struct error failure;                /* why the daemon ends; code NONE: asked */
+};
+
+/* Takes over config (freed by master_free) and makes the directories, the
+ * pidfile, the listeners, the mapping; becomes system.user; opens the log. */
+struct master *master_new(const struct master_options *options,
+                          struct config *config, struct starter *starter,
+                          struct error *error);
+
+/* Starts the workers and serves until the daemon has stopped.  0 after a
+ * stop that was asked for, -1 when it ended because of an error. */
+int master_run(struct master *master, struct error *error);
+
+/* Removes pidfile and sockets. */
+void master_free(struct master **master);
+
+/* Called when a worker said READY: the daemon is ready when all have. */
+void master_check_ready(struct master *master);
+
+/* Called when a worker ended before the daemon was ready: gives up when it
+ * makes no sense to go on. */
+void master_check_start(struct master *master, const struct slot *slot);
+
+/* Opens the log as the configuration says. */
+int master_open_log(struct master *master, struct error *error);
+
+/* The title and the status for systemd. */
+void master_say_status(struct master *master);
+
+#endif

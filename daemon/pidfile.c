@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/pidfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ATTEMPTS 100
+
+static int held_by_other(int fd, const char *path, struct error *error)
+{
+    char text[32];
+    ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    return error_set(error, ERROR_TRY_AGAIN,
+                     "tidemilld is running already, with pid %ld (%s is "
+                     "locked); stop it first, or give this one a "
+                     "paths.runtime_dir of its own",
+                     strtol(text, NULL, 10), path);
+}
+
+/* Is the file that we locked still the one of that name? */
+static bool is_current(int fd, const char *path)
+{
+    struct stat ours;
+    struct stat named;
+    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
+           ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+static int open_locked(const char *path, struct error *error)
+{
+    for (int i = 0; i < ATTEMPTS; i++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+            return error_set_errno(error, ERROR_CANT_CREATE,
+                                   "cannot open the pidfile %s", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            if (errno == EWOULDBLOCK)
+                held_by_other(fd, path, error);
+            else
+                error_set_errno(error, ERROR_IO, "cannot lock the pidfile %s",
+                                path);
+            close(fd);
+            return -1;
+        }
+        if (is_current(fd, path))
+            return fd;
+        close(fd); /* its owner removed it as it left */
+    }
+    return error_set(error, ERROR_TRY_AGAIN,
+                     "the pidfile %s keeps being replaced", path);
+}
+
+int pidfile_take(struct pidfile *pidfile, const char *path, struct error *error)
+{
+    char text[32];
+    pidfile->fd = -1;
+    if (strlen(path) >= sizeof(pidfile->path))
+        return error_set(error, ERROR_CONFIG,
+                         "the path of the pidfile is too long");
+    int fd = open_locked(path, error);
+    if (fd < 0)
+        return -1;
+    int size = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)size, 0) != size) {
+        error_set_errno(error, ERROR_CANT_CREATE, "cannot write the pidfile %s",
+                        path);
+        unlink(path);
+        close(fd);
+        return -1;
+    }
+    snprintf(pidfile->path, sizeof(pidfile->path), "%s", path);
+    pidfile->fd = fd;
+    return 0;
+}
+
+void pidfile_drop(struct pidfile *pidfile)
+{
+    if (pidfile->fd < 0)
+        return;
+    unlink(pidfile->path); /* before the lock is free: it is still ours */
+    close(pidfile->fd);
+    pidfile->fd = -1;
+}

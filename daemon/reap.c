@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/reap.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "daemon/channel.h"
+#include "daemon/deadlines.h"
+#include "daemon/master.h"
+#include "daemon/pool.h"
+#include "daemon/shutdown.h"
+#include "daemon/spawn.h"
+
+static struct slot *find_slot(struct master *master, pid_t pid)
+{
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        if (master->slots[i].pid == pid)
+            return &master->slots[i];
+    return NULL;
+}
+
+void reap_workers(struct master *master)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct slot *slot = find_slot(master, pid);
+        if (slot == NULL)
+            continue;
+        slot->wait_status = status;
+        slot_event(master, slot, SLOT_EVENT_GONE);
+    }
+}
+
+static struct ending judge(struct master *master, const struct slot *slot)
+{
+    struct ending ending = {
+        .death = slot->death,
+        .asked = slot->state == SLOT_DRAINING || master->stopping,
+        .finished = atomic_load(&slot_entry(master, slot)->finished),
+    };
+    if (slot->ready_ms != 0)
+        ending.ready_ms = clock_monotonic_ms() - slot->ready_ms;
+    int status = slot->wait_status;
+    bool exited = WIFEXITED(status);
+    ending.detail = (unsigned)(exited ? WEXITSTATUS(status) : WTERMSIG(status));
+    if (ending.death != DEATH_NONE)
+        return ending;
+    if (!exited)
+        ending.death = DEATH_SIGNALLED;
+    else if (ending.detail == WORKER_EXIT_DRAINED)
+        ending.death = DEATH_LEFT;
+    else
+        ending.death = DEATH_EXITED;
+    return ending;
+}
+
+/* For the successor, and for status; before any fork. */
+static void write_obituary(struct master *master, const struct slot *slot,
+                           const struct ending *ending)
+{
+    struct slot_entry *entry = slot_entry(master, slot);
+    uint64_t work_id = atomic_load(&entry->work_id);
+    atomic_store(&entry->death, ending->death);
+    atomic_store(&entry->death_detail, ending->detail);
+    atomic_store(&entry->death_spawn, slot->spawn);
+    atomic_store(&entry->death_work_id, work_id);
+    atomic_store(&entry->death_ms, clock_monotonic_ms());
+    atomic_store(&entry->work_id, 0);
+    atomic_store(&entry->work_deadline_ms, 0);
+    atomic_store(&entry->pid, 0);
+    metrics_forget_gauges(&master->mapping->metrics.slots[slot->index]);
+
+    char name[SLOT_NAME_SIZE];
+    char words[64];
+    bool calm = ending->death == DEATH_LEFT;
+    log_event(
+        calm ? LOG_INFO_LEVEL : LOG_WARNING_LEVEL, "worker ended",
+        LOG_TEXT("worker", slot_name(slot, name)),
+        LOG_INT("worker_pid", slot->pid), LOG_UINT("spawn", slot->spawn),
+        LOG_TEXT("why", death_words(ending->death, ending->detail, words)),
+        LOG_UINT("work_id", work_id), LOG_UINT("finished", ending->finished));
+}
+
+static void count_crash(struct master *master, struct slot *slot,
+                        const struct ending *ending)
+{
+    slot->crashes = pool_crashes_after(slot->crashes, ending);
+    if (!pool_is_crash(ending))
+        return;
+    pool_note_crash(&master->crashes[slot->role], clock_monotonic_ms());
+    deadlines_judge_roles(master);
+}
+
+/* Does anyone have to settle what this worker left, though its slot is not
+ * wanted any more?  The successor drains as soon as it is READY. */
+static bool needs_settling(const struct slot *slot, const struct ending *ending)
+{
+    return role_has_pool(slot->role) && ending->death != DEATH_LEFT;
+}
+
+static void fill_again(struct master *master, struct slot *slot)
+{
+    struct slot_entry *entry = slot_entry(master, slot);
+    uint64_t delay_ms = pool_backoff_ms(slot->crashes);
+    char name[SLOT_NAME_SIZE];
+    atomic_fetch_add(&entry->restarts, 1);
+    if (delay_ms == 0) {
+        spawn_worker(master, slot);
+        return;
+    }
+    log_event(LOG_WARNING_LEVEL, "worker waits before it starts again",
+              LOG_TEXT("worker", slot_name(slot, name)),
+              LOG_UINT("crashes", slot->crashes),
+              LOG_UINT("delay_ms", delay_ms));
+    spawn_later(master, slot, (unsigned)delay_ms);
+}
+
+/* Others wait for this one to be READY or gone. */
+static void forget_predecessor(struct master *master, const struct slot *slot)
+{
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        if (master->slots[i].predecessor == slot)
+            master->slots[i].predecessor = NULL;
+}
+
+void reap_bury(struct master *master, struct slot *slot)
+{
+    struct ending ending = judge(master, slot);
+    channel_close(master, slot);
+    write_obituary(master, slot, &ending);
+    slot->pid = 0;
+    forget_predecessor(master, slot);
+    if (master->stopping) {
+        slot_change_state(master, slot, SLOT_EMPTY);
+        shutdown_advance(master);
+        return;
+    }
+    count_crash(master, slot, &ending);
+    if (!master->ready && pool_is_crash(&ending))
+        master_check_start(master, slot);
+    if (slot->wanted || needs_settling(slot, &ending))
+        fill_again(master, slot);
+    else
+        slot_change_state(master, slot, SLOT_EMPTY);
+}

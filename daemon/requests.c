@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/requests.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "daemon/channel.h"
+#include "daemon/master.h"
+#include "daemon/reload.h"
+#include "daemon/shutdown.h"
+
+#define SYNC_ROLE (1u << ROLE_SYNC)
+
+/* 0, or -1 when the argument is none for this request. */
+typedef int (*request_action)(struct master *master, const char *argument);
+
+void requests_reopen_logs(struct master *master)
+{
+    struct error error;
+    if (log_reopen(&error) != 0)
+        log_error("%s; going on with the old one", error.text);
+    channel_send_roles(master, (1u << ROLE_COUNT) - 1, MESSAGE_REOPEN_LOGS, 0);
+    log_notice("log files are open again");
+}
+
+static int do_reload(struct master *master, const char *argument)
+{
+    (void)argument;
+    reload(master);
+    return 0;
+}
+
+static int do_reopen_logs(struct master *master, const char *argument)
+{
+    (void)argument;
+    requests_reopen_logs(master);
+    return 0;
+}
+
+static int do_sync_now(struct master *master, const char *argument)
+{
+    char *end;
+    errno = 0;
+    unsigned long long ticket = strtoull(argument, &end, 10);
+    if (errno != 0 || end == argument || *end != '\0')
+        return -1;
+    channel_send_roles(master, SYNC_ROLE, MESSAGE_SYNC_NOW, ticket);
+    return 0;
+}
+
+static int do_sync_pause(struct master *master, const char *argument)
+{
+    (void)argument;
+    atomic_store(&master->mapping->sync.paused, 1);
+    channel_send_roles(master, SYNC_ROLE, MESSAGE_PAUSE, 0);
+    return 0;
+}
+
+static int do_sync_resume(struct master *master, const char *argument)
+{
+    (void)argument;
+    atomic_store(&master->mapping->sync.paused, 0);
+    channel_send_roles(master, SYNC_ROLE, MESSAGE_RESUME, 0);
+    return 0;
+}
+
+static int do_stop(struct master *master, const char *argument)
+{
+    (void)argument;
+    shutdown_begin(master);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    request_action action;
+} request_rows[REQUEST_COUNT] = {
+    [REQUEST_RELOAD] = {"reload", do_reload},
+    [REQUEST_REOPEN_LOGS] = {"reopen logs", do_reopen_logs},
+    [REQUEST_SYNC_NOW] = {"sync now", do_sync_now},
+    [REQUEST_SYNC_PAUSE] = {"pause sync", do_sync_pause},
+    [REQUEST_SYNC_RESUME] = {"resume sync", do_sync_resume},
+    [REQUEST_STOP] = {"stop", do_stop},
+};
+
+void requests_take(struct master *master, struct slot *slot,
+                   const struct message *message)
+{
+    bool known = slot->role == ROLE_GATEWAY &&
+                 message->number < REQUEST_COUNT &&
+                 request_rows[message->number].action != NULL;
+    if (known) {
+        log_event(LOG_INFO_LEVEL, "an operator asks",
+                  LOG_TEXT("request", request_rows[message->number].name),
+                  LOG_TEXT("argument", message->text));
+        if (request_rows[message->number].action(master, message->text) == 0)
+            return;
+    }
+    log_event(LOG_ERROR_LEVEL, "worker is killed for a request it may not make",
+              LOG_TEXT("role", role_name(slot->role)),
+              LOG_UINT("request", message->number));
+    slot_condemn(master, slot, DEATH_BAD_MESSAGE);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The stop: workers leave rank by rank (the store last), within
+ * supervisor.shutdown_timeout.
+ */
+#ifndef TIDEMILL_DAEMON_SHUTDOWN_H
+#define TIDEMILL_DAEMON_SHUTDOWN_H
+
+struct master;
+
+/* Begins a graceful stop; a second call makes it immediate. */
+void shutdown_begin(struct master *master);
+
+/* All leave at once; who does not within a moment is killed. */
+void shutdown_now(struct master *master);
+
+/* Called when a worker is gone: the next rank, or the end. */
+void shutdown_advance(struct master *master);
+
+/* Called by the timer: kills whoever is left past the deadline. */
+void shutdown_check(struct master *master);
+
+#endif

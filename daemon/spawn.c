@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "daemon/channel.h"
+#include "daemon/master.h"
+#include "daemon/pool.h"
+
+struct pipes {
+    int down[2];
+    int up[2];
+};
+
+static int make_pipes(struct pipes *pipes, struct error *error)
+{
+    if (pipe2(pipes->down, O_CLOEXEC | O_NONBLOCK) != 0)
+        return error_set_errno(error, ERROR_SYSTEM,
+                               "cannot make a pipe for a worker");
+    if (pipe2(pipes->up, O_CLOEXEC | O_NONBLOCK) == 0)
+        return 0;
+    error_set_errno(error, ERROR_SYSTEM, "cannot make a pipe for a worker");
+    close(pipes->down[0]);
+    close(pipes->down[1]);
+    return -1;
+}
+
+/* The entry is the new worker's from here on; how the predecessor ended
+ * stays in it. */
+static void prepare_entry(struct master *master, const struct slot *slot)
+{
+    struct slot_entry *entry = slot_entry(master, slot);
+    uint64_t now_ms = clock_monotonic_ms();
+    atomic_store(&entry->role, slot->role);
+    atomic_store(&entry->number, slot->number);
+    atomic_store(&entry->spawn, slot->spawn);
+    atomic_store(&entry->started_ms, now_ms);
+    atomic_store(&entry->heartbeat_ms, now_ms);
+    atomic_store(&entry->work_id, 0);
+    atomic_store(&entry->work_started_ms, 0);
+    atomic_store(&entry->work_deadline_ms, 0);
+    atomic_store(&entry->finished, 0);
+    atomic_store(&entry->backoff_until_ms, 0);
+}
+
+static _Noreturn void run_worker(struct master *master, const struct slot *slot,
+                                 const struct pipes *pipes)
+{
+    const struct role_row *row = &master->options->roles[slot->role];
+    struct worker worker = {
+        .role = slot->role,
+        .slot = slot->number,
+        .board_index = slot->index,
+        .spawn = slot->spawn,
+        .down_fd = pipes->down[0],
+        .up_fd = pipes->up[1],
+        .config = master->config,
+        .mapping = master->mapping,
+        .store_listener =
+            row->has_store_listener ? master->listeners.store_fd : -1,
+        .control_listener =
+            row->has_control_listener ? master->listeners.control_fd : -1,
+    };
+    atomic_store(&slot_entry(master, slot)->pid, getpid());
+    _exit(row->main(&worker));
+}
+
+void spawn_later(struct master *master, struct slot *slot, unsigned delay_ms)
+{
+    uint64_t until_ms = clock_monotonic_ms() + delay_ms;
+    slot_change_state(master, slot, SLOT_BACKOFF);
+    slot->deadline_ms = until_ms;
+    atomic_store(&slot_entry(master, slot)->backoff_until_ms, until_ms);
+}
+
+static void fork_failed(struct master *master, struct slot *slot,
+                        const struct error *error)
+{
+    char name[SLOT_NAME_SIZE];
+    unsigned delay_ms = (unsigned)pool_backoff_ms(++slot->fork_failures + 1);
+    log_event(LOG_ERROR_LEVEL, "cannot start a worker, trying again",
+              LOG_TEXT("worker", slot_name(slot, name)),
+              LOG_TEXT("error", error->text), LOG_UINT("delay_ms", delay_ms));
+    spawn_later(master, slot, delay_ms);
+}
+
+static void adopt(struct master *master, struct slot *slot, pid_t pid,
+                  const struct pipes *pipes)
+{
+    char name[SLOT_NAME_SIZE];
+    slot->pid = pid;
+    slot->fork_failures = 0;
+    atomic_store(&slot_entry(master, slot)->pid, pid);
+    slot_change_state(master, slot, SLOT_STARTING);
+    slot->deadline_ms =
+        clock_monotonic_ms() + (uint64_t)master->config->hello_timeout_ms;
+    log_event(LOG_DEBUG_LEVEL, "worker forked",
+              LOG_TEXT("worker", slot_name(slot, name)),
+              LOG_INT("worker_pid", pid), LOG_UINT("spawn", slot->spawn));
+    if (channel_open(master, slot, pipes->down[1], pipes->up[0]) != 0)
+        slot_condemn(master, slot, DEATH_BAD_MESSAGE);
+}
+
+void spawn_worker(struct master *master, struct slot *slot)
+{
+    struct pipes pipes;
+    struct error error;
+    if (make_pipes(&pipes, &error) != 0) {
+        fork_failed(master, slot, &error);
+        return;
+    }
+    slot->spawn = ++master->spawn_count;
+    slot->death = DEATH_NONE;
+    slot->ready_ms = 0;
+    prepare_entry(master, slot);
+    pid_t pid = fork();
+    if (pid == 0)
+        run_worker(master, slot, &pipes);
+    if (pid < 0)
+        error_set_errno(&error, ERROR_SYSTEM, "cannot fork");
+    close(pipes.down[0]);
+    close(pipes.up[1]);
+    if (pid < 0) {
+        close(pipes.down[1]);
+        close(pipes.up[0]);
+        fork_failed(master, slot, &error);
+        return;
+    }
+    adopt(master, slot, pid, &pipes);
+}
