@@ -249,11 +249,10 @@ class Quickstart:
             thread.start()
         expected = (HOOK_EVENTS + TASKS * 3 + TASKS // 10 + HOOK_COMMANDS
                     + SOURCE_ROWS + URGENT)
-        while any(t.is_alive() for t in threads) or not errors:
+        while not errors:
             accepted = self.accepted()
             self.progress.show("accept", accepted, expected)
-            if accepted >= expected and not any(t.is_alive()
-                                                for t in threads):
+            if accepted >= expected:
                 break
             if time.monotonic() - started > 120:
                 raise Failure(f"only {accepted} of {expected} were accepted")
