@@ -61,8 +61,10 @@ struct config {
 #undef X
     struct sync_table *tables;
     size_t table_count;
+    uint32_t tables_line; /* of sync.tables in the file; 0 otherwise */
     struct sync_source *sources;
     size_t source_count;
+    uint32_t sources_line;
 };
 
 struct config_request {
@@ -78,7 +80,9 @@ struct config_request {
  * file and database.password_file; touches neither store nor sockets.
  *
  * In the file `${NAME}` and `${NAME:-default}` are replaced in values; an
- * unset NAME without default is an error.  TIDEMILL_SECTION_KEY overrides
+ * unset NAME without default is an error; `$${` stands for "${".  A value
+ * may begin with <hostname> (a text) or <state_dir> (a path), as defaults
+ * do.  TIDEMILL_SECTION_KEY overrides
  * (dots as underscores, capitals); an unknown TIDEMILL_ name is an error
  * only when its first word is a section's. */
 struct config *config_load(const struct config_request *request,
@@ -104,7 +108,9 @@ void config_dump(const struct config *config, struct buffer *out);
 void config_sample(struct buffer *out);
 
 /* The libpq connection string, password included (from password_env or
- * password_file), in `out`. */
+ * password_file), in `out`, which is emptied first.  Where
+ * database.conninfo is set, only options that were set too are put over it.
+ * Timeouts are not included. */
 int config_conninfo(const struct config *config, struct buffer *out,
                     struct error *error);
 

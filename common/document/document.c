@@ -72,7 +72,7 @@ static int read_text(const char *path, size_t limit, struct buffer *text,
     int result;
     if (fstat(fd, &status) != 0)
         result = error_set_errno(error, ERROR_NO_INPUT, "cannot stat %s", path);
-    else if (!S_ISREG(status.st_mode))
+    else if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
         result =
             error_set(error, ERROR_NO_INPUT, "%s is no ordinary file", path);
     else
