@@ -92,7 +92,7 @@ static bool name_stays_inside(const char *name, size_t size)
  * symbolic link followed. */
 static int open_by_steps(int directory, char *path)
 {
-    int at = dup(directory);
+    int at = fcntl(directory, F_DUPFD_CLOEXEC, 0);
     char *rest = path;
     while (at >= 0) {
         char *slash = strchr(rest, '/');
@@ -103,6 +103,9 @@ static int open_by_steps(int directory, char *path)
         }
         int next = openat(at, rest, flags);
         int saved = errno;
+        char target;
+        if (next < 0 && readlinkat(at, rest, &target, 1) > 0)
+            saved = EXDEV;
         close(at);
         errno = saved;
         if (slash == NULL)

@@ -493,6 +493,8 @@ int mustache_execute(const struct mustache_program *program,
     x.stamps = 1;
     x.steps = 0;
     x.units = NULL;
+    x.index_memory = 0;
+    memset(x.indexes, 0, sizeof(x.indexes));
     x.missing = (struct unit){0};
     x.error = error;
     x.scratch_used = 0;

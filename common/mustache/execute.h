@@ -65,6 +65,19 @@ struct call {
     unsigned depth;
 };
 
+/* Big maps get an index of their keys once they were searched often. */
+#define MAP_INDEX_COUNT_MIN   32
+#define MAP_INDEX_SEARCHES    8
+#define MAP_INDEX_MEMORY_MAX  (16u << 20)
+#define MAP_INDEX_SLOTS       16
+
+struct map_index {
+    const struct node *map;
+    const struct node **buckets; /* NULL: none yet; open addressing */
+    uint32_t bucket_count;       /* a power of two */
+    uint32_t searches;
+};
+
 struct execution {
     const struct mustache_options *options;
     struct buffer *out;
@@ -75,6 +88,8 @@ struct execution {
     uint64_t steps;
     struct unit *units;
     struct unit missing; /* stands for a partial that there is not */
+    struct map_index indexes[MAP_INDEX_SLOTS];
+    size_t index_memory;
     struct arena arena;
     struct error *error;
     size_t scratch_used;

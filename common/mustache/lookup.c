@@ -5,19 +5,102 @@
  */
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/mustache/escape.h"
 #include "common/mustache/execute.h"
 
-static const struct node *find_key(struct execution *x, const struct node *map,
-                                   const char *key, size_t size)
+/* A key that is searched for. */
+struct wanted {
+    const char *text;
+    size_t size;
+    uint64_t hash;
+};
+
+static inline bool is_wanted(const struct node *child, const struct wanted *key)
+{
+    return child->key_size == key->size && child->key[0] == key->text[0] &&
+           memcmp(child->key, key->text, key->size) == 0;
+}
+
+static const struct node *find_linear(struct execution *x,
+                                      const struct node *map,
+                                      const struct wanted *key)
 {
     const struct node *child = map->first;
     uint32_t seen = 1;
-    for (; child != NULL; child = child->next, seen++)
-        if (child->key_size == size && memcmp(child->key, key, size) == 0)
-            break;
+    for (; child != NULL && !is_wanted(child, key); child = child->next)
+        seen++;
     x->steps += seen;
     return child;
+}
+
+static uint64_t first_bucket(uint64_t hash)
+{
+    return hash ^ (hash >> 32);
+}
+
+/* False when the keys were chosen to collide: then no index is better. */
+static bool fill_index(struct map_index *index)
+{
+    uint64_t tries = (uint64_t)index->map->count * 16;
+    uint32_t mask = index->bucket_count - 1;
+    memset(index->buckets, 0, index->bucket_count * sizeof(*index->buckets));
+    for (const struct node *child = index->map->first; child != NULL;
+         child = child->next) {
+        uint64_t at = first_bucket(
+            text_hash(TEXT_HASH_START, child->key, child->key_size));
+        for (; index->buckets[at & mask] != NULL; at++)
+            if (tries-- == 0)
+                return false;
+        index->buckets[at & mask] = child;
+    }
+    return true;
+}
+
+/* Memory for indexes has a bound of its own; past it, maps are searched
+ * key by key. */
+static void build_index(struct execution *x, struct map_index *index)
+{
+    uint32_t count = 64;
+    while (count < index->map->count * 2 && count < (1u << 30))
+        count *= 2;
+    size_t size = count * sizeof(*index->buckets);
+    if (size > MAP_INDEX_MEMORY_MAX - x->index_memory)
+        return;
+    index->buckets = execution_alloc(x, size);
+    if (index->buckets == NULL)
+        return;
+    x->index_memory += size;
+    x->steps += (uint64_t)index->map->count * 2;
+    index->bucket_count = count;
+    if (!fill_index(index))
+        index->buckets = NULL;
+}
+
+static const struct node *find_indexed(struct execution *x,
+                                       const struct map_index *index,
+                                       const struct wanted *key)
+{
+    uint32_t mask = index->bucket_count - 1;
+    for (uint64_t at = first_bucket(key->hash);; at++) {
+        const struct node *child = index->buckets[at & mask];
+        x->steps++;
+        if (child == NULL || is_wanted(child, key))
+            return child;
+    }
+}
+
+static const struct node *find_big(struct execution *x, const struct node *map,
+                                   const struct wanted *key)
+{
+    size_t slot = ((uintptr_t)map / sizeof(*map)) % MAP_INDEX_SLOTS;
+    struct map_index *index = &x->indexes[slot];
+    if (index->map != map)
+        *index = (struct map_index){.map = map};
+    if (index->buckets == NULL && ++index->searches == MAP_INDEX_SEARCHES)
+        build_index(x, index);
+    return index->buckets == NULL ? find_linear(x, map, key)
+                                  : find_indexed(x, index, key);
 }
 
 static const struct node *find_part(struct execution *x,
@@ -27,8 +110,10 @@ static const struct node *find_part(struct execution *x,
 {
     if (node == NULL || node->kind != NODE_MAP)
         return NULL;
-    return find_key(x, node, program_text(program) + part->name.at,
-                    part->name.size);
+    struct wanted key = {program_text(program) + part->name.at, part->name.size,
+                         part->hash};
+    return node->count < MAP_INDEX_COUNT_MIN ? find_linear(x, node, &key)
+                                             : find_big(x, node, &key);
 }
 
 static const struct node *find_path(struct execution *x,
