@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From files in memory to files on disk: complete or absent, unchanged ones
+ * untouched, never outside the output directory, with a manifest.
+ *
+ * A node's files all lie below its own folder, whose lock (flock on the
+ * folder) keeps two jobs of one node apart; jobs of different nodes share
+ * nothing.  All files are first written beside their places; only when all
+ * are there they are renamed, and the manifest comes last.  Nothing is
+ * synced to disk: what the manifest lists is whole, and a job that is run
+ * again writes only what differs.
+ */
+#ifndef TIDEMILL_GENERATION_OUTPUT_H
+#define TIDEMILL_GENERATION_OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/arena.h"
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+
+/* What happens to a file: name, word */
+#define OUTPUT_CHANGE_LIST(X)                                                  \
+    X(CREATED, "created")                                                      \
+    X(CHANGED, "changed")                                                      \
+    X(UNCHANGED, "unchanged") /* same bytes and mode: not touched */           \
+    X(KEPT, "kept") /* edited since by hand, or not ours: left as it is */
+
+enum output_change {
+#define X(name, text) OUTPUT_##name,
+    OUTPUT_CHANGE_LIST(X)
+#undef X
+        OUTPUT_CHANGE_COUNT
+};
+
+const char *output_change_name(enum output_change change);
+
+#define OUTPUT_FILES_MAX 1000
+
+struct output_file {
+    const char *path; /* relative to the output directory */
+    const char *bytes;
+    size_t size;
+    unsigned mode; /* 0644 or 0755 */
+    const char *template_name;
+    char sha256[65]; /* filled by output_plan */
+    enum output_change change; /* filled by output_plan */
+};
+
+struct output {
+    const char *directory; /* absolute */
+    const char *node;      /* folder of all its files */
+    const char *contract;  /* path of the contract: the owner */
+    const char *contract_sha256;
+    const char *template_set;
+    const char *template_hash;
+    bool force; /* write also what would be kept */
+    struct output_file *files;
+    size_t file_count;
+    size_t counts[OUTPUT_CHANGE_COUNT]; /* filled by output_plan */
+};
+
+/* Says what output_write would do, and does nothing: fills sha256, change
+ * and counts.  Errors: ERROR_NOT_ALLOWED for a path that leads outside and
+ * for a node that another contract owns; ERROR_DATA for a damaged manifest. */
+int output_plan(struct output *output, struct error *error);
+
+/* Plans and does it.  On an error no file was changed, but for one case:
+ * when a rename fails after others were done the text says so, and running
+ * it again completes it.  ERROR_TRY_AGAIN when another job holds the node
+ * for longer than 5 seconds. */
+int output_write(struct output *output, struct error *error);
+
+/* One line a file, "created    node_x/v1_0_0/node.py", then a summary
+ * line; without the unchanged ones unless all is set. */
+void output_summary(const struct output *output, bool all,
+                    struct buffer *out);
+
+#endif
