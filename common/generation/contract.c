@@ -62,17 +62,16 @@ static int read_fields(struct contract_check *check, const struct node *list,
                        const char *path, struct contract_fields *fields)
 {
     size_t count = list == NULL ? 0 : list->count;
-    fields->items = arena_calloc(check->arena, count + 1,
-                                 sizeof(*fields->items));
+    fields->items =
+        arena_calloc(check->arena, count + 1, sizeof(*fields->items));
     if (fields->items == NULL)
         return -1;
     for (const struct node *item = list == NULL ? NULL : list->first;
          item != NULL; item = item->next) {
         struct contract_field field = {
             .name = text_of(item, "name", ""),
-            .type = (enum field_type)word_index(text_of(item, "type", ""),
-                                                FIELD_TYPE_COUNT,
-                                                field_type_word),
+            .type = (enum field_type)word_index(
+                text_of(item, "type", ""), FIELD_TYPE_COUNT, field_type_word),
             .description = text_of(item, "description", NULL),
             .source = item,
             .default_value = document_get(item, "default"),
@@ -138,9 +137,8 @@ static int read_operation(struct contract_check *check,
                       path, &operation->input, &operation->input_count) != 0)
         return -1;
     snprintf(path, sizeof(path), "operations.%s.output", operation->name);
-    return choose_fields(check, &contract->output,
-                         document_get(item, "output"), path,
-                         &operation->output, &operation->output_count);
+    return choose_fields(check, &contract->output, document_get(item, "output"),
+                         path, &operation->output, &operation->output_count);
 }
 
 static int read_operations(struct contract_check *check,

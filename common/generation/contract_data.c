@@ -109,32 +109,6 @@ static const char *wrong_sample(enum field_type type)
     return type == FIELD_STR ? "12345" : "\"no such value\"";
 }
 
-static void add_default(struct data *data, struct node *map,
-                        const struct contract_field *field)
-{
-    struct tree *tree = &data->tree;
-    const struct node *value = field->default_value;
-    tree_add_bool(tree, map, "has_default", value != NULL);
-    if (value == NULL)
-        return;
-    const char *text = literal(data, value, field->type);
-    tree_add_text(tree, map, "default", text);
-    bool empty = (value->kind == NODE_LIST || value->kind == NODE_MAP) &&
-                 value->count == 0;
-    bool grows = value->kind == NODE_LIST || value->kind == NODE_MAP;
-    if (text == NULL)
-        return;
-    if (empty)
-        text = arena_printf(tree->arena, " = field(default_factory=%s)",
-                            field_type_name(field->type));
-    else if (grows)
-        text = arena_printf(tree->arena,
-                            " = field(default_factory=lambda: %s)", text);
-    else
-        text = arena_printf(tree->arena, " = %s", text);
-    tree_add_text(tree, map, "assignment", text);
-}
-
 /* Is the field taken by every operation and without default? */
 static bool is_required(const struct contract *contract,
                         const struct contract_field *field)
@@ -150,6 +124,48 @@ static bool is_required(const struct contract *contract,
             return false;
     }
     return true;
+}
+
+/* " = 5", or with a factory for what can be changed in place. */
+static const char *assignment(struct data *data,
+                              const struct contract_field *field)
+{
+    struct arena *arena = data->tree.arena;
+    const struct node *value = field->default_value;
+    const char *text = literal(data, value, field->type);
+    bool grows = value->kind == NODE_LIST || value->kind == NODE_MAP;
+    if (text == NULL)
+        return NULL;
+    if (grows && value->count == 0)
+        return arena_printf(arena, " = field(default_factory=%s)",
+                            field_type_name(field->type));
+    if (grows)
+        return arena_printf(arena, " = field(default_factory=lambda: %s)",
+                            text);
+    return arena_printf(arena, " = %s", text);
+}
+
+static void add_default(struct data *data, struct node *map,
+                        const struct contract_field *field)
+{
+    struct tree *tree = &data->tree;
+    const struct node *value = field->default_value;
+    tree_add_bool(tree, map, "has_default", value != NULL);
+    tree_add_bool(tree, map, "optional",
+                  value == NULL && !is_required(data->contract, field));
+    if (value == NULL) {
+        tree_add_text(tree, map, "default", "None");
+        tree_add_text(tree, map, "assignment", "");
+        return;
+    }
+    tree_add_text(tree, map, "default", literal(data, value, field->type));
+    tree_add_text(tree, map, "assignment", assignment(data, field));
+    struct buffer json;
+    buffer_init(&json, 8u << 20);
+    document_write_json(value, &json);
+    tree_add_text(tree, map, "default_json",
+                  json.failed || json.bytes == NULL ? NULL : json.bytes);
+    buffer_deinit(&json);
 }
 
 static const char *fold_expression(struct arena *arena,
@@ -168,9 +184,8 @@ static const char *fold_expression(struct arena *arena,
                             field->fold == FOLD_MIN ? "smaller" : "larger",
                             name, of);
     case FOLD_FIRST:
-        return arena_printf(
-            arena, "event.%s if state.%s is None else state.%s", of, name,
-            name);
+        return arena_printf(arena, "event.%s if state.%s is None else state.%s",
+                            of, name, name);
     case FOLD_LAST:
         return arena_printf(arena, "event.%s", of);
     case FOLD_APPEND:
@@ -189,18 +204,27 @@ static void add_fold(struct data *data, struct node *map,
                      const struct contract_field *field)
 {
     struct tree *tree = &data->tree;
+    tree_add_bool(tree, map, "has_fold", field->fold != FOLD_NONE);
+    tree_add_bool(tree, map, "has_of", field->of != NULL);
     if (field->fold == FOLD_NONE)
         return;
     tree_add_text(tree, map, "fold", fold_name(field->fold));
     tree_add_text(tree, map, "fold_expression",
                   fold_expression(tree->arena, field));
     tree_add_text(tree, map, "of", field->of == NULL ? "" : field->of->name);
+    enum fold fold = field->fold;
+    tree_add_bool(tree, map, "counts", fold == FOLD_COUNT);
+    tree_add_bool(tree, map, "sums", fold == FOLD_SUM);
+    tree_add_bool(tree, map, "settles",
+                  fold == FOLD_MIN || fold == FOLD_MAX || fold == FOLD_FIRST);
+    tree_add_bool(tree, map, "replaces", fold == FOLD_LAST);
+    tree_add_bool(tree, map, "appends", fold == FOLD_APPEND);
+    tree_add_bool(tree, map, "includes", fold == FOLD_DISTINCT);
+    tree_add_bool(tree, map, "tallies", fold == FOLD_TALLY);
     bool from_nothing = field->fold == FOLD_MIN || field->fold == FOLD_MAX ||
                         field->fold == FOLD_FIRST || field->fold == FOLD_LAST;
     bool optional = from_nothing && field->default_value == NULL;
     tree_add_bool(tree, map, "state_optional", optional);
-    if (field->default_value != NULL)
-        return;
     static const char *const initial[] = {
         [FIELD_STR] = " = \"\"",
         [FIELD_INT] = " = 0",
@@ -209,8 +233,11 @@ static void add_fold(struct data *data, struct node *map,
         [FIELD_LIST] = " = field(default_factory=list)",
         [FIELD_DICT] = " = field(default_factory=dict)",
     };
-    tree_add_text(tree, map, "assignment",
-                  optional ? " = None" : initial[field->type]);
+    if (field->default_value == NULL)
+        tree_add_text(tree, map, "state_assignment",
+                      optional ? " = None" : initial[field->type]);
+    else
+        tree_add_text(tree, map, "state_assignment", assignment(data, field));
 }
 
 static void add_field(struct data *data, struct node *list,
@@ -238,9 +265,9 @@ static void add_field(struct data *data, struct node *list,
     if (field->formula != NULL) {
         tree_add_text(tree, map, "formula", field->formula);
         const struct node *text = document_get(field->source, "formula");
-        tree_add_text(tree, map, "formula_json",
-                      name_to_json(tree->arena,
-                                   text == NULL ? field->name : text->text));
+        tree_add_text(
+            tree, map, "formula_json",
+            name_to_json(tree->arena, text == NULL ? field->name : text->text));
     }
     tree_add_bool(tree, map, "positive", false);
     tree_add_bool(tree, map, "not_negative", false);
@@ -303,11 +330,10 @@ static void add_config(struct data *data, struct node *root)
         const struct contract_field *field = &contract->config.items[i];
         bool is_builtin = false;
         for (size_t b = 0; b < contract_builtin_count; b++)
-            is_builtin =
-                is_builtin ||
-                ((contract_builtins[b].node_types &
-                  1u << contract->node_type) != 0 &&
-                 strcmp(contract_builtins[b].name, field->name) == 0);
+            is_builtin = is_builtin ||
+                         ((contract_builtins[b].node_types &
+                           1u << contract->node_type) != 0 &&
+                          strcmp(contract_builtins[b].name, field->name) == 0);
         if (!is_builtin)
             add_field(data, list, field, i);
     }
@@ -321,10 +347,9 @@ static void add_operation(struct data *data, struct node *list,
     const struct contract *contract = data->contract;
     struct node *map = tree_add_map(tree, list, NULL);
     tree_add_text(tree, map, "name", operation->name);
+    tree_add_text(tree, map, "operation_name", operation->name);
     tree_add_text(tree, map, "upper",
                   name_to_upper(tree->arena, operation->name));
-    tree_add_text(tree, map, "pascal",
-                  name_to_pascal(tree->arena, operation->name));
     const char *words = operation->description;
     if (words == NULL)
         words = arena_printf(tree->arena, "Carry out %s.", operation->name);
@@ -369,9 +394,9 @@ static void add_dependencies(struct data *data, struct node *root)
         struct node *map = tree_add_map(tree, list, NULL);
         for (size_t i = 0; i < 3; i++) {
             const struct node *value = document_get(item, keys[i]);
-            tree_add_text(tree, map, keys[i],
-                          name_to_json(tree->arena,
-                                       value == NULL ? "" : value->text));
+            tree_add_text(
+                tree, map, keys[i],
+                name_to_json(tree->arena, value == NULL ? "" : value->text));
         }
     }
     tree_mark_last(tree, list);
@@ -417,13 +442,69 @@ static void add_head(struct data *data, struct node *root)
     tree_add_text(tree, root, "service", contract->service);
     tree_add_text(tree, root, "pascal",
                   name_to_pascal(tree->arena, contract->service));
-    tree_add_text(tree, root, "author",
-                  name_to_json(tree->arena,
-                               author == NULL ? "" : author->text));
+    tree_add_bool(tree, root, "has_author", author != NULL);
+    tree_add_text(
+        tree, root, "author",
+        name_to_json(tree->arena, author == NULL ? "" : author->text));
     tree_add_text(tree, root, "contract_sha256", contract->sha256);
     add_description(data, root, "description", "description_json",
                     contract->description);
     add_version(data, root);
+}
+
+/* What REFERENCE calls the profile of a node type. */
+static void add_profile(struct data *data, struct node *root)
+{
+    static const struct {
+        const char *class_suffix, *entry_point;
+        bool async, state, heavy, external, persistent;
+    } profiles[] = {
+        [NODE_TYPE_EFFECT] = {"Effect", "execute_effect", true, true, true,
+                              true, false},
+        [NODE_TYPE_COMPUTE] = {"Compute", "execute_compute", false, false,
+                               false, false, false},
+        [NODE_TYPE_REDUCER] = {"Reducer", "execute_reduction", true, true, true,
+                               true, true},
+        [NODE_TYPE_ORCHESTRATOR] = {"Orchestrator", "orchestrate_workflow",
+                                    true, false, false, true, true},
+    };
+    struct tree *tree = &data->tree;
+    const struct contract *contract = data->contract;
+    enum node_type type = contract->node_type;
+    const char *pascal = name_to_pascal(tree->arena, contract->service);
+    const char *upper =
+        name_to_upper(tree->arena, contract->operations[0].name);
+    if (pascal == NULL || upper == NULL) {
+        tree->failed = true;
+        return;
+    }
+    tree_add_text(tree, root, "node_class",
+                  arena_printf(tree->arena, "Node%s%s", pascal,
+                               profiles[type].class_suffix));
+    tree_add_text(tree, root, "entry_point", profiles[type].entry_point);
+    tree_add_text(tree, root, "first_operation",
+                  arena_printf(tree->arena, "%sOperation.%s", pascal, upper));
+    tree_add_bool(tree, root, "profile_async", profiles[type].async);
+    tree_add_bool(tree, root, "profile_state", profiles[type].state);
+    tree_add_bool(tree, root, "profile_heavy", profiles[type].heavy);
+    tree_add_bool(tree, root, "profile_external", profiles[type].external);
+    tree_add_bool(tree, root, "is_persistent", profiles[type].persistent);
+}
+
+static void add_required_input(struct data *data, struct node *root)
+{
+    struct tree *tree = &data->tree;
+    const struct contract *contract = data->contract;
+    struct node *list = tree_add_list(tree, root, "required_input");
+    for (size_t i = 0; i < contract->input.count; i++) {
+        const struct contract_field *field = &contract->input.items[i];
+        if (is_required(contract, field))
+            tree_add_text(tree, tree_add_map(tree, list, NULL), "name",
+                          field->name);
+    }
+    tree_mark_last(tree, list);
+    tree_add_bool(tree, root, "has_required_input",
+                  list != NULL && list->count > 0);
 }
 
 /* What decides the imports of the generated files. */
@@ -431,14 +512,15 @@ static void add_questions(struct data *data, struct node *root)
 {
     struct tree *tree = &data->tree;
     const struct contract *contract = data->contract;
-    bool math = false, any = false, grows = false, folds_list = false;
+    bool math = false, any = false, grows = false, field_default = false;
     bool append = false, include = false, smaller = false, larger = false,
          tally = false;
     for (size_t i = 0; i < contract->output.count; i++) {
         const struct contract_field *field = &contract->output.items[i];
         math = math || field->formula_uses_math;
         any = any || field->type >= FIELD_LIST;
-        folds_list = folds_list || field->type >= FIELD_LIST;
+        field_default = field_default || (field->type >= FIELD_LIST &&
+                                          field->default_value != NULL);
         append = append || field->fold == FOLD_APPEND;
         include = include || field->fold == FOLD_DISTINCT;
         smaller = smaller || field->fold == FOLD_MIN;
@@ -450,7 +532,15 @@ static void add_questions(struct data *data, struct node *root)
     tree_add_bool(tree, root, "uses_math", math);
     tree_add_bool(tree, root, "output_has_containers", any);
     tree_add_bool(tree, root, "config_has_containers", grows);
-    tree_add_bool(tree, root, "state_has_containers", folds_list);
+    tree_add_bool(tree, root, "needs_field",
+                  field_default ||
+                      contract->node_type == NODE_TYPE_ORCHESTRATOR);
+    tree_add_bool(tree, root, "state_needs_field", any);
+    tree_add_bool(tree, root, "has_input", contract->input.count > 0);
+    tree_add_bool(tree, root, "has_output", contract->output.count > 0);
+    const struct node *features = document_get(contract->root, "features");
+    tree_add_bool(tree, root, "has_features",
+                  features != NULL && features->count > 0);
     tree_add_bool(tree, root, "folds_append", append);
     tree_add_bool(tree, root, "folds_distinct", include);
     tree_add_bool(tree, root, "folds_lists", append || include);
@@ -480,6 +570,8 @@ struct node *contract_data(struct arena *arena, const struct contract *contract)
               events == NULL ? NULL : document_get(events, "publish"));
     add_texts(&data, root, "subscribe",
               events == NULL ? NULL : document_get(events, "subscribe"));
+    add_profile(&data, root);
+    add_required_input(&data, root);
     add_questions(&data, root);
     return tree->failed ? NULL : root;
 }

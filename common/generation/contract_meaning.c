@@ -6,10 +6,10 @@
 #include "common/generation/formula.h"
 #include "common/generation/names.h"
 
-#define EFFECT_ONLY       (1u << NODE_TYPE_EFFECT)
-#define COMPUTE_ONLY      (1u << NODE_TYPE_COMPUTE)
-#define REDUCER_ONLY      (1u << NODE_TYPE_REDUCER)
-#define ORCHESTRATOR_ONLY (1u << NODE_TYPE_ORCHESTRATOR)
+#define EFFECT_ONLY             (1u << NODE_TYPE_EFFECT)
+#define COMPUTE_ONLY            (1u << NODE_TYPE_COMPUTE)
+#define REDUCER_ONLY            (1u << NODE_TYPE_REDUCER)
+#define ORCHESTRATOR_ONLY       (1u << NODE_TYPE_ORCHESTRATOR)
 #define EFFECT_AND_ORCHESTRATOR (EFFECT_ONLY | ORCHESTRATOR_ONLY)
 
 const struct contract_builtin contract_builtins[] = {
@@ -23,14 +23,27 @@ const size_t contract_builtin_count =
 
 /* Names that the generated classes use themselves. */
 static const char *const reserved_fields[] = {
-    "operation", "correlation_id", "metadata", "success", "error", "self",
-    "cls", "events_applied", "steps", "from_dict", "to_dict", "require_for",
-    "from_values", "field", "str", "int", "float", "bool", "list", "dict",
+    "operation",   "correlation_id", "metadata", "success",
+    "error",       "self",           "cls",      "events_applied",
+    "steps",       "from_dict",      "to_dict",  "require_for",
+    "from_values", "field",          "str",      "int",
+    "float",       "bool",           "list",     "dict",
 };
 static const char *const reserved_operations[] = {
-    "execute_effect", "execute_compute", "execute_reduction",
-    "orchestrate_workflow", "apply", "initial_state", "states", "config",
-    "clear_cache", "cache_info", "plan", "mro", "name", "value",
+    "execute_effect",
+    "execute_compute",
+    "execute_reduction",
+    "orchestrate_workflow",
+    "apply",
+    "initial_state",
+    "states",
+    "config",
+    "clear_cache",
+    "cache_info",
+    "plan",
+    "mro",
+    "name",
+    "value",
 };
 
 static bool among(const char *name, const char *const *names, size_t count)
@@ -114,8 +127,8 @@ static void check_fields(struct contract_check *check,
                               "choose another, such as '%s_value'",
                               field->name);
         if (field->default_value != NULL)
-            contract_check_value(check, field->default_value, field->type,
-                                 path, "default");
+            contract_check_value(check, field->default_value, field->type, path,
+                                 "default");
         if (field->example != NULL)
             contract_check_value(check, field->example, field->type, path,
                                  "example");

@@ -88,9 +88,8 @@ void contract_complain(struct contract_check *check, const struct node *where,
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    buffer_printf(check->errors, "%s:%u:%u: %s%s%s\n", check->name,
-                  where->line, where->column, path, *path == '\0' ? "" : ": ",
-                  text);
+    buffer_printf(check->errors, "%s:%u:%u: %s%s%s\n", check->name, where->line,
+                  where->column, path, *path == '\0' ? "" : ": ", text);
 }
 
 void contract_check_name(struct contract_check *check, const struct node *value,
@@ -192,8 +191,7 @@ static void check_list(struct contract_check *check, const struct node *value,
     const struct node *twice = contract_duplicate(value);
     if (twice != NULL)
         contract_complain(check, twice, path,
-                          "'%.80s' is there twice; take one out",
-                          twice->text);
+                          "'%.80s' is there twice; take one out", twice->text);
 }
 
 static void check_map(struct contract_check *check, const struct node *map,
@@ -224,8 +222,8 @@ static void check_maps(struct contract_check *check, const struct node *value,
     }
 }
 
-static void check_number(struct contract_check *check,
-                         const struct node *value, const char *path)
+static void check_number(struct contract_check *check, const struct node *value,
+                         const char *path)
 {
     if (value->kind != NODE_NUMBER || !name_is_decimal(value->text, false) ||
         value->text[0] == '-' || value->text_size > 6)
@@ -306,8 +304,8 @@ static void unknown_key(struct contract_check *check, const struct node *value,
     const char *nearest = text_nearest(value->key, known);
     if (nearest != NULL)
         contract_complain(check, &where, path,
-                          "unknown key '%.80s'; did you mean '%s'?",
-                          value->key, nearest);
+                          "unknown key '%.80s'; did you mean '%s'?", value->key,
+                          nearest);
     else
         contract_complain(check, &where, path,
                           "unknown key '%.80s'; the keys here are %s",

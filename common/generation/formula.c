@@ -361,8 +361,8 @@ static int parse_sum(struct parser *parser)
 {
     int type = parse_product(parser);
     while (is(parser, "+") || is(parser, "-")) {
-        bool joins = is(parser, "+") &&
-                     (type == FIELD_STR || type == FIELD_LIST);
+        bool joins =
+            is(parser, "+") && (type == FIELD_STR || type == FIELD_LIST);
         if (!joins)
             need_number(parser, type);
         put_operator(parser);

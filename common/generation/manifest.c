@@ -59,8 +59,8 @@ int manifest_read(int root, const char *node, struct arena *arena,
     char *path = manifest_path(arena, node);
     if (path == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory for a manifest");
-    if (safe_read_file(root, path, MANIFEST_BYTES_MAX, &bytes, &size,
-                       error) != 0)
+    if (safe_read_file(root, path, MANIFEST_BYTES_MAX, &bytes, &size, error) !=
+        0)
         return -1;
     int failed = document_read_json(arena, path, bytes, size,
                                     &document_limits_default, &map, &damage);
@@ -118,10 +118,9 @@ void manifest_put(const struct manifest *manifest, struct buffer *out)
 {
     const char *const keys[] = {"node", "contract", "contract_sha256",
                                 "template_set", "template_hash"};
-    const char *const texts[] = {manifest->node, manifest->contract,
-                                 manifest->contract_sha256,
-                                 manifest->template_set,
-                                 manifest->template_hash};
+    const char *const texts[] = {
+        manifest->node, manifest->contract, manifest->contract_sha256,
+        manifest->template_set, manifest->template_hash};
     buffer_append_text(out, "{\"format\": 1");
     for (size_t i = 0; i < 5; i++) {
         buffer_append_text(out, ",\n ");

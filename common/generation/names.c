@@ -7,11 +7,11 @@
 /* https://docs.python.org/3.11/reference/lexical_analysis.html#keywords,
  * those that snake_case can spell.  The soft ones (match, case) are names. */
 static const char *const keywords[] = {
-    "and",     "as",     "assert", "async",    "await", "break", "class",
-    "continue", "def",   "del",    "elif",     "else",  "except", "finally",
-    "for",     "from",   "global", "if",       "import", "in",   "is",
-    "lambda",  "nonlocal", "not",  "or",       "pass",  "raise", "return",
-    "try",     "while",  "with",   "yield",
+    "and",      "as",       "assert", "async", "await",  "break",  "class",
+    "continue", "def",      "del",    "elif",  "else",   "except", "finally",
+    "for",      "from",     "global", "if",    "import", "in",     "is",
+    "lambda",   "nonlocal", "not",    "or",    "pass",   "raise",  "return",
+    "try",      "while",    "with",   "yield",
 };
 
 bool name_is_snake(const char *text)

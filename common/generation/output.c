@@ -17,10 +17,10 @@
 #include "common/generation/manifest.h"
 #include "common/generation/safe_path.h"
 
-#define LOCK_WAIT_MS       5000
-#define ARENA_BYTES        (64u << 20)
-#define OUTPUT_FILE_MAX    (64u << 20)
-#define TEMPORARY_PREFIX   ".tidemill-new-"
+#define LOCK_WAIT_MS     5000
+#define ARENA_BYTES      (64u << 20)
+#define OUTPUT_FILE_MAX  (64u << 20)
+#define TEMPORARY_PREFIX ".tidemill-new-"
 
 /* The work on one output. */
 struct writing {
@@ -134,9 +134,9 @@ static int plan_file(const struct writing *writing, struct output_file *file,
     }
     int failed = fstat(fd, &about);
     close(fd);
-    if (failed != 0 || safe_read_file(writing->root, file->path,
-                                      OUTPUT_FILE_MAX, &bytes, &size,
-                                      error) != 0)
+    if (failed != 0 ||
+        safe_read_file(writing->root, file->path, OUTPUT_FILE_MAX, &bytes,
+                       &size, error) != 0)
         return failed != 0 ? error_set_errno(error, ERROR_IO, "cannot read %s",
                                              file->path)
                            : -1;
@@ -160,8 +160,8 @@ static int plan(struct writing *writing, struct error *error)
     error_clear(&why);
     memset(output->counts, 0, sizeof(output->counts));
     if (writing->root >= 0) {
-        int failed = manifest_read(writing->root, output->node,
-                                   &writing->arena, &writing->before, &why);
+        int failed = manifest_read(writing->root, output->node, &writing->arena,
+                                   &writing->before, &why);
         if (failed != 0 && why.code != ERROR_NO_INPUT) {
             *error = why;
             return -1;
@@ -224,8 +224,8 @@ static int lock_node(struct writing *writing, struct error *error)
             return error_set(error, ERROR_TRY_AGAIN,
                              "another job has been writing %s/%s for %d s; "
                              "try again",
-                             writing->output->directory,
-                             writing->output->node, LOCK_WAIT_MS / 1000);
+                             writing->output->directory, writing->output->node,
+                             LOCK_WAIT_MS / 1000);
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     struct stat about; /* a refused job takes its empty folder away again */
@@ -417,8 +417,8 @@ static int write_manifest(struct writing *writing, struct error *error)
         goto out;
     }
     if (writing->has_before &&
-        safe_read_file(writing->root, path, MANIFEST_BYTES_MAX, &old,
-                       &old_size, &ignored) == 0 &&
+        safe_read_file(writing->root, path, MANIFEST_BYTES_MAX, &old, &old_size,
+                       &ignored) == 0 &&
         old_size == text.size && memcmp(old, text.bytes, text.size) == 0) {
         result = 0;
         goto out;
@@ -441,8 +441,7 @@ int output_write(struct output *output, struct error *error)
     writing.root = safe_open_root(output->directory, true, error);
     if (writing.root < 0)
         goto out;
-    writing.node =
-        safe_open_directory(writing.root, output->node, true, error);
+    writing.node = safe_open_directory(writing.root, output->node, true, error);
     if (writing.node < 0)
         goto out;
     if (lock_node(&writing, error) == 0 && plan(&writing, error) == 0 &&

@@ -103,8 +103,8 @@ static int open_beneath(int directory, const char *path, int flags)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)flags,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-                   RESOLVE_NO_MAGICLINKS,
+        .resolve =
+            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
     int fd;
     do
@@ -118,10 +118,10 @@ static int open_beneath(int directory, const char *path, int flags)
         size_t length = strcspn(at, "/");
         bool is_last = at[length] == '\0';
         snprintf(part, sizeof(part), "%.*s", (int)length, at);
-        int below = openat(fd, part,
-                           is_last ? flags | O_NOFOLLOW
-                                   : O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-                                         O_CLOEXEC);
+        int below =
+            openat(fd, part,
+                   is_last ? flags | O_NOFOLLOW
+                           : O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int saved = errno;
         close(fd);
         errno = saved;
@@ -191,8 +191,8 @@ int safe_open_directory(int root, const char *path, bool create,
 int safe_open_file(int root, const char *path, struct error *error)
 {
     struct stat about;
-    int fd = open_beneath(root, path,
-                          O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd =
+        open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return refuse(path, error);
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
@@ -217,8 +217,7 @@ int safe_read_file(int root, const char *path, size_t limit, char **bytes,
         return -1;
     if (fstat(fd, &about) != 0 || about.st_size < 0 ||
         (uint64_t)about.st_size > limit) {
-        error_set(error, ERROR_DATA, "%s has more than %zu bytes", path,
-                  limit);
+        error_set(error, ERROR_DATA, "%s has more than %zu bytes", path, limit);
         goto out;
     }
     size_t room = (size_t)about.st_size;

@@ -17,12 +17,12 @@
 #include "common/generation/safe_path.h"
 #include "common/mustache/mustache.h"
 
-#define SET_FILE_NAME  "set.yaml"
-#define SUFFIX         ".mustache"
-#define SET_ARENA_MAX  (4u << 20)
-#define WATCHED_MAX    (TEMPLATE_SET_FILES_MAX + 8)
-#define PATH_OUT_MAX   4000
-#define PATH_ROOM      8192
+#define SET_FILE_NAME "set.yaml"
+#define SUFFIX        ".mustache"
+#define SET_ARENA_MAX (4u << 20)
+#define WATCHED_MAX   (TEMPLATE_SET_FILES_MAX + 8)
+#define PATH_OUT_MAX  4000
+#define PATH_ROOM     8192
 
 /* One template of the set, or one partial. */
 struct item {
@@ -95,8 +95,8 @@ static int watch(struct template_set *set, const char *path,
 }
 
 /* Reads a file and adds name and bytes to the set's hash. */
-static int read_source(struct template_set *set, const char *path,
-                       char **bytes, size_t *size, struct error *error)
+static int read_source(struct template_set *set, const char *path, char **bytes,
+                       size_t *size, struct error *error)
 {
     if (watch(set, path, error) != 0)
         return -1;
@@ -106,8 +106,7 @@ static int read_source(struct template_set *set, const char *path,
         return error_set(error, ERROR_SYSTEM, "no memory for templates");
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(error, ERROR_NO_INPUT, "cannot open %s",
-                               folder);
+        return error_set_errno(error, ERROR_NO_INPUT, "cannot open %s", folder);
     int result = safe_read_file(fd, slash + 1, MUSTACHE_TEMPLATE_MAX, bytes,
                                 size, error);
     close(fd);
@@ -121,9 +120,8 @@ static int read_source(struct template_set *set, const char *path,
     return 0;
 }
 
-static struct mustache_program *load_program(struct template_set *set,
-                                             const char *path,
-                                             struct error *error)
+static struct mustache_program *
+load_program(struct template_set *set, const char *path, struct error *error)
 {
     char *bytes = NULL;
     size_t size = 0;
@@ -173,9 +171,9 @@ static int load_file(struct template_set *set, const struct node *entry,
     struct item *item = &set->files[set->file_count];
     item->name = arena_strdup(&set->arena, name->text);
     item->mode = executable != NULL && executable->boolean ? 0755 : 0644;
-    item->path_program = mustache_compile(
-        "output path in " SET_FILE_NAME, output->text, output->text_size,
-        error);
+    item->path_program =
+        mustache_compile("output path in " SET_FILE_NAME, output->text,
+                         output->text_size, error);
     if (item->path_program == NULL)
         return -1;
     set->file_count++; /* from here on it is freed with the set */
@@ -258,10 +256,9 @@ static int load_partials(struct template_set *set, const char *within,
         return -1;
     int count = scandir(folder, &entries, NULL, alphasort);
     if (count < 0)
-        return errno == ENOENT
-                   ? 0
-                   : error_set_errno(error, ERROR_NO_INPUT, "cannot read %s",
-                                     folder);
+        return errno == ENOENT ? 0
+                               : error_set_errno(error, ERROR_NO_INPUT,
+                                                 "cannot read %s", folder);
     for (int i = 0; i < count; i++) {
         if (result == 0)
             result = load_partial(set, folder, entries[i]->d_name, error);
@@ -327,9 +324,8 @@ size_t template_set_count(const struct template_set *set)
     return set->file_count + set->partial_count;
 }
 
-static const struct mustache_program *resolve(void *context, const char *name,
-                                              size_t name_size,
-                                              struct error *error)
+static const struct mustache_program *
+resolve(void *context, const char *name, size_t name_size, struct error *error)
 {
     const struct item *item = find_partial(context, name, name_size);
     if (item == NULL)
@@ -477,8 +473,7 @@ static void put_first(struct template_cache *cache, struct template_set *set,
 
 const struct template_set *template_cache_get(struct template_cache *cache,
                                               const char *template_dir,
-                                              const char *folder,
-                                              bool *was_hit,
+                                              const char *folder, bool *was_hit,
                                               struct error *error)
 {
     *was_hit = false;
