@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Group commit: the requests that wait are run, each in its savepoint,
+ * committed once, and then answered all.  There is no timer: while one
+ * group is being synced to the disk the next one gathers in the sockets.
+ */
+#ifndef TIDEMILL_STORE_GROUP_COMMIT_H
+#define TIDEMILL_STORE_GROUP_COMMIT_H
+
+#include <stdbool.h>
+
+#include "common/base/error.h"
+
+#define GROUP_REQUESTS_MAX 4096
+#define GROUP_BYTES_MAX    (16u << 20)
+
+struct event_base;
+struct scoreboard;
+struct store_writer;
+struct group_commit;
+
+/* Somebody in this process who adds to groups besides the requests. */
+struct group_member {
+    bool (*wants)(void *self); /* is there something to add? */
+    /* Adds to the open group, for a few milliseconds at most.  -1: the
+     * group is spoilt and is rolled back. */
+    int (*contribute)(void *self, struct store_writer *writer,
+                      struct error *error);
+    /* The group was committed, or nothing of it is stored. */
+    void (*settled)(void *self, bool committed);
+    void *self;
+};
+
+struct group_options {
+    struct event_base *base;
+    int listener; /* of store.sock; not owned */
+    struct store_writer *writer;
+    struct scoreboard *scoreboard; /* NULL: every caller is a command */
+    struct group_member member;    /* all NULL: none */
+    void (*committed)(void *self); /* after each group; may be NULL */
+    void *self;
+};
+
+struct group_commit *group_commit_new(const struct group_options *options,
+                                      struct error *error);
+void group_commit_free(struct group_commit **group);
+
+/* The member wants: a group is made as soon as the loop turns. */
+void group_commit_wake(struct group_commit *group);
+
+/* Takes no more connections, finishes what has come in, checkpoints, and
+ * calls drained from the loop. */
+void group_commit_drain(struct group_commit *group,
+                        void (*drained)(void *self), void *self);
+
+#endif

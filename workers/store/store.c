@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/store/store.h"
+
+#include <event2/event.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/ipc/worker_loop.h"
+#include "common/shm/mapping.h"
+#include "common/store/writer.h"
+#include "workers/store/group_commit.h"
+#include "workers/store/sources.h"
+
+/* How long to wait for a predecessor, or a command, that holds the lock. */
+#define LOCK_WAIT_MS  5000
+#define LOCK_PAUSE_MS 5
+
+struct store {
+    const struct worker *worker;
+    struct worker_loop *loop;
+    struct store_writer *writer;
+    struct group_commit *group;
+    struct sources *sources;
+    struct event *lock_event; /* tries for the lock again */
+    uint64_t lock_deadline_ms;
+};
+
+static void store_committed(void *self)
+{
+    struct store *store = self;
+    worker_loop_finished(store->loop);
+}
+
+static void store_source_news(void *self)
+{
+    struct store *store = self;
+    group_commit_wake(store->group);
+}
+
+static bool store_sources_want(void *self)
+{
+    struct store *store = self;
+    return store->sources != NULL && sources_want(store->sources);
+}
+
+static int store_sources_contribute(void *self, struct store_writer *writer,
+                                    struct error *error)
+{
+    struct store *store = self;
+    return sources_contribute(store->sources, writer, error);
+}
+
+static void store_sources_settled(void *self, bool committed)
+{
+    struct store *store = self;
+    sources_settled(store->sources, committed);
+}
+
+/* --- open and close --- */
+
+static int store_serve(struct store *store, struct error *error)
+{
+    const struct group_options options = {
+        .base = worker_loop_base(store->loop),
+        .listener = store->worker->store_listener,
+        .writer = store->writer,
+        .scoreboard = &store->worker->mapping->scoreboard,
+        .member = {.wants = store_sources_want,
+                   .contribute = store_sources_contribute,
+                   .settled = store_sources_settled,
+                   .self = store},
+        .committed = store_committed,
+        .self = store,
+    };
+    store->group = group_commit_new(&options, error);
+    if (store->group == NULL)
+        return -1;
+    store->sources =
+        sources_new(options.base, store->worker->config, store->writer,
+                    store_source_news, store, error);
+    return store->sources == NULL ? -1 : 0;
+}
+
+/* A killed predecessor's lock is free at once, a command's within
+ * milliseconds; the loop goes on meanwhile, so that a STOP is heard. */
+static void store_open(struct store *store)
+{
+    static const struct timeval pause = {.tv_usec = LOCK_PAUSE_MS * 1000};
+    const struct config *config = store->worker->config;
+    struct error error;
+    int result = store_writer_open(&store->writer, config->state_dir,
+                                   config->system_id, &error);
+    if (result != 0 && error.code == ERROR_TRY_AGAIN &&
+        clock_monotonic_ms() < store->lock_deadline_ms) {
+        event_add(store->lock_event, &pause);
+        return;
+    }
+    if (result != 0) {
+        error_prefix(&error, "the local store cannot be opened");
+        worker_loop_fail(store->loop, WORKER_EXIT_STORE_REFUSED, &error);
+    } else if (store_serve(store, &error) != 0) {
+        worker_loop_fail(store->loop, WORKER_EXIT_FAILED, &error);
+    } else {
+        worker_loop_ready(store->loop);
+    }
+}
+
+static void on_lock_again(evutil_socket_t fd, short what, void *self)
+{
+    (void)fd;
+    (void)what;
+    store_open(self);
+}
+
+static void store_close(struct store *store)
+{
+    sources_free(&store->sources);
+    group_commit_free(&store->group);
+    store_writer_close(&store->writer);
+    if (store->lock_event != NULL)
+        event_free(store->lock_event);
+}
+
+/* --- drain --- */
+
+static void store_drained(void *self)
+{
+    struct store *store = self;
+    worker_loop_leave(store->loop, WORKER_EXIT_DRAINED);
+}
+
+static void store_drain(void *self, uint64_t bound_ms)
+{
+    struct store *store = self;
+    (void)bound_ms; /* a group and a checkpoint are quick */
+    if (store->group == NULL)
+        worker_loop_leave(store->loop, WORKER_EXIT_DRAINED);
+    else
+        group_commit_drain(store->group, store_drained, store);
+}
+
+enum worker_exit store_main(const struct worker *worker)
+{
+    struct store store = {.worker = worker};
+    struct error error;
+    const struct worker_hooks hooks = {.drain = store_drain};
+    store.loop = worker_loop_new(worker, &hooks, &store, &error);
+    if (store.loop == NULL) {
+        log_error("store cannot start: %s", error.text);
+        return WORKER_EXIT_FAILED;
+    }
+    store.lock_deadline_ms = clock_monotonic_ms() + LOCK_WAIT_MS;
+    store.lock_event =
+        event_new(worker_loop_base(store.loop), -1, 0, on_lock_again, &store);
+    if (store.lock_event == NULL) {
+        error_set(&error, ERROR_SYSTEM, "no memory for an event");
+        worker_loop_fail(store.loop, WORKER_EXIT_FAILED, &error);
+    } else {
+        store_open(&store);
+    }
+    enum worker_exit code = worker_loop_run(store.loop);
+    store_close(&store);
+    worker_loop_free(&store.loop);
+    return code;
+}
