@@ -21,8 +21,9 @@
 static const struct document_limits config_limits = {
     .bytes = (size_t)1 << 20, .depth = 16, .nodes = 100000};
 
-static void add_error(struct loader *loader, const char *place,
-                      const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void
+add_error(struct loader *loader, const char *place, const char *format,
+          va_list args)
 {
     loader->error_count++;
     if (loader->error_count > LOADER_ERRORS_MAX)

@@ -189,11 +189,13 @@ static void sample_option(struct outline *outline, const struct option *option)
     indent(out, option->path);
     buffer_printf(out, "# %s\n", option->sentence);
     indent(out, option->path);
-    buffer_append_text(out, "# (");
+    buffer_append_text(out, "# Type: ");
     option_describe(option, out);
-    buffer_append_text(out, "; a change costs: ");
+    buffer_append_text(out, ".\n");
+    indent(out, option->path);
+    buffer_append_text(out, "# Cost of a change: ");
     option_describe_cost(option->cost, out);
-    buffer_append_text(out, ")\n");
+    buffer_append_text(out, ".\n");
     indent(out, option->path);
     buffer_printf(out, "#%s: ", last_name(option->path));
     if (wants_quotes(option))
@@ -218,7 +220,8 @@ static const char sample_tables[] =
     "\n"
     "  # Typed targets at the centre for single tables; the others land in\n"
     "  # synced_records.  The key is the column of the record's id.\n"
-    "  # (map; a change costs: respawn of sync)\n"
+    "  # Type: map of NAME: {target: TABLE, key: COLUMN}.\n"
+    "  # Cost of a change: respawn of sync.\n"
     "  #tables:\n"
     "  #  tasks: {target: public.tasks, key: id}\n";
 
@@ -229,7 +232,8 @@ static const char sample_sources[] =
     "# reads them and never writes.  A file must belong to the user, if one "
     "is\n"
     "# given.\n"
-    "# (list; a change costs: respawn of store)\n"
+    "# Type: list of {name: NAME, path: FILE, user: USER}.\n"
+    "# Cost of a change: respawn of store.\n"
     "#sources:\n"
     "#  - {name: ccm, path: /home/dev/.ccm/ccm.db, user: dev}\n";
 

@@ -6,87 +6,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "common/config/config.h"
-#include "common/config/option_table.h"
-
-static char directory[] = "/tmp/test_config.XXXXXX";
-static char file_path[64];
-static struct buffer errors;
-
-static int setup_group(void **state)
-{
-    (void)state;
-    if (mkdtemp(directory) == NULL)
-        return -1;
-    snprintf(file_path, sizeof(file_path), "%s/t.yaml", directory);
-    buffer_init(&errors, 1 << 20);
-    return 0;
-}
-
-static int teardown_group(void **state)
-{
-    (void)state;
-    unlink(file_path);
-    rmdir(directory);
-    buffer_deinit(&errors);
-    return 0;
-}
-
-static void write_bytes(const char *path, const char *bytes, size_t size)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* Loads the text as a file, with an environment and overrides. */
-static struct config *try_load(const char *text, const char **environment,
-                               const char *const *overrides)
-{
-    buffer_reset(&errors);
-    if (errors.bytes != NULL)
-        errors.bytes[0] = '\0';
-    if (text != NULL)
-        write_bytes(file_path, text, strlen(text));
-    const struct config_request request = {.path = text ? file_path : NULL,
-                                           .overrides = overrides,
-                                           .environment =
-                                               (char **)(void *)environment};
-    return config_load(&request, &errors);
-}
-
-static struct config *load(const char *text)
-{
-    struct config *config = try_load(text, NULL, NULL);
-    if (config == NULL)
-        fail_msg("%s", errors.bytes);
-    return config;
-}
+#include "tests/unit/config_fixture.h"
 
 /* Each of the wanted lines (with "FILE" for the file's path) is reported,
  * and nothing else. */
 static void check_errors_with(const char *text, const char **environment,
                               const char *const *overrides, const char *want)
 {
-    struct config *config = try_load(text, environment, overrides);
+    struct config *config = config_try(text, environment, overrides);
     if (config != NULL)
         fail_msg("taken for good: %s", text != NULL ? text : "(none)");
     struct buffer expected;
     buffer_init(&expected, 1 << 20);
     for (const char *at = want; *at != '\0';) {
         if (strncmp(at, "FILE:", 5) == 0) {
-            buffer_append_text(&expected, file_path);
+            buffer_append_text(&expected, config_file);
             at += 4;
         } else {
             buffer_append_char(&expected, *at++);
         }
     }
-    assert_string_equal(errors.bytes, expected.bytes);
+    assert_string_equal(config_errors.bytes, expected.bytes);
     buffer_deinit(&expected);
 }
 
@@ -98,11 +41,11 @@ static void check_errors(const char *text, const char *want)
 /* The one error has these words in it. */
 static void check_error_has(const char *text, const char *want)
 {
-    struct config *config = try_load(text, NULL, NULL);
+    struct config *config = config_try(text, NULL, NULL);
     if (config != NULL)
         fail_msg("taken for good: %s", text);
-    if (strstr(errors.bytes, want) == NULL)
-        fail_msg("\"%s\" not in \"%s\"", want, errors.bytes);
+    if (strstr(config_errors.bytes, want) == NULL)
+        fail_msg("\"%s\" not in \"%s\"", want, config_errors.bytes);
 }
 
 static void defaults(void **state)
@@ -117,7 +60,7 @@ static void defaults(void **state)
                                         "sync: {tables: {}}\nsources: []\n",
                                         "sync: {tables: }\nsources:\n"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        struct config *config = load(texts[i]);
+        struct config *config = config_must_load(texts[i]);
         char host[256];
         assert_int_equal(gethostname(host, sizeof(host)), 0);
         assert_string_equal(config->system_id, host);
@@ -149,9 +92,9 @@ static void layers(void **state)
                                  NULL};
     const char *const overrides[] = {"sync.batch.min=9", "sync.batch.min=10",
                                      "database.conninfo=host=a", NULL};
-    struct config *config =
-        try_load("sync:\n  max_workers: 3\n  batch:\n    min: 4\n    max: 99\n",
-                 environment, overrides);
+    struct config *config = config_try(
+        "sync:\n  max_workers: 3\n  batch:\n    min: 4\n    max: 99\n",
+        environment, overrides);
     assert_non_null(config);
     assert_int_equal(config->sync_max_workers, 5);
     assert_int_equal(config->origins[OPTION_INDEX_sync_max_workers],
@@ -169,21 +112,22 @@ static void layers(void **state)
 static void all_types(void **state)
 {
     (void)state;
-    struct config *config = load("system: {id: '<hostname>', user: 1000}\n"
-                                 "paths:\n"
-                                 "  state_dir: /s//\n"
-                                 "  runtime_dir: \"/r\"\n"
-                                 "supervisor: {kill_grace: 0}\n"
-                                 "generation:\n"
-                                 "  enabled: false\n"
-                                 "  worker_timeout: 1.5s\n"
-                                 "sync:\n"
-                                 "  sqlite: {path: <state_dir>/c/x.db}\n"
-                                 "  poll_interval: 500ms\n"
-                                 "  intervals: {default: 90, "
-                                 "low_priority_system: 7d}\n"
-                                 "gateway: {control_mode: 0600}\n"
-                                 "logging: {level: debug}\n");
+    struct config *config =
+        config_must_load("system: {id: '<hostname>', user: 1000}\n"
+                         "paths:\n"
+                         "  state_dir: /s//\n"
+                         "  runtime_dir: \"/r\"\n"
+                         "supervisor: {kill_grace: 0}\n"
+                         "generation:\n"
+                         "  enabled: false\n"
+                         "  worker_timeout: 1.5s\n"
+                         "sync:\n"
+                         "  sqlite: {path: <state_dir>/c/x.db}\n"
+                         "  poll_interval: 500ms\n"
+                         "  intervals: {default: 90, "
+                         "low_priority_system: 7d}\n"
+                         "gateway: {control_mode: 0600}\n"
+                         "logging: {level: debug}\n");
     assert_string_equal(config->system_user, "1000");
     assert_string_equal(config->state_dir, "/s");
     assert_string_equal(config->sync_sqlite_path, "/s/c/x.db");
@@ -210,8 +154,9 @@ static void all_types(void **state)
 static void json_file(void **state)
 {
     (void)state;
-    struct config *config = load("{\"sync\": {\"max_workers\": 2, "
-                                 "\"enabled\": true}, \"sources\": []}");
+    struct config *config =
+        config_must_load("{\"sync\": {\"max_workers\": 2, "
+                         "\"enabled\": true}, \"sources\": []}");
     assert_int_equal(config->sync_max_workers, 2);
     config_free(&config);
 }
@@ -326,8 +271,9 @@ static void many_errors_are_cut(void **state)
     buffer_init(&text, 1 << 20);
     for (int i = 0; i < 1000; i++)
         buffer_printf(&text, "unknown%d: 1\n", i);
-    assert_null(try_load(text.bytes, NULL, NULL));
-    assert_non_null(strstr(errors.bytes, "... and 950 errors more\n"));
+    assert_null(config_try(text.bytes, NULL, NULL));
+    assert_non_null(
+        strstr(config_errors.bytes, "... and 950 errors more\n"));
     buffer_deinit(&text);
 }
 
@@ -335,7 +281,7 @@ static void variables(void **state)
 {
     (void)state;
     const char *environment[] = {"A=one", "EMPTY=", "N=3", "BAD=\xff", NULL};
-    struct config *config = try_load(
+    struct config *config = config_try(
         "system: {id: \"${A}-${B:-two}-${EMPTY:-x}${EMPTY}-$${A}-$A\"}\n"
         "sync: {max_workers: \"${N}\", retry: {max: '${T:-5m}'}}\n"
         "sources:\n  - {name: '${A}', path: '${R:-/r}/x'}\n",
@@ -364,9 +310,9 @@ static void tables(void **state)
 {
     (void)state;
     struct config *config =
-        load("sync:\n  tables:\n"
-             "    tasks: {target: app.tasks, key: task_id}\n"
-             "    my.notes-2: {target: Notes}\n");
+        config_must_load("sync:\n  tables:\n"
+                         "    tasks: {target: app.tasks, key: task_id}\n"
+                         "    my.notes-2: {target: Notes}\n");
     assert_int_equal(config->table_count, 2);
     assert_string_equal(config->tables[0].name, "tasks");
     assert_string_equal(config->tables[0].target, "app.tasks");
@@ -404,9 +350,10 @@ static void tables(void **state)
 static void sources(void **state)
 {
     (void)state;
-    struct config *config = load("sources:\n"
-                                 "  - {name: ccm, path: /h/ccm.db, user: dev}\n"
-                                 "  - path: /h/b.db\n    name: b-2_X\n");
+    struct config *config =
+        config_must_load("sources:\n"
+                         "  - {name: ccm, path: /h/ccm.db, user: dev}\n"
+                         "  - path: /h/b.db\n    name: b-2_X\n");
     assert_int_equal(config->source_count, 2);
     assert_string_equal(config->sources[0].user, "dev");
     assert_string_equal(config->sources[1].name, "b-2_X");
@@ -449,7 +396,8 @@ static void cross_checks(void **state)
     check_error_has("sync: {intervals: {high_priority_system: 10m, default: "
                     "5m}}",
                     "is greater than sync.intervals.default (5m)");
-    struct config *config = load("sync: {intervals: {default: 1s}}");
+    struct config *config =
+        config_must_load("sync: {intervals: {default: 1s}}");
     config_free(&config);
     check_error_has("sync: {sink: pgsql}", "t.yaml:1:14: sync.sink is pgsql");
     check_error_has("database: {conninfo: mydb}", "neither a URI");
@@ -469,12 +417,12 @@ static void cross_checks(void **state)
 
 static void check_bytes(const char *bytes, size_t size, const char *want)
 {
-    const struct config_request request = {.path = file_path};
-    write_bytes(file_path, bytes, size);
-    buffer_reset(&errors);
-    assert_null(config_load(&request, &errors));
-    if (strstr(errors.bytes, want) == NULL)
-        fail_msg("\"%s\" not in \"%s\"", want, errors.bytes);
+    const struct config_request request = {.path = config_file};
+    config_write(config_file, bytes, size);
+    buffer_reset(&config_errors);
+    assert_null(config_load(&request, &config_errors));
+    if (strstr(config_errors.bytes, want) == NULL)
+        fail_msg("\"%s\" not in \"%s\"", want, config_errors.bytes);
 }
 
 static void bad_files(void **state)
@@ -503,344 +451,17 @@ static void bad_files(void **state)
     check_bytes(text.bytes, text.size, "with all aliases written out");
     buffer_deinit(&text);
     struct config_request request = {.path = "/nonexistent/t.yaml"};
-    buffer_reset(&errors);
-    assert_null(config_load(&request, &errors));
-    assert_non_null(strstr(errors.bytes, "No such file"));
-    assert_non_null(strstr(errors.bytes, "-c FILE"));
+    buffer_reset(&config_errors);
+    assert_null(config_load(&request, &config_errors));
+    assert_non_null(strstr(config_errors.bytes, "No such file"));
+    assert_non_null(strstr(config_errors.bytes, "-c FILE"));
     request.path_optional = true;
-    struct config *config = config_load(&request, &errors);
+    struct config *config = config_load(&request, &config_errors);
     assert_non_null(config);
     assert_null(config->path);
     config_free(&config);
-    request.path = directory;
-    assert_null(config_load(&request, &errors));
-}
-
-static unsigned diff(const char *before, const char *after,
-                     const char *want_pending)
-{
-    struct config *a = load(before);
-    struct config *b = load(after);
-    struct buffer pending;
-    buffer_init(&pending, 1 << 16);
-    unsigned cost = config_diff(a, b, &pending);
-    assert_string_equal(pending.size > 0 ? pending.bytes : "", want_pending);
-    assert_int_equal(config_diff(a, b, NULL), cost);
-    buffer_deinit(&pending);
-    config_free(&a);
-    config_free(&b);
-    return cost;
-}
-
-static void diffs(void **state)
-{
-    (void)state;
-    assert_int_equal(diff("", "", ""), COST_LIVE);
-    assert_int_equal(diff("", "sync: {max_workers: 2}", ""), COST_LIVE);
-    assert_int_equal(diff("", "sync: {max_workers: 3}", ""), COST_LIVE);
-    assert_int_equal(diff("", "sync: {max_per_pass: 3}", ""),
-                     COST_RESPAWN_SYNC);
-    assert_int_equal(diff("", "logging: {level: debug}", ""), COST_RESPAWN_ALL);
-    assert_int_equal(diff("", "paths: {log_dir: /l}\nsync: {poll_interval: 2s}",
-                          "paths.log_dir: \"/var/log/tidemill\" -> \"/l\"\n"),
-                     COST_RESTART | COST_RESPAWN_STORE);
-    assert_int_equal(diff("gateway: {control_mode: 0600}", "",
-                          "gateway.control_mode: \"0600\" -> \"0660\"\n"),
-                     COST_RESTART);
-    assert_int_equal(diff("", "sync: {tables: {a: {target: b}}}", ""),
-                     COST_RESPAWN_SYNC);
-    assert_int_equal(diff("sync: {tables: {a: {target: b}}}",
-                          "sync: {tables: {a: {target: b, key: c}}}", ""),
-                     COST_RESPAWN_SYNC);
-    assert_int_equal(diff("sources: [{name: a, path: /b}]",
-                          "sources: [{name: a, path: /c}]", ""),
-                     COST_RESPAWN_STORE);
-}
-
-static void dump_reads_back(void **state)
-{
-    (void)state;
-    struct config *config = load("system: {id: 'a \"b\" $${x} # y'}\n"
-                                 "supervisor: {crash_window: 90s}\n"
-                                 "sync: {tables: {t: {target: s.t}}}\n"
-                                 "sources: [{name: a, path: '/x y'}]\n"
-                                 "gateway: {control_mode: 0600}\n");
-    struct buffer out;
-    buffer_init(&out, 1 << 20);
-    config_dump(config, &out);
-    assert_non_null(strstr(out.bytes, "  crash_window: 90s  # file line 2\n"));
-    assert_non_null(strstr(out.bytes, "  max_workers: 4  # default\n"));
-    assert_non_null(strstr(out.bytes, "  control_mode: \"0600\"  # file line "
-                                      "5\n"));
-    struct config *again = load(out.bytes);
-    struct buffer pending;
-    buffer_init(&pending, 1 << 16);
-    assert_int_equal(config_diff(config, again, &pending), COST_LIVE);
-    assert_int_equal(pending.size, 0);
-    assert_int_equal(again->table_count, 1);
-    assert_int_equal(again->source_count, 1);
-    config_free(&again);
-    config_free(&config);
-    buffer_deinit(&out);
-    buffer_deinit(&pending);
-}
-
-static void origins_are_told(void **state)
-{
-    (void)state;
-    const char *environment[] = {"TIDEMILL_SYNC_SINK=pgsql",
-                                 "TIDEMILL_DATABASE_CONNINFO=postgresql://u:"
-                                 "topsecret@h/d",
-                                 NULL};
-    const char *const overrides[] = {"logging.level=debug", NULL};
-    struct config *config = try_load(NULL, environment, overrides);
-    assert_non_null(config);
-    struct buffer out;
-    buffer_init(&out, 1 << 20);
-    config_dump(config, &out);
-    assert_non_null(strstr(out.bytes, "  sink: pgsql  # TIDEMILL_SYNC_SINK\n"));
-    assert_non_null(strstr(out.bytes, "  level: debug  # command line\n"));
-    assert_non_null(strstr(out.bytes, "postgresql://u:***@h/d"));
-    assert_null(strstr(out.bytes, "topsecret"));
-    config_free(&config);
-    buffer_deinit(&out);
-}
-
-static void sample_is_all_defaults(void **state)
-{
-    (void)state;
-    struct buffer sample;
-    buffer_init(&sample, 1 << 20);
-    config_sample(&sample);
-    struct config *config = load(sample.bytes);
-    for (int i = 0; i < OPTION_COUNT; i++)
-        assert_int_equal(config->origins[i], ORIGIN_DEFAULT);
-    /* With the '#' before each name removed it says the same in full. */
-    struct buffer full;
-    buffer_init(&full, 1 << 20);
-    for (char *line = strtok(sample.bytes, "\n"); line != NULL;
-         line = strtok(NULL, "\n")) {
-        size_t blanks = strspn(line, " ");
-        bool is_option = line[blanks] == '#' && line[blanks + 1] != ' ' &&
-                         line[blanks + 1] != '\0';
-        buffer_printf(&full, "%.*s%s\n", (int)blanks, line,
-                      line + blanks + (is_option ? 1 : 0));
-    }
-    struct config *same = load(full.bytes);
-    for (int i = 0; i < OPTION_COUNT; i++)
-        assert_int_equal(same->origins[i], ORIGIN_FILE);
-    struct buffer pending;
-    buffer_init(&pending, 1 << 16);
-    config_diff(config, same, &pending);
-    assert_int_equal(pending.size, 0);
-    config_free(&config);
-    config_free(&same);
-    buffer_deinit(&sample);
-    buffer_deinit(&full);
-    buffer_deinit(&pending);
-}
-
-static void check_conninfo(const char *text, const char *want)
-{
-    struct config *config = load(text);
-    struct buffer out;
-    struct error error;
-    buffer_init(&out, 1 << 16);
-    buffer_append_text(&out, "rest of an earlier one");
-    if (config_conninfo(config, &out, &error) != 0)
-        fail_msg("%s", error.text);
-    assert_string_equal(out.bytes, want);
-    buffer_deinit(&out);
-    config_free(&config);
-}
-
-static void conninfos(void **state)
-{
-    (void)state;
-    check_conninfo("", "port='5432' sslmode='prefer' "
-                       "fallback_application_name='tidemill'");
-    check_conninfo("database: {host: h, database: 'my \\''db', user: u, port: "
-                   "1, sslmode: require, application_name: a}",
-                   "host='h' port='1' dbname='my \\\\\\'db' user='u' "
-                   "sslmode='require' application_name='a'");
-    check_conninfo("database: {conninfo: 'host=x port=7', user: u}",
-                   "host=x port=7 user='u' "
-                   "fallback_application_name='tidemill'");
-    check_conninfo("database: {conninfo: 'postgresql://x:7/d', user: 'u v&'}",
-                   "postgresql://x:7/d?user=u%20v%26&fallback_application_name"
-                   "=tidemill");
-    check_conninfo("database: {conninfo: 'postgres:///d?host=/s', port: 9}",
-                   "postgres:///d?host=/s&port=9&fallback_application_name="
-                   "tidemill");
-}
-
-static void check_password_file(const char *bytes, size_t size, mode_t mode,
-                                const char *want, const char *want_error)
-{
-    char path[80];
-    char text[200];
-    struct buffer out;
-    struct error error;
-    error_clear(&error);
-    snprintf(path, sizeof(path), "%s/password", directory);
-    snprintf(text, sizeof(text),
-             "database: {conninfo: 'host=x', password_file: %s}", path);
-    buffer_init(&out, 1 << 16);
-    write_bytes(path, bytes, size);
-    assert_int_equal(chmod(path, mode), 0);
-    struct config *config = load(text);
-    int result = config_conninfo(config, &out, &error);
-    if (want_error == NULL) {
-        assert_int_equal(result, 0);
-        assert_non_null(strstr(out.bytes, want));
-    } else {
-        assert_int_equal(result, -1);
-        assert_int_equal(error.code, ERROR_CONFIG);
-        if (strstr(error.text, want_error) == NULL)
-            fail_msg("\"%s\" not in \"%s\"", want_error, error.text);
-    }
-    unlink(path);
-    config_free(&config);
-    buffer_deinit(&out);
-}
-
-static void passwords(void **state)
-{
-    (void)state;
-    check_password_file("s'ecret\n", 8, 0600, " password='s\\'ecret'", NULL);
-    check_password_file("a\r\n", 3, 0640, " password='a'", NULL);
-    check_password_file("a\n\n", 3, 0600, " password='a\n'", NULL);
-    check_password_file("a", 1, 0600, " password='a'", NULL);
-    check_password_file("a", 1, 0644, NULL, "open to all users; chmod o=");
-    check_password_file("", 0, 0600, NULL, "is empty");
-    check_password_file("a\0b", 3, 0600, NULL, "NUL");
-    char large[2000];
-    memset(large, 'x', sizeof(large));
-    check_password_file(large, sizeof(large), 0600, NULL, "longer than 1000");
-    check_error_has("sync: {sink: pgsql}\ndatabase: {host: h, password_file: "
-                    "/nonexistent}",
-                    "does not exist");
-    assert_int_equal(setenv("TEST_CONFIG_PASSWORD", "p w", 1), 0);
-    check_conninfo("database: {conninfo: 'host=x', password_env: "
-                   "TEST_CONFIG_PASSWORD}",
-                   "host=x fallback_application_name='tidemill' "
-                   "password='p w'");
-    assert_int_equal(unsetenv("TEST_CONFIG_PASSWORD"), 0);
-    struct config *config =
-        load("database: {host: x, password_env: TEST_CONFIG_PASSWORD}");
-    struct buffer out;
-    struct error error;
-    buffer_init(&out, 1 << 16);
-    assert_int_equal(config_conninfo(config, &out, &error), -1);
-    assert_non_null(strstr(error.text, "TEST_CONFIG_PASSWORD"));
-    config_free(&config);
-    buffer_deinit(&out);
-}
-
-static void check_mask(const char *conninfo, const char *want)
-{
-    struct buffer out;
-    buffer_init(&out, 1 << 16);
-    buffer_append_text(&out, "<");
-    config_mask_conninfo(conninfo, &out);
-    assert_string_equal(out.bytes + 1, want);
-    buffer_deinit(&out);
-}
-
-static void masks(void **state)
-{
-    (void)state;
-    check_mask("", "");
-    check_mask("host=a dbname=b", "host=a dbname=b");
-    check_mask("  host = a  password = b user=c ",
-               "host=a password=*** user=c");
-    check_mask("password='a b \\' c' host='x y'", "password=*** host='x y'");
-    check_mask("PASSWORD=x sslpassword=y", "PASSWORD=*** sslpassword=***");
-    check_mask("password=a\\ b host=c", "password=*** host=c");
-    check_mask("password='abc", "***");
-    check_mask("host=x password secret", "host=x ***");
-    check_mask("secret", "***");
-    check_mask("postgresql://h/d", "postgresql://h/d");
-    check_mask("postgresql://u@h:1/d", "postgresql://u@h:1/d");
-    check_mask("postgresql://u:p@h1,h2:1/d?x=y",
-               "postgresql://u:***@h1,h2:1/d?x=y");
-    check_mask("postgres://u:p@q/r@h/d", "postgres://u:***@h/d");
-    check_mask("postgres://u:@h", "postgres://u:***@h");
-    check_mask("postgresql:///d?user=u&password=p&host=h",
-               "postgresql:///d?user=u&password=***&host=h");
-    check_mask("postgresql:///d?pass%77ord=p", "postgresql:///d?pass%77ord="
-                                               "***");
-    check_mask("postgresql:///d?passwor%64=p", "postgresql:///d?passwor%64="
-                                               "***");
-    check_mask("postgresql:///d?passwor%6=p&x", "postgresql:///d?passwor%6=p&"
-                                                "x");
-}
-
-static void table_is_sound(void **state)
-{
-    (void)state;
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        const struct option *option = &option_table[i];
-        assert_int_equal(option_find(option->path), i);
-        assert_true(option->type != OPTION_CHOICE || option->words != NULL);
-        size_t end = strlen(option->sentence);
-        assert_true(end > 0 && option->sentence[end - 1] == '.');
-        assert_true(strlen(option->path) + 10 < OPTION_VARIABLE_MAX);
-        char one[OPTION_VARIABLE_MAX];
-        char two[OPTION_VARIABLE_MAX];
-        option_variable(option, one);
-        for (int j = 0; j < i; j++)
-            assert_string_not_equal(one,
-                                    option_variable(&option_table[j], two));
-    }
-    assert_int_equal(option_find("sync"), -1);
-    assert_true(option_is_section("sync"));
-    assert_true(option_is_section("sync.batch"));
-    assert_false(option_is_section("sync.sink"));
-    assert_false(option_is_section("syn"));
-    assert_false(option_is_section(""));
-}
-
-static void values_of_unused_types(void **state)
-{
-    (void)state;
-    const struct option real = {
-        .path = "r", .type = OPTION_REAL, .minimum = 0, .maximum = 1};
-    const struct option size = {
-        .path = "s", .type = OPTION_SIZE, .minimum = 0, .maximum = INT64_MAX};
-    union option_value value;
-    struct buffer out;
-    buffer_init(&out, 1000);
-    assert_int_equal(option_parse(&real, "0.8", &value, &out), 0);
-    option_format(&real, &value, &out);
-    assert_string_equal(out.bytes, "0.8");
-    assert_int_equal(option_parse(&real, "1.1", &value, &out), -1);
-    assert_int_equal(option_parse(&real, "nan", &value, &out), -1);
-    assert_int_equal(option_parse(&real, "", &value, &out), -1);
-    static const struct {
-        const char *text;
-        int64_t bytes;
-        const char *form;
-    } sizes[] = {{"0", 0, "0"},
-                 {"512", 512, "512"},
-                 {"64kB", 64000, "64kB"},
-                 {"1.5MB", 1500000, "1500kB"},
-                 {"2GB", 2000000000, "2GB"},
-                 {"64KiB", 65536, "64KiB"},
-                 {"1GiB", 1073741824, "1GiB"}};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        buffer_reset(&out);
-        assert_int_equal(option_parse(&size, sizes[i].text, &value, &out), 0);
-        assert_int_equal(value.integer, sizes[i].bytes);
-        option_format(&size, &value, &out);
-        assert_string_equal(out.bytes, sizes[i].form);
-        assert_int_equal(option_parse(&size, sizes[i].form, &value, &out), 0);
-        assert_int_equal(value.integer, sizes[i].bytes);
-    }
-    assert_int_equal(option_parse(&size, "1.5B", &value, &out), -1);
-    assert_int_equal(option_parse(&size, "9999999TB", &value, &out), -1);
-    assert_int_equal(option_parse(&size, "5mb", &value, &out), -1);
-    buffer_deinit(&out);
+    request.path = config_directory;
+    assert_null(config_load(&request, &config_errors));
 }
 
 int main(void)
@@ -859,16 +480,7 @@ int main(void)
         cmocka_unit_test(sources),
         cmocka_unit_test(cross_checks),
         cmocka_unit_test(bad_files),
-        cmocka_unit_test(diffs),
-        cmocka_unit_test(dump_reads_back),
-        cmocka_unit_test(origins_are_told),
-        cmocka_unit_test(sample_is_all_defaults),
-        cmocka_unit_test(conninfos),
-        cmocka_unit_test(passwords),
-        cmocka_unit_test(masks),
-        cmocka_unit_test(table_is_sound),
-        cmocka_unit_test(values_of_unused_types),
     };
-    return cmocka_run_group_tests_name("config", tests, setup_group,
-                                       teardown_group);
+    return cmocka_run_group_tests_name("config", tests, config_setup,
+                                       config_teardown);
 }
