@@ -471,8 +471,8 @@ static void test_partials(void **state)
         {"a section within a line of an indented one", "  {{>p}}\n",
          "{\"l\":[1,2]}", "  12\n  z\n",
          "{\"p\":\"{{#l}}{{.}}{{/l}}\\nz\\n\"}"},
-        {"text behind a section", "  {{>p}}\n", "{\"l\":[1,2]}",
-         "  1,2,x\n  z", "{\"p\":\"{{#l}}{{.}},{{/l}}x\\nz\"}"},
+        {"text behind a section", "  {{>p}}\n", "{\"l\":[1,2]}", "  1,2,x\n  z",
+         "{\"p\":\"{{#l}}{{.}},{{/l}}x\\nz\"}"},
         {"empty lines stay empty", "  {{>p}}\n", "{}", "  a\n\n  b\n\r\n  c\n",
          "{\"p\":\"a\\n\\nb\\n\\r\\nc\\n\"}"},
         {"an indented comment's line is gone", "  {{>p}}\n", "{}", "  a\n  b\n",
@@ -849,6 +849,83 @@ static void test_directory(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* The literal displays of tidemill-templates(7)'s EXAMPLES, in order. */
+static unsigned read_examples(struct buffer *examples, unsigned count)
+{
+    char line[512];
+    const char *source = getenv("TIDEMILL_SOURCE");
+    snprintf(line, sizeof(line), "%s/man/tidemill-templates.7",
+             source == NULL ? "." : source);
+    FILE *page = fopen(line, "r");
+    if (page == NULL)
+        return 0;
+    unsigned found = 0;
+    bool wanted = false, within = false;
+    while (fgets(line, sizeof(line), page) != NULL && found < count) {
+        if (strncmp(line, ".Sh", 3) == 0)
+            wanted = strcmp(line, ".Sh EXAMPLES\n") == 0;
+        else if (wanted && strncmp(line, ".Bd -literal", 12) == 0)
+            within = true;
+        else if (within && strcmp(line, ".Ed\n") == 0) {
+            within = false;
+            found++;
+        } else if (within) {
+            buffer_append_text(&examples[found], line);
+        }
+    }
+    fclose(page);
+    return found;
+}
+
+/* Says the page what is so?  A template, its data, what it gives. */
+static void check_example(const char *template, const char *data,
+                          const char *partials, const char *expected)
+{
+    struct arena arena;
+    struct node *root;
+    struct buffer json;
+    struct error error;
+    arena_init(&arena, 1u << 20);
+    buffer_init(&json, 1u << 20);
+    if (document_read_yaml(&arena, "example", data, strlen(data),
+                           &document_limits_default, &root, &error) != 0)
+        fail_msg("%s", error.text);
+    document_write_json(root, &json);
+    expect("example", template, json.bytes, partials,
+           (struct mustache_options){0}, expected);
+    buffer_deinit(&json);
+    arena_deinit(&arena);
+}
+
+static void test_manual_page(void **state)
+{
+    (void)state;
+    struct buffer examples[7];
+    for (unsigned i = 0; i < 7; i++)
+        buffer_init(&examples[i], 1u << 16);
+    unsigned found = read_examples(examples, 7);
+    if (found == 0)
+        skip();
+    assert_int_equal(found, 7);
+    check_example(examples[0].bytes, examples[1].bytes, NULL,
+                  examples[2].bytes);
+    struct buffer partials;
+    buffer_init(&partials, 1u << 16);
+    buffer_append_text(&partials, "{\"item\":");
+    buffer_append_json(&partials, examples[3].bytes, examples[3].size);
+    buffer_append_text(&partials, "}");
+    check_example("{{>item}}\n", examples[4].bytes, partials.bytes,
+                  examples[5].bytes);
+    check_example(examples[6].bytes,
+                  "points: [{x: 1, y: 2, label: a}, {x: 3, y: 4, label: b}]",
+                  NULL,
+                  "static const struct point points[] = {\n"
+                  "    {{1, 2}, \"a\"},\n    {{3, 4}, \"b\"},\n};\n");
+    buffer_deinit(&partials);
+    for (unsigned i = 0; i < 7; i++)
+        buffer_deinit(&examples[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -869,6 +946,7 @@ int main(void)
         cmocka_unit_test(test_program_moves),
         cmocka_unit_test(test_program_damaged),
         cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_manual_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
