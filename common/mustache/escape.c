@@ -22,31 +22,32 @@ int mustache_escape_parse(const char *text, enum mustache_escape *escape)
     return -1;
 }
 
-static bool byte_changes(enum mustache_escape escape, unsigned char c)
-{
-    switch (escape) {
-    case MUSTACHE_ESCAPE_HTML:
-        return c == '&' || c == '"' || c == '<' || c == '>';
-    case MUSTACHE_ESCAPE_JSON:
-        return c < 0x20 || c == '"' || c == '\\';
-    case MUSTACHE_ESCAPE_C:
-        return c < 0x20 || c == '"' || c == '\\' || c == '?' || c == 0x7f;
-    case MUSTACHE_ESCAPE_SQL:
-        return c == '\'';
-    case MUSTACHE_ESCAPE_NONE:
-        break;
-    }
-    return false;
-}
+/* Which escapes change a byte: bit 1 << escape. */
+#define HTML (1u << MUSTACHE_ESCAPE_HTML)
+#define JSON (1u << MUSTACHE_ESCAPE_JSON)
+#define C    (1u << MUSTACHE_ESCAPE_C)
+#define SQL  (1u << MUSTACHE_ESCAPE_SQL)
+
+static const unsigned char byte_changes[256] = {
+    [0 ... 31] = JSON | C,
+    ['"'] = HTML | JSON | C,
+    ['&'] = HTML,
+    ['<'] = HTML,
+    ['>'] = HTML,
+    ['\\'] = JSON | C,
+    ['\''] = SQL,
+    ['?'] = C,
+    [0x7f] = C,
+};
 
 bool escape_changes(enum mustache_escape escape, const char *text, size_t size)
 {
     if (escape == MUSTACHE_ESCAPE_NONE)
         return false;
+    unsigned found = 0;
     for (size_t i = 0; i < size; i++)
-        if (byte_changes(escape, (unsigned char)text[i]))
-            return true;
-    return false;
+        found |= byte_changes[(unsigned char)text[i]];
+    return (found >> escape & 1u) != 0;
 }
 
 static const char *html_entity(unsigned char c)
@@ -93,7 +94,7 @@ void escape_append(enum mustache_escape escape, const char *text, size_t size,
     size_t start = 0;
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (!byte_changes(escape, c))
+        if ((byte_changes[c] >> escape & 1u) == 0)
             continue;
         buffer_append(out, text + start, i - start);
         start = i + 1;

@@ -170,24 +170,41 @@ static int append_lines(struct execution *x, const struct call *call,
     return 0;
 }
 
-/* Writes through the buffer's own functions. */
-static int append_built(struct execution *x, const struct call *call,
-                        struct program_place place, const struct buffer *built)
+/* After something was written through the buffer's own functions. */
+static int reopen_window(struct execution *x, const struct call *call,
+                         struct program_place place)
 {
-    if (built->failed)
-        return output_full(x, call, place);
-    return append(x, call, place, built->bytes, built->size);
+    bool full = x->out->failed || x->out->size > x->output_end;
+    if (x->out->size > x->output_end)
+        x->out->size = x->output_end;
+    open_window(x);
+    return full ? output_full(x, call, place) : 0;
 }
 
 static int append_escaped(struct execution *x, const struct call *call,
                           struct program_place place, const char *text,
                           size_t size)
 {
-    struct buffer built;
-    buffer_init(&built, x->output_end);
-    escape_append(x->options->escape, text, size, &built);
-    int result = append_built(x, call, place, &built);
-    buffer_deinit(&built);
+    close_window(x);
+    escape_append(x->options->escape, text, size, x->out);
+    return reopen_window(x, call, place);
+}
+
+static int append_json(struct execution *x, const struct call *call,
+                       const struct program_pair *pair, const struct node *node)
+{
+    struct buffer json;
+    if ((pair->mask & PAIR_ESCAPE) == 0) {
+        close_window(x);
+        document_write_json(node, x->out);
+        return reopen_window(x, call, pair->place);
+    }
+    buffer_init(&json, x->output_end);
+    document_write_json(node, &json);
+    int result = json.failed ? output_full(x, call, pair->place)
+                             : append_escaped(x, call, pair->place, json.bytes,
+                                              json.size);
+    buffer_deinit(&json);
     return result;
 }
 
@@ -201,16 +218,7 @@ static int append_structure(struct execution *x, const struct call *call,
                               "a %s where a value is needed; open a section "
                               "for it",
                               node_kind_name(node->kind));
-    struct buffer built;
-    buffer_init(&built, x->output_end);
-    document_write_json(node, &built);
-    int result =
-        built.failed ? output_full(x, call, pair->place)
-        : (pair->mask & PAIR_ESCAPE) != 0
-            ? append_escaped(x, call, pair->place, built.bytes, built.size)
-            : append_built(x, call, pair->place, &built);
-    buffer_deinit(&built);
-    return result;
+    return append_json(x, call, pair, node);
 }
 
 static int append_value(struct execution *x, const struct call *call,
