@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Generation jobs: queued, claimed, done, failed.
+ */
+#include <sqlite3.h>
+#include <string.h>
+
+#include "common/store/writer_internal.h"
+
+#define BACKOFF_FIRST_MS 1000
+#define BACKOFF_MOST_MS  60000
+#define JOB_CLAIM_MAX    1024
+
+/* After the n-th attempt, from 1: 1 s, 2 s, 4 s ... 60 s. */
+static int64_t backoff_ms(int64_t attempt)
+{
+    int64_t wait = BACKOFF_FIRST_MS;
+    while (--attempt > 0 && wait < BACKOFF_MOST_MS)
+        wait *= 2;
+    return wait < BACKOFF_MOST_MS ? wait : BACKOFF_MOST_MS;
+}
+
+int run_job_submit(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    struct store_writer *writer = call->writer;
+    if (v[0].size == 0 || v[0].size > 64)
+        return error_set(call->error, ERROR_DATA,
+                         "a job's kind is a word of 1 to 64 bytes");
+    if (v[1].integer < 0 || v[1].integer >= OUTBOX_PRIORITIES)
+        return error_set(call->error, ERROR_DATA,
+                         "a job's priority is 0 urgent, 1 high, 2 normal or "
+                         "3 low, not %lld",
+                         (long long)v[1].integer);
+    if (v[3].integer < 0)
+        return error_set(call->error, ERROR_DATA,
+                         "a job's timeout cannot be negative");
+    if (argument_is_json("the job's specification", &v[2], call->error) != 0 ||
+        SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1], v[2], v[3],
+                v[4]) != 0)
+        return -1;
+    call->result->changed = sqlite3_last_insert_rowid(writer->db);
+    writer->topics |= TOPIC_JOB_QUEUED;
+    return 0;
+}
+
+static int copy_column(struct statement_call *call, sqlite3_stmt *row,
+                       int column, struct value *value)
+{
+    size_t size = (size_t)sqlite3_column_bytes(row, column);
+    const char *copy =
+        arena_copy(call->arena, sqlite3_column_text(row, column), size);
+    if (copy == NULL)
+        return result_out_of_memory(call->error);
+    *value = value_text_sized(copy, size);
+    return 0;
+}
+
+static int put_job(struct statement_call *call, sqlite3_stmt *row,
+                   size_t *capacity)
+{
+    struct value *values = result_row(call, capacity);
+    if (values == NULL)
+        return result_out_of_memory(call->error);
+    values[0] = value_integer(sqlite3_column_int64(row, 0));
+    values[3] = value_integer(sqlite3_column_int64(row, 3));
+    values[4] = value_integer(sqlite3_column_int64(row, 4));
+    if (copy_column(call, row, 1, &values[1]) != 0)
+        return -1;
+    return copy_column(call, row, 2, &values[2]);
+}
+
+int run_job_claim(struct statement_call *call)
+{
+    struct store_writer *writer = call->writer;
+    const struct value *v = call->arguments;
+    int64_t most = v[2].integer < JOB_CLAIM_MAX ? v[2].integer : JOB_CLAIM_MAX;
+    if (most < 1)
+        return error_set(call->error, ERROR_DATA,
+                         "JOB_CLAIM takes at least 1 job");
+    call->result->columns = 5;
+    size_t capacity = 0;
+    sqlite3_stmt *rows = SQL_QUERY(writer, SQL_JOBS_QUEUED, call->error,
+                                   value_integer(most), v[3]);
+    if (rows == NULL)
+        return -1;
+    int step;
+    while ((step = sql_step(writer, rows, call->error)) > 0)
+        if (put_job(call, rows, &capacity) != 0) {
+            sqlite3_reset(rows);
+            return -1;
+        }
+    if (step < 0)
+        return -1;
+    for (size_t i = 0; i < call->result->rows; i++)
+        if (SQL_RUN(writer, SQL_JOB_TAKE, call->error,
+                    call->result->values[i * 5], v[0], v[1], v[3]) != 0)
+            return -1;
+    call->result->changed = (int64_t)call->result->rows;
+    return 0;
+}
+
+struct abandoned {
+    int64_t id;
+    int64_t attempt;
+};
+
+static int read_abandoned(struct statement_call *call,
+                          struct abandoned **abandoned, size_t *count)
+{
+    const struct value *v = call->arguments;
+    size_t capacity = 0;
+    *abandoned = NULL;
+    *count = 0;
+    sqlite3_stmt *rows = SQL_QUERY(call->writer, SQL_JOBS_ABANDONED,
+                                   call->error, v[0], v[1], v[2]);
+    if (rows == NULL)
+        return -1;
+    int step;
+    while ((step = sql_step(call->writer, rows, call->error)) > 0) {
+        if (*count == capacity) {
+            size_t wanted = capacity * 2 + 16;
+            struct abandoned *more =
+                arena_calloc(call->arena, wanted, sizeof(*more));
+            if (more == NULL) {
+                sqlite3_reset(rows);
+                return result_out_of_memory(call->error);
+            }
+            if (*count > 0)
+                memcpy(more, *abandoned, *count * sizeof(*more));
+            *abandoned = more;
+            capacity = wanted;
+        }
+        (*abandoned)[(*count)++] =
+            (struct abandoned){.id = sqlite3_column_int64(rows, 0),
+                               .attempt = sqlite3_column_int64(rows, 1)};
+    }
+    return step;
+}
+
+/* What becomes of one job of a dead worker.  The one that it died on is
+ * tried again at once the first time, so that a killed worker costs its job
+ * no wait; later with the usual back-off. */
+static int adopt_job(struct statement_call *call, const struct abandoned *job,
+                     const char **outcome)
+{
+    const struct value *v = call->arguments;
+    struct store_writer *writer = call->writer;
+    int64_t now = v[6].integer;
+    if (job->id != v[3].integer) {
+        *outcome = "queued"; /* it never began: the attempt does not count */
+        return SQL_RUN(writer, SQL_JOB_REQUEUE, call->error,
+                       value_integer(job->id), value_integer(job->attempt - 1),
+                       value_integer(0), value_null(), value_null());
+    }
+    if (job->attempt > v[4].integer) {
+        *outcome = "failed";
+        writer->topics |= TOPIC_JOB_OVER;
+        return SQL_RUN(writer, SQL_JOB_FAIL, call->error,
+                       value_integer(job->id), v[5], v[6]);
+    }
+    *outcome = "retry";
+    int64_t wait = job->attempt > 1 ? backoff_ms(job->attempt - 1) : 0;
+    return SQL_RUN(writer, SQL_JOB_REQUEUE, call->error, value_integer(job->id),
+                   value_integer(job->attempt), value_integer(now + wait), v[5],
+                   value_null());
+}
+
+int run_job_adopt(struct statement_call *call)
+{
+    struct abandoned *jobs;
+    size_t count;
+    size_t capacity = 0;
+    if (read_abandoned(call, &jobs, &count) != 0)
+        return -1;
+    call->result->columns = 2;
+    for (size_t i = 0; i < count; i++) {
+        const char *outcome;
+        struct value *row = result_row(call, &capacity);
+        if (row == NULL)
+            return result_out_of_memory(call->error);
+        if (adopt_job(call, &jobs[i], &outcome) != 0)
+            return -1;
+        row[0] = value_integer(jobs[i].id);
+        row[1] = value_text_sized(outcome, strlen(outcome));
+    }
+    if (count > 0)
+        call->writer->topics |= TOPIC_JOB_QUEUED;
+    call->result->changed = (int64_t)count;
+    return 0;
+}
+
+static bool is_word(const struct value *value, const char *word)
+{
+    return value->size == strlen(word) &&
+           memcmp(value->bytes, word, value->size) == 0;
+}
+
+/* *attempt of a job that this worker holds. */
+static int check_owner(struct statement_call *call, int64_t *attempt)
+{
+    const struct value *v = call->arguments;
+    long long id = (long long)v[0].integer;
+    sqlite3_stmt *row =
+        SQL_QUERY(call->writer, SQL_JOB_READ, call->error, v[0]);
+    if (row == NULL)
+        return -1;
+    int step = sql_step(call->writer, row, call->error);
+    int result = step < 0 ? -1 : 0;
+    if (step == 0)
+        result = error_set(call->error, ERROR_DATA, "there is no job %lld", id);
+    if (step > 0) {
+        const char *state = (const char *)sqlite3_column_text(row, 0);
+        *attempt = sqlite3_column_int64(row, 3);
+        if (state == NULL || strcmp(state, "claimed") != 0)
+            result = error_set(call->error, ERROR_NOT_ALLOWED,
+                               "job %lld is %s, not claimed; nothing was "
+                               "changed",
+                               id, state != NULL ? state : "unknown");
+        else if (sqlite3_column_int64(row, 1) != v[1].integer ||
+                 sqlite3_column_int64(row, 2) != v[2].integer)
+            result = error_set(
+                call->error, ERROR_NOT_ALLOWED,
+                "job %lld is held by slot %lld, spawn %lld, not by slot %lld, "
+                "spawn %lld; nothing was changed",
+                id, (long long)sqlite3_column_int64(row, 1),
+                (long long)sqlite3_column_int64(row, 2),
+                (long long)v[1].integer, (long long)v[2].integer);
+    }
+    sqlite3_reset(row);
+    return result;
+}
+
+int run_job_finish(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    struct store_writer *writer = call->writer;
+    bool retry = is_word(&v[3], "retry");
+    int64_t attempt = 0;
+    if (!retry && !is_word(&v[3], "done") && !is_word(&v[3], "failed"))
+        return error_set(call->error, ERROR_DATA,
+                         "a job's outcome is done, retry or failed, not "
+                         "\"%.*s\"",
+                         v[3].size > 40 ? 40 : (int)v[3].size, v[3].bytes);
+    if (argument_is_json("the job's result", &v[4], call->error) != 0 ||
+        check_owner(call, &attempt) != 0)
+        return -1;
+    call->result->changed = 1;
+    if (retry) {
+        writer->topics |= TOPIC_JOB_QUEUED;
+        return SQL_RUN(
+            writer, SQL_JOB_REQUEUE, call->error, v[0], value_integer(attempt),
+            value_integer(v[8].integer + backoff_ms(attempt)), v[5], v[6]);
+    }
+    writer->topics |= TOPIC_JOB_OVER;
+    return SQL_RUN(writer, SQL_JOB_END, call->error, v[0], v[3], v[4], v[5],
+                   v[6], v[7], v[8]);
+}

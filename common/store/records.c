@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Statements that only record something.
+ */
+#include <sqlite3.h>
+
+#include "common/document/json_text.h"
+#include "common/store/writer_internal.h"
+
+int argument_is_json(const char *what, const struct value *value,
+                     struct error *error)
+{
+    struct error wrong;
+    error_clear(&wrong);
+    if (value->size > JSON_ARGUMENT_MAX)
+        return error_set(error, ERROR_DATA,
+                         "%s has %zu bytes, at most %d are taken", what,
+                         value->size, JSON_ARGUMENT_MAX);
+    if (!json_text_valid(value->bytes != NULL ? value->bytes : "", value->size,
+                         &wrong))
+        return error_set(error, ERROR_DATA, "%s is not JSON: %s", what,
+                         wrong.text);
+    return 0;
+}
+
+/* A result of one inserted row. */
+static int inserted(struct statement_call *call, int result)
+{
+    if (result == 0)
+        call->result->changed = sqlite3_changes64(call->writer->db);
+    return result;
+}
+
+int run_sync_metric(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    return inserted(call,
+                    SQL_RUN(call->writer, SQL_METRIC_INSERT, call->error, v[0],
+                            v[1], v[2], v[3], v[4], v[5], v[6], v[7]));
+}
+
+int run_sync_paused(struct statement_call *call)
+{
+    int64_t paused = call->arguments[0].integer;
+    if (paused != 0 && paused != 1)
+        return error_set(call->error, ERROR_DATA,
+                         "SYNC_PAUSED takes 1 (paused) or 0");
+    return inserted(call, SQL_RUN(call->writer, SQL_META_WRITE, call->error,
+                                  value_text_sized("sync_paused", 11),
+                                  call->arguments[0]));
+}
+
+int run_hook_record(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    if (v[0].size == 0 || v[0].size > 128 || v[1].size == 0 || v[1].size > 128)
+        return error_set(call->error, ERROR_DATA,
+                         "a hook event has an id and a type of 1 to 128 bytes "
+                         "each");
+    if (argument_is_json("the hook event", &v[4], call->error) != 0)
+        return -1;
+    return inserted(call, SQL_RUN(call->writer, SQL_HOOK_INSERT, call->error,
+                                  v[0], v[1], v[2], v[3], v[4], v[5], v[6]));
+}
+
+int run_file_record(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    return inserted(call,
+                    SQL_RUN(call->writer, SQL_FILE_INSERT, call->error, v[0],
+                            v[1], v[2], v[3], v[4], v[5], v[6], v[7]));
+}
+
+int run_performance_record(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    return inserted(call,
+                    SQL_RUN(call->writer, SQL_PERFORMANCE_INSERT, call->error,
+                            v[0], v[1], v[2], v[3], v[4], v[5]));
+}
+
+int run_sample_record(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    struct store_writer *writer = call->writer;
+    if (v[2].integer < 1)
+        return error_set(call->error, ERROR_DATA,
+                         "at least 1 sample must be kept");
+    if (argument_is_json("the sample", &v[1], call->error) != 0 ||
+        SQL_RUN(writer, SQL_SAMPLE_INSERT, call->error, v[0], v[1]) != 0)
+        return -1;
+    int64_t oldest = sqlite3_last_insert_rowid(writer->db) - v[2].integer;
+    call->result->changed = 1;
+    return oldest < 1 ? 0
+                      : SQL_RUN(writer, SQL_SAMPLES_DELETE, call->error,
+                                value_integer(oldest));
+}

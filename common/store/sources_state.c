@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sources: how far each was copied, and rows that come from them.
+ */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/store/writer_internal.h"
+
+#define SOURCE_NAME_MAX 128
+
+void sources_deinit(struct store_writer *writer)
+{
+    for (size_t i = 0; i < writer->source_count; i++)
+        free(writer->sources[i].name);
+    free(writer->sources);
+    writer->sources = NULL;
+    writer->source_count = 0;
+}
+
+static struct source_state *add_source(struct store_writer *writer,
+                                       const char *name, struct error *error)
+{
+    if (writer->sources == NULL)
+        writer->sources = calloc(SOURCES_MAX, sizeof(*writer->sources));
+    if (writer->source_count == SOURCES_MAX) {
+        error_set(error, ERROR_DATA, "more than %d sources", SOURCES_MAX);
+        return NULL;
+    }
+    char *copy = writer->sources != NULL ? strdup(name) : NULL;
+    if (copy == NULL) {
+        error_set(error, ERROR_SYSTEM, "no memory for a source");
+        return NULL;
+    }
+    struct source_state *source = &writer->sources[writer->source_count++];
+    *source = (struct source_state){.name = copy};
+    for (size_t i = 0; i + 1 < writer->source_count; i++)
+        if (writer->sources[i].number > source->number)
+            source->number = writer->sources[i].number;
+    source->number++;
+    return source;
+}
+
+int sources_load(struct store_writer *writer, struct error *error)
+{
+    sources_deinit(writer);
+    writer->sources_touched = false;
+    sqlite3_stmt *rows = sql_get(writer, SQL_SOURCES_READ, error);
+    if (rows == NULL)
+        return -1;
+    int step;
+    while ((step = sql_step(writer, rows, error)) > 0) {
+        const char *name = (const char *)sqlite3_column_text(rows, 1);
+        const char *identity = (const char *)sqlite3_column_text(rows, 3);
+        struct source_state *source =
+            add_source(writer, name != NULL ? name : "", error);
+        if (source == NULL) {
+            sqlite3_reset(rows);
+            return -1;
+        }
+        source->number = sqlite3_column_int64(rows, 0);
+        source->cursor = sqlite3_column_int64(rows, 2);
+        snprintf(source->identity, sizeof(source->identity), "%s",
+                 identity != NULL ? identity : "");
+    }
+    return step;
+}
+
+int sources_write(struct store_writer *writer, struct error *error)
+{
+    if (!writer->sources_touched)
+        return 0;
+    for (size_t i = 0; i < writer->source_count; i++) {
+        struct source_state *source = &writer->sources[i];
+        if (source->dirty &&
+            SQL_RUN(
+                writer, SQL_SOURCE_WRITE, error, value_integer(source->number),
+                value_text_sized(source->name, strlen(source->name)),
+                value_integer(source->cursor),
+                value_text_sized(source->identity, strlen(source->identity)),
+                value_integer(clock_wall_ms())) != 0)
+            return -1;
+        source->dirty = false;
+    }
+    return 0;
+}
+
+static struct source_state *find_source(struct store_writer *writer,
+                                        const char *name)
+{
+    for (size_t i = 0; i < writer->source_count; i++)
+        if (strcmp(writer->sources[i].name, name) == 0)
+            return &writer->sources[i];
+    return NULL;
+}
+
+static struct source_state *touch_source(struct store_writer *writer,
+                                         const char *name, struct error *error)
+{
+    if (!writer->in_group) {
+        error_set(error, ERROR_SOFTWARE, "no group was begun");
+        return NULL;
+    }
+    if (writer->group_lost) {
+        *error = writer->lost_error;
+        return NULL;
+    }
+    if (name[0] == '\0' || strlen(name) > SOURCE_NAME_MAX) {
+        error_set(error, ERROR_DATA, "a source's name has 1 to %d bytes",
+                  SOURCE_NAME_MAX);
+        return NULL;
+    }
+    struct source_state *source = find_source(writer, name);
+    if (source == NULL)
+        source = add_source(writer, name, error);
+    if (source != NULL)
+        writer->sources_touched = true;
+    return source;
+}
+
+int store_writer_source_cursor(struct store_writer *writer, const char *source,
+                               int64_t *cursor, char identity[128],
+                               struct error *error)
+{
+    (void)error;
+    const struct source_state *state = find_source(writer, source);
+    *cursor = state != NULL ? state->cursor : 0;
+    snprintf(identity, 128, "%s", state != NULL ? state->identity : "");
+    return 0;
+}
+
+int store_writer_source_move(struct store_writer *writer, const char *source,
+                             int64_t cursor, const char *identity,
+                             struct error *error)
+{
+    struct source_state *state = touch_source(writer, source, error);
+    if (state == NULL)
+        return -1;
+    if (strlen(identity) >= sizeof(state->identity))
+        return error_set(error, ERROR_DATA,
+                         "the identity of source %s is longer than %zu bytes",
+                         source, sizeof(state->identity) - 1);
+    state->cursor = cursor;
+    snprintf(state->identity, sizeof(state->identity), "%s", identity);
+    state->dirty = true;
+    return 0;
+}
+
+/* A row that cannot be delivered as it is: kept as a dead operation. */
+static int append_dead(struct store_writer *writer,
+                       const struct outbox_append *append,
+                       const struct error *reason, struct error *error)
+{
+    struct outbox_append kept = *append;
+    if (kept.table_name == NULL)
+        kept.table_name = "";
+    if (kept.record_id == NULL)
+        kept.record_id = "";
+    if (kept.data_size > OUTBOX_DATA_MAX)
+        kept.data_size = OUTBOX_DATA_MAX;
+    if (kept.table_name_size > OUTBOX_RECORD_ID_MAX)
+        kept.table_name_size = OUTBOX_RECORD_ID_MAX;
+    if (kept.record_id_size > OUTBOX_DATA_MAX)
+        kept.record_id_size = OUTBOX_DATA_MAX;
+    if (kept.priority >= OUTBOX_PRIORITIES)
+        kept.priority = 2;
+    kept.record_hash = outbox_record_hash(kept.table_name, kept.table_name_size,
+                                          kept.record_id, kept.record_id_size);
+    int64_t key;
+    if (outbox_insert(writer, &kept, &key, error) != 0)
+        return -1;
+    struct exception dead = {
+        .key = key,
+        .record_hash = kept.record_hash,
+        .state = EXCEPTION_DEAD,
+        .priority = kept.priority,
+        .message = value_text_sized(reason->text, strlen(reason->text))};
+    return exception_insert(writer, &dead, error);
+}
+
+static int check_row(const struct source_row *row, struct outbox_append *append,
+                     struct error *reason)
+{
+    *append = (struct outbox_append){
+        .operation = row->operation != NULL ? row->operation : "",
+        .operation_size = row->operation_size,
+        .table_name = row->table_name != NULL ? row->table_name : "",
+        .table_name_size = row->table_name_size,
+        .record_id = row->record_id != NULL ? row->record_id : "",
+        .record_id_size = row->record_id_size,
+        .data = row->data,
+        .data_size = row->data_size,
+        .priority = 2,
+        .created_ms = row->created_ms,
+        .source_id = row->id};
+    if (row->priority != NULL &&
+        outbox_priority_parse(row->priority, row->priority_size,
+                              &append->priority) != 0)
+        return error_set(reason, ERROR_DATA,
+                         "priority \"%.*s\" is not known; write urgent, high, "
+                         "normal or low",
+                         row->priority_size > 40 ? 40 : (int)row->priority_size,
+                         row->priority);
+    return outbox_append_check(append, reason);
+}
+
+/* Undoes what a row that failed has left. */
+static int give_up(struct store_writer *writer, const struct error *error)
+{
+    /* Half a row cannot be taken back alone: the group goes as a whole. */
+    writer->group_lost = true;
+    writer->lost_error = *error;
+    return -1;
+}
+
+int store_writer_source_append(struct store_writer *writer, const char *source,
+                               const struct source_row *row,
+                               struct error *error)
+{
+    struct source_state *state = touch_source(writer, source, error);
+    if (state == NULL)
+        return -1;
+    if (state->cursor >= row->id)
+        return 0;
+    struct outbox_append append;
+    struct error reason;
+    error_clear(&reason);
+    int64_t id;
+    int checked = check_row(row, &append, &reason);
+    append.source = state->number;
+    writer->request.savepoint = true; /* the group undoes it all */
+    writer->request.call_count = 1;
+    int result = checked == 0 ? outbox_append(writer, &append, &id, error)
+                              : append_dead(writer, &append, &reason, error);
+    if (result != 0)
+        return give_up(writer, error);
+    state->cursor = row->id;
+    state->dirty = true;
+    return 0;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The writer's life: lock, opening, groups, checkpoints.
+ */
+#include "common/store/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/store/schema.h"
+#include "common/store/writer_internal.h"
+
+/* A WAL beyond this is emptied at the next moment without readers, and on
+ * closing anything beyond the second is. */
+#define WAL_RESTART_BYTES (64 << 20)
+#define WAL_CLOSE_BYTES   (1 << 20)
+
+static void read_holder(int fd, char *holder, size_t size)
+{
+    ssize_t n = pread(fd, holder, size - 1, 0);
+    holder[n > 0 ? n : 0] = '\0';
+    holder[strcspn(holder, "\n")] = '\0';
+}
+
+static int take_lock(struct store_writer *writer, const char *state_dir,
+                     struct error *error)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", state_dir, STORE_LOCK_NAME);
+    writer->lock_fd =
+        open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (writer->lock_fd < 0)
+        return error_set_errno(error, ERROR_CANT_CREATE,
+                               "cannot open the store's lock file %s", path);
+    if (flock(writer->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        char holder[32];
+        if (errno != EWOULDBLOCK)
+            return error_set_errno(error, ERROR_SYSTEM, "cannot lock %s", path);
+        read_holder(writer->lock_fd, holder, sizeof(holder));
+        return error_set(error, ERROR_TRY_AGAIN,
+                         "the store in %s is in use by process %s; stop that, "
+                         "or ask it through its socket",
+                         state_dir, holder[0] != '\0' ? holder : "(unknown)");
+    }
+    char text[32];
+    int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    if (ftruncate(writer->lock_fd, 0) != 0 ||
+        pwrite(writer->lock_fd, text, (size_t)n, 0) != n)
+        return error_set_errno(error, ERROR_CANT_CREATE, "cannot write %s",
+                               path);
+    return 0;
+}
+
+/* SQLite tells the pages of the WAL after each commit; taking this hook also
+ * keeps it from checkpointing by itself. */
+static int count_wal(void *self, sqlite3 *db, const char *name, int pages)
+{
+    struct store_writer *writer = self;
+    (void)db;
+    (void)name;
+    if (pages < writer->wal_pages)
+        writer->wal_checkpointed = 0;
+    writer->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static int open_database(struct store_writer *writer, struct error *error)
+{
+    static const char pragmas[] =
+        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+        "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864;"
+        "PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;"
+        "PRAGMA mmap_size=0; PRAGMA foreign_keys=OFF";
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    if (sqlite3_open_v2(writer->path, &writer->db, flags, NULL) != SQLITE_OK) {
+        if (writer->db == NULL)
+            return error_set(error, ERROR_SYSTEM, "no memory for SQLite");
+        return sql_failed(writer, error);
+    }
+    sqlite3_busy_timeout(writer->db, 2000);
+    sqlite3_db_config(writer->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (sqlite3_exec(writer->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        return sql_failed(writer, error);
+    sqlite3_wal_hook(writer->db, count_wal, writer);
+    writer->page_size = 4096;
+    unsigned applied;
+    return schema_migrate_local(writer->db, &applied, error);
+}
+
+static int write_identity(struct store_writer *writer, const char *system_id,
+                          struct error *error)
+{
+    uint16_t dice = (uint16_t)getpid();
+    sqlite3_randomness(sizeof(dice), &dice);
+    /* Another store of the same system, made after this one was lost, must
+     * never use its batch numbers in the centre's ledger again. */
+    writer->epoch = clock_wall_ms() * 1024 + dice % 1024;
+    if (SQL_RUN(writer, SQL_META_WRITE, error, value_text_sized("epoch", 5),
+                value_integer(writer->epoch)) != 0)
+        return -1;
+    return SQL_RUN(writer, SQL_META_WRITE, error,
+                   value_text_sized("system_id", 9),
+                   value_text_sized(system_id, strlen(system_id)));
+}
+
+static int check_identity(struct store_writer *writer, const char *system_id,
+                          struct error *error)
+{
+    sqlite3_stmt *row = SQL_QUERY(writer, SQL_META_READ, error,
+                                  value_text_sized("system_id", 9));
+    if (row == NULL)
+        return -1;
+    int step = sql_step(writer, row, error);
+    int result = step < 0 ? -1 : 0;
+    if (step > 0) {
+        const char *is = (const char *)sqlite3_column_text(row, 0);
+        if (is == NULL || strcmp(is, system_id) != 0)
+            result = error_set(
+                error, ERROR_CONFIG,
+                "the store %s belongs to system.id \"%s\", the configuration "
+                "says \"%s\"; set system.id to the former, or use another "
+                "paths.state_dir (nothing was changed)",
+                writer->path, is != NULL ? is : "", system_id);
+    }
+    sqlite3_reset(row);
+    if (result != 0)
+        return -1;
+    if (step == 0)
+        return write_identity(writer, system_id, error);
+    row = SQL_QUERY(writer, SQL_META_READ, error, value_text_sized("epoch", 5));
+    if (row == NULL)
+        return -1;
+    step = sql_step(writer, row, error);
+    writer->epoch = step > 0 ? sqlite3_column_int64(row, 0) : 0;
+    sqlite3_reset(row);
+    return step < 0 ? -1 : 0;
+}
+
+static int load(struct store_writer *writer, const char *system_id,
+                struct error *error)
+{
+    writer->tokens = recent_tokens_new(TOKENS_RECENT);
+    writer->old_tokens = recent_tokens_new(TOKENS_OLD);
+    if (writer->tokens == NULL || writer->old_tokens == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for the store");
+    writer->tokens_until_ms = (int64_t)clock_monotonic_ms() + TOKENS_REPEAT_MS;
+    if (store_writer_begin(writer, error) != 0)
+        return -1;
+    if (check_identity(writer, system_id, error) != 0 ||
+        outbox_state_load(writer, error) != 0 ||
+        table_counts_load(writer, error) != 0 ||
+        sources_load(writer, error) != 0) {
+        sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
+        writer->in_group = false;
+        return -1;
+    }
+    return store_writer_commit(writer, error);
+}
+
+int store_writer_open(struct store_writer **writer, const char *state_dir,
+                      const char *system_id, struct error *error)
+{
+    struct store_writer *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for the store");
+    made->lock_fd = -1;
+    if (asprintf(&made->path, "%s/%s", state_dir, STORE_FILE_NAME) < 0) {
+        free(made);
+        return error_set(error, ERROR_SYSTEM, "no memory for the store");
+    }
+    if (take_lock(made, state_dir, error) != 0 ||
+        open_database(made, error) != 0 || load(made, system_id, error) != 0) {
+        store_writer_close(&made);
+        return -1;
+    }
+    *writer = made;
+    return 0;
+}
+
+void store_writer_close(struct store_writer **writer)
+{
+    struct store_writer *old = *writer;
+    if (old == NULL)
+        return;
+    *writer = NULL;
+    if (old->in_group)
+        store_writer_rollback(old);
+    if (old->db != NULL && store_writer_wal_bytes(old) > WAL_CLOSE_BYTES)
+        store_writer_checkpoint(old, NULL);
+    sql_finalize(old);
+    sqlite3_close(old->db);
+    lane_filters_forget(old);
+    table_counts_deinit(&old->counts);
+    sources_deinit(old);
+    recent_tokens_free(&old->tokens);
+    recent_tokens_free(&old->old_tokens);
+    free(old->request.releases);
+    if (old->lock_fd >= 0)
+        close(old->lock_fd);
+    free(old->path);
+    free(old);
+}
+
+int store_writer_begin(struct store_writer *writer, struct error *error)
+{
+    if (writer->in_group)
+        return error_set(error, ERROR_SOFTWARE, "a group was begun already");
+    sqlite3_stmt *begin = sql_get(writer, SQL_BEGIN, error);
+    if (begin == NULL || sql_step(writer, begin, error) != 0)
+        return -1;
+    writer->in_group = true;
+    writer->group_lost = false;
+    writer->topics = 0;
+    writer->group_batches_touched = false;
+    writer->filters_touched = false;
+    writer->group_saved = writer->state;
+    writer->counts.change_count = 0;
+    writer->request.saved_changes = 0;
+    return 0;
+}
+
+/* Memory as it was before the group. */
+static void group_undo(struct store_writer *writer)
+{
+    struct error error;
+    table_counts_undo(writer, 0);
+    writer->state = writer->group_saved;
+    lane_filters_restore(writer);
+    if (writer->sources_touched)
+        sources_load(writer, &error);
+    if (writer->group_batches_touched)
+        batches_load(writer, &error);
+}
+
+void store_writer_rollback(struct store_writer *writer)
+{
+    if (!writer->in_group)
+        return;
+    sqlite3_stmt *rollback = sql_get(writer, SQL_ROLLBACK, NULL);
+    if (rollback != NULL && !sqlite3_get_autocommit(writer->db)) {
+        sqlite3_step(rollback);
+        sqlite3_reset(rollback);
+    }
+    writer->in_group = false;
+    writer->group_lost = false;
+    group_undo(writer);
+}
+
+int store_writer_commit(struct store_writer *writer, struct error *error)
+{
+    if (!writer->in_group)
+        return error_set(error, ERROR_SOFTWARE, "no group was begun");
+    if (writer->group_lost) {
+        *error = writer->lost_error;
+        store_writer_rollback(writer);
+        return -1;
+    }
+    sqlite3_stmt *commit = sql_get(writer, SQL_COMMIT, error);
+    if (commit == NULL || table_counts_write(writer, error) != 0 ||
+        outbox_state_write(writer, error) != 0 ||
+        sources_write(writer, error) != 0 ||
+        sql_step(writer, commit, error) != 0) {
+        store_writer_rollback(writer);
+        return -1;
+    }
+    writer->in_group = false;
+    writer->sources_touched = false;
+    writer->committed_topics = writer->topics;
+    return 0;
+}
+
+uint32_t store_writer_topics(const struct store_writer *writer)
+{
+    return writer->committed_topics;
+}
+
+int64_t store_writer_wal_bytes(const struct store_writer *writer)
+{
+    int64_t pages = writer->wal_pages - writer->wal_checkpointed;
+    return pages <= 0 ? 0 : pages * (writer->page_size + 24);
+}
+
+int store_writer_checkpoint(struct store_writer *writer, struct error *error)
+{
+    int pages = 0;
+    int done = 0;
+    bool large =
+        (int64_t)writer->wal_pages * writer->page_size > WAL_RESTART_BYTES;
+    sqlite3_busy_timeout(writer->db, 0); /* never wait for readers */
+    int code = sqlite3_wal_checkpoint_v2(writer->db, NULL,
+                                         large ? SQLITE_CHECKPOINT_RESTART
+                                               : SQLITE_CHECKPOINT_PASSIVE,
+                                         &pages, &done);
+    sqlite3_busy_timeout(writer->db, 2000);
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
+        return sql_failed(writer, error);
+    writer->wal_pages = pages > 0 ? pages : 0;
+    writer->wal_checkpointed = done > 0 ? done : 0;
+    return 0;
+}
+
+struct store_totals store_writer_totals(const struct store_writer *writer)
+{
+    struct store_totals totals = {.pending = writer->state.pending};
+    for (unsigned lane = 0; lane < OUTBOX_LANES; lane++)
+        totals.dead += writer->state.states[lane][EXCEPTION_DEAD];
+    return totals;
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the writer share.  The state in memory is a copy of
+ * small tables, so that no statement has to search for it:
+ *
+ * - struct outbox_state: plain, saved and restored whole around a request
+ *   and a group;
+ * - pending counts by table: an undo log;
+ * - batches in flight: read again after a rollback.
+ */
+#ifndef TIDEMILL_STORE_WRITER_INTERNAL_H
+#define TIDEMILL_STORE_WRITER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/text.h"
+#include "common/store/reader.h"
+#include "common/store/recent_tokens.h"
+#include "common/store/record_filter.h"
+#include "common/store/writer.h"
+#include "common/store/writer_sql.h"
+
+struct sqlite3;
+
+#define OUTBOX_TABLES_MAX      10000
+#define OUTBOX_BATCHES_A_SLOT  4
+#define OUTBOX_STRIPES         (OUTBOX_PRIORITIES * OUTBOX_LANES)
+
+/* Tokens of operations: kept of the last ones (more than a request holds);
+ * after opening, rows looked back at, for so long. */
+#define TOKENS_RECENT     65536
+#define TOKENS_OLD        262144
+#define TOKENS_LOOKBACK   10000
+#define TOKENS_REPEAT_MS  600000
+
+#define SOURCES_MAX            1000
+#define JSON_ARGUMENT_MAX      (4 << 20)
+#define TEXT_ARGUMENT_MAX      (64 << 10)
+
+enum exception_state {
+    EXCEPTION_READY,     /* delivered by its key, in the next batch */
+    EXCEPTION_RETRY,     /* refused: not before its time */
+    EXCEPTION_HELD,      /* behind an earlier one of its record */
+    EXCEPTION_IN_FLIGHT, /* a single of a batch */
+    EXCEPTION_DEAD,
+    EXCEPTION_SETTLED, /* delivered before its stripe's cursor: skip it */
+    EXCEPTION_CONFLICT,
+    EXCEPTION_STATES
+};
+
+/* The stripe's index in memory; on disk and on the wire it is key >> 55. */
+static inline unsigned stripe_index(unsigned priority, unsigned lane)
+{
+    return priority * OUTBOX_LANES + lane;
+}
+
+static inline int64_t stripe_key(unsigned index, int64_t id)
+{
+    uint64_t priority = index / OUTBOX_LANES;
+    uint64_t lane = index % OUTBOX_LANES;
+    return (int64_t)(priority << 61 | lane << OUTBOX_ID_BITS | (uint64_t)id);
+}
+
+static inline int64_t stripe_number(unsigned index)
+{
+    return stripe_key(index, 0) >> OUTBOX_ID_BITS;
+}
+
+static inline int64_t key_id(int64_t key)
+{
+    return key & ((INT64_C(1) << OUTBOX_ID_BITS) - 1);
+}
+
+static inline unsigned key_priority(int64_t key)
+{
+    return (unsigned)((uint64_t)key >> 61);
+}
+
+static inline unsigned key_lane(int64_t key)
+{
+    return (unsigned)((uint64_t)key >> OUTBOX_ID_BITS & 63);
+}
+
+/* -1 when the number names no stripe. */
+int stripe_index_of(int64_t number);
+
+#define OUTBOX_ID_MAX ((INT64_C(1) << OUTBOX_ID_BITS) - 1)
+
+struct outbox_state {
+    int64_t next_id;
+    int64_t tail[OUTBOX_STRIPES];    /* last id appended; 0 none */
+    int64_t settled[OUTBOX_STRIPES]; /* up to here at the centre */
+    int64_t claimed[OUTBOX_STRIPES]; /* up to here in flight */
+    int64_t head[OUTBOX_STRIPES];    /* no unclaimed row is before this */
+    int64_t states[OUTBOX_LANES][EXCEPTION_STATES];
+    uint32_t dirty_lanes; /* states to be written */
+    int64_t pending;
+};
+
+struct batch {
+    int64_t batch_id; /* 0: a free place */
+    int64_t epoch;
+    int64_t slot;
+    int64_t spawn;
+    int64_t operations;
+    uint32_t lanes; /* bits */
+};
+
+struct table_count {
+    char *name;
+    size_t name_size;
+    uint64_t hash;
+    int64_t pending[OUTBOX_PRIORITIES];
+    uint8_t dirty; /* bits of priorities to be written */
+};
+
+struct count_change {
+    uint32_t table;
+    uint32_t priority;
+    int64_t delta;
+};
+
+struct table_counts {
+    struct table_count *tables;
+    uint32_t *slots; /* open addressing: index + 1 */
+    uint32_t count;
+    struct count_change *changes; /* of this group, for undoing */
+    size_t change_count, change_capacity;
+    uint32_t *dirty;
+    uint32_t dirty_count;
+};
+
+struct source_state {
+    char *name;
+    int64_t number;
+    int64_t cursor;
+    char identity[128];
+    bool dirty;
+};
+
+/* A part of a lane whose records are known to a filter. */
+struct filter_segment {
+    int64_t first_id, last_id;
+    struct record_filter *filter; /* NULL: on disk only */
+};
+
+struct lane_filters {
+    struct record_filter *current; /* of ids >= current_first */
+    int64_t current_first;
+    unsigned current_count;
+    bool loaded; /* segments below are those on disk */
+    struct filter_segment *segments;
+    size_t count, capacity;
+};
+
+/* What the request under way has touched. */
+struct request_state {
+    bool savepoint;
+    size_t call_count;
+    struct outbox_state saved; /* valid when savepoint */
+    size_t saved_changes;
+    uint32_t saved_topics;
+    bool batches_touched;
+    int64_t settling; /* the batch of a settlement not yet ended; 0 none */
+    uint64_t *releases; /* records whose held operations may go on */
+    size_t release_count, release_capacity;
+};
+
+struct store_writer {
+    struct sqlite3 *db;
+    char *path;
+    int lock_fd;
+    struct sqlite3_stmt *statements[SQL_COUNT];
+
+    bool in_group;
+    bool group_lost; /* SQLite rolled back by itself */
+    struct error lost_error;
+    uint32_t topics;           /* of this group */
+    uint32_t committed_topics; /* of the last committed one */
+    struct outbox_state group_saved;
+    bool group_batches_touched;
+    bool filters_touched; /* written in this group */
+
+    struct request_state request;
+    struct outbox_state state;
+    struct batch batches[OUTBOX_LANES];
+    struct table_counts counts;
+    struct source_state *sources;
+    size_t source_count;
+    bool sources_touched;
+    struct lane_filters filters[OUTBOX_LANES];
+    size_t filters_cached;
+    struct recent_tokens *tokens;
+    struct recent_tokens *old_tokens;     /* committed before this writer was
+                                             opened; NULL when not needed */
+    int64_t tokens_until_ms;              /* monotonic: forget them then */
+    uint32_t tokens_depth[OUTBOX_STRIPES]; /* rows looked back at */
+    int64_t epoch;
+
+    int wal_pages;
+    int wal_checkpointed;
+    int page_size;
+};
+
+/* A statement's implementation: 0, or -1 with error; it fills result. */
+struct statement_call {
+    struct store_writer *writer;
+    const struct value *arguments;
+    unsigned argument_count;
+    struct arena *arena;
+    struct store_result *result;
+    struct error *error;
+};
+
+typedef int (*statement_run)(struct statement_call *call);
+
+/* Opens the request's savepoint if it is not open: before the second change
+ * that belongs together. */
+int writer_protect(struct store_writer *writer, struct error *error);
+
+/* outbox_state.c */
+int outbox_state_load(struct store_writer *writer, struct error *error);
+int outbox_state_write(struct store_writer *writer, struct error *error);
+int outbox_cursor_write(struct store_writer *writer, unsigned stripe,
+                        struct error *error);
+/* One exception of a lane went from one state to another; -1 stands for
+ * "was none" and "is none". */
+void outbox_state_move(struct store_writer *writer, unsigned lane, int from,
+                       int to, int64_t count);
+
+/* table_counts.c */
+int table_counts_load(struct store_writer *writer, struct error *error);
+void table_counts_deinit(struct table_counts *counts);
+/* The table's index, made when new; -1 and ERROR_DATA when there are too
+ * many. hash is text_hash of the name with its NUL. */
+int64_t table_counts_find(struct store_writer *writer, const char *name,
+                          size_t size, uint64_t hash, struct error *error);
+int table_counts_add(struct store_writer *writer, uint32_t table,
+                     unsigned priority, int64_t delta, struct error *error);
+void table_counts_undo(struct store_writer *writer, size_t to);
+int table_counts_write(struct store_writer *writer, struct error *error);
+
+/* outbox_check.c */
+struct outbox_append {
+    const char *operation, *table_name, *record_id, *data;
+    size_t operation_size, table_name_size, record_id_size, data_size;
+    enum operation_kind kind;
+    unsigned priority;
+    int64_t created_ms;
+    int64_t token;
+    int64_t source; /* 0: none */
+    int64_t source_id;
+    uint64_t table_hash;
+    uint64_t record_hash;
+};
+/* Checks all and fills kind and hashes. */
+int outbox_append_check(struct outbox_append *append, struct error *error);
+int outbox_priority_parse(const char *text, size_t size, unsigned *priority);
+uint64_t outbox_record_hash(const char *table, size_t table_size,
+                            const char *record_id, size_t record_id_size);
+static inline unsigned outbox_lane(uint64_t record_hash)
+{
+    return (unsigned)(record_hash % OUTBOX_LANES);
+}
+
+/* outbox_append.c */
+int outbox_append(struct store_writer *writer,
+                  const struct outbox_append *append, int64_t *id,
+                  struct error *error);
+/* Stores the row alone, at the end of its stripe. */
+int outbox_insert(struct store_writer *writer,
+                  const struct outbox_append *append, int64_t *key,
+                  struct error *error);
+
+/* outbox_order.c */
+enum carry {
+    CARRY_NONE,  /* the new operation goes to its range */
+    CARRY_READY, /* it becomes an exception, ready */
+    CARRY_HELD,  /* it becomes an exception, held */
+};
+/* Makes the pending operations of the record go before the new one: they
+ * become ready with its priority.  When they are more than CARRY_MAX the
+ * new one gets the priority of the least important of them instead, and so
+ * stays behind them. */
+#define CARRY_MAX 4096
+int outbox_carry(struct store_writer *writer,
+                 struct outbox_append *append, uint32_t table,
+                 enum carry *carry, struct error *error);
+
+/* outbox_filters.c */
+int lane_filters_add(struct store_writer *writer, unsigned lane, int64_t id,
+                     uint64_t record_hash, struct error *error);
+/* Calls visit for each run of ids in [from, to] of the lane that may hold
+ * the record. */
+typedef int (*filter_visit)(struct store_writer *writer, int64_t first,
+                            int64_t last, void *self, struct error *error);
+int lane_filters_visit(struct store_writer *writer, unsigned lane,
+                       int64_t from, uint64_t record_hash, filter_visit visit,
+                       void *self, struct error *error);
+/* After a rollback: ids are given again, stored segments may be gone. */
+void lane_filters_restore(struct store_writer *writer);
+void lane_filters_forget(struct store_writer *writer);
+
+/* outbox_exceptions.c */
+struct exception {
+    int64_t key;
+    uint64_t record_hash;
+    enum exception_state state;
+    unsigned priority;
+    int64_t retry_count;
+    int64_t not_before_ms;
+    struct value sqlstate, message;
+};
+int exception_insert(struct store_writer *writer,
+                     const struct exception *exception, struct error *error);
+/* Is an earlier operation of the record waiting outside its line? */
+int record_blocked(struct store_writer *writer, uint64_t record_hash,
+                   int64_t id, bool *blocked, struct error *error);
+/* Earlier ones of the record get at least this priority. */
+int record_raise(struct store_writer *writer, uint64_t record_hash, int64_t id,
+                 unsigned priority, struct error *error);
+/* Later ready ones of the record wait. */
+int record_hold(struct store_writer *writer, unsigned lane,
+                uint64_t record_hash, int64_t id, struct error *error);
+/* Does the operation stand outside its line, in whatever state? */
+int exception_exists(struct store_writer *writer, int64_t key, bool *exists,
+                     struct error *error);
+/* When no earlier one is left, its held ones become ready. */
+int record_release(struct store_writer *writer, unsigned lane,
+                   uint64_t record_hash, struct error *error);
+
+/* outbox_settle.c */
+/* Removes the marks of what was delivered before the cursor came by. */
+int outbox_unmark(struct store_writer *writer, unsigned stripe, int64_t after,
+                  int64_t last, struct error *error);
+
+/* outbox_batch.c */
+int batches_load(struct store_writer *writer, struct error *error);
+struct batch *batch_find(struct store_writer *writer, int64_t batch_id);
+uint32_t batches_lanes(const struct store_writer *writer);
+int batch_rows(struct statement_call *call, const struct batch **batches,
+               size_t count);
+
+/* Statements, by file. */
+int run_outbox_append(struct statement_call *call);
+int run_batch_claim(struct statement_call *call);
+int run_batch_adopt(struct statement_call *call);
+int run_batch_count(struct statement_call *call);
+int run_batch_reject(struct statement_call *call);
+int run_batch_hold(struct statement_call *call);
+int run_batch_settle(struct statement_call *call);
+int run_dead_retry(struct statement_call *call);
+int run_dead_drop(struct statement_call *call);
+int run_sync_metric(struct statement_call *call);
+int run_sync_paused(struct statement_call *call);
+int run_hook_record(struct statement_call *call);
+int run_job_submit(struct statement_call *call);
+int run_job_claim(struct statement_call *call);
+int run_job_adopt(struct statement_call *call);
+int run_job_finish(struct statement_call *call);
+int run_file_record(struct statement_call *call);
+int run_performance_record(struct statement_call *call);
+int run_sample_record(struct statement_call *call);
+
+/* sources_state.c */
+int sources_load(struct store_writer *writer, struct error *error);
+int sources_write(struct store_writer *writer, struct error *error);
+void sources_deinit(struct store_writer *writer);
+
+/* ERROR_DATA, with `what` in the text, unless the value is JSON. */
+int argument_is_json(const char *what, const struct value *value,
+                     struct error *error);
+
+/* Rows of a result, filled one by one. */
+struct value *result_row(struct statement_call *call, size_t *capacity);
+int result_out_of_memory(struct error *error);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The writer's SQL: each statement once, prepared when it is first used and
+ * kept.
+ */
+#ifndef TIDEMILL_STORE_WRITER_SQL_H
+#define TIDEMILL_STORE_WRITER_SQL_H
+
+#include <stddef.h>
+
+#include "common/base/error.h"
+#include "common/store/wire.h"
+
+struct sqlite3_stmt;
+struct store_writer;
+
+/* States of outbox_exceptions as they stand in the SQL below: 0 ready,
+ * 1 retry, 2 held, 3 in flight, 4 dead, 5 settled.  The literal conditions
+ * `state <= 3`, `state = 0` and `state = 1` are those of partial indexes. */
+/* clang-format off */
+#define SQL_LIST(X) \
+X(BEGIN, "BEGIN IMMEDIATE") \
+X(COMMIT, "COMMIT") \
+X(ROLLBACK, "ROLLBACK") \
+X(SAVEPOINT, "SAVEPOINT request") \
+X(RELEASE, "RELEASE request") \
+X(ROLLBACK_TO, "ROLLBACK TO request") \
+X(META_READ, "SELECT value FROM store_meta WHERE name = ?1") \
+X(META_WRITE, "INSERT INTO store_meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value") \
+X(OUTBOX_INSERT, "INSERT INTO outbox (key, operation, created_ms, token, source, source_id, table_name, record_id, " \
+  "record_data) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)") \
+X(OUTBOX_TAIL, "SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key DESC LIMIT 1") \
+X(OUTBOX_HEAD, "SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT 1") \
+X(OUTBOX_STEP, "SELECT count(*), max(key) FROM (SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3)") \
+X(OUTBOX_RECORDS_0, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \
+X(OUTBOX_RECORDS_1, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \
+X(OUTBOX_RECORDS_2, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \
+X(OUTBOX_RECORDS_3, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \
+X(OUTBOX_RECORD, "SELECT table_name, record_id, operation FROM outbox WHERE key = ?1") \
+X(OUTBOX_ROW, "SELECT operation, table_name, record_id, record_data FROM outbox WHERE key = ?1") \
+X(OUTBOX_TOKEN, "SELECT token FROM outbox WHERE key = ?1") \
+X(OUTBOX_TOKENS, "SELECT key, token FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key DESC LIMIT ?3") \
+X(OUTBOX_DELETE, "DELETE FROM outbox WHERE key = ?1") \
+X(CURSORS_READ, "SELECT stripe, settled_id, claimed_id FROM outbox_cursors") \
+X(CURSOR_WRITE, "INSERT INTO outbox_cursors VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET " \
+  "settled_id = excluded.settled_id, claimed_id = excluded.claimed_id") \
+X(COUNTS_READ, "SELECT table_name, priority, pending FROM outbox_counts") \
+X(COUNT_WRITE, "INSERT INTO outbox_counts VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET pending = excluded.pending") \
+X(STATES_READ, "SELECT lane, state, operations FROM outbox_states") \
+X(STATE_WRITE, "INSERT INTO outbox_states VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET operations = excluded.operations") \
+X(FILTERS_READ, "SELECT key, last_id FROM outbox_filters WHERE key > ?1 AND key <= ?2 ORDER BY key") \
+X(FILTER_READ, "SELECT filter FROM outbox_filters WHERE key = ?1") \
+X(FILTER_WRITE, "INSERT OR REPLACE INTO outbox_filters VALUES (?1,?2,?3)") \
+X(FILTERS_DELETE, "DELETE FROM outbox_filters WHERE key > ?1 AND key <= ?2 AND last_id < ?3") \
+X(EXCEPTION_INSERT, "INSERT INTO outbox_exceptions (key, id, lane, record_hash, state, priority, retry_count, " \
+  "not_before_ms, sqlstate, error_message, since_ms) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)") \
+X(EXCEPTION_READ, "SELECT state, record_hash, retry_count, batch_id FROM outbox_exceptions WHERE key = ?1") \
+X(EXCEPTION_STATE, "UPDATE outbox_exceptions SET state = ?2, batch_id = ?3 WHERE key = ?1") \
+X(EXCEPTION_REJECT, "UPDATE outbox_exceptions SET state = ?2, batch_id = NULL, retry_count = ?3, not_before_ms = ?4, " \
+  "sqlstate = ?5, error_message = ?6, since_ms = ?7 WHERE key = ?1") \
+X(EXCEPTION_DELETE, "DELETE FROM outbox_exceptions WHERE key = ?1") \
+X(EXCEPTION_REVIVE, "UPDATE outbox_exceptions SET state = 0, retry_count = 0, batch_id = NULL, not_before_ms = 0 WHERE key = ?1") \
+X(EXCEPTIONS_COUNT, "SELECT count(*) FROM outbox_exceptions WHERE key > ?1 AND key <= ?2") \
+X(EXCEPTIONS_READY, "SELECT key, id, record_hash FROM outbox_exceptions WHERE state = 0 AND lane = ?1 AND priority <= ?2 " \
+  "ORDER BY priority, id LIMIT ?3") \
+X(EXCEPTIONS_READY_FIRST, "SELECT priority FROM outbox_exceptions WHERE state = 0 AND lane = ?1 ORDER BY priority LIMIT 1") \
+X(EXCEPTIONS_DUE, "SELECT key, lane FROM outbox_exceptions WHERE state = 1 AND not_before_ms <= ?1 ORDER BY not_before_ms LIMIT 1000") \
+X(EXCEPTIONS_UNMARK, "DELETE FROM outbox_exceptions WHERE key > ?1 AND key <= ?2 AND state = 5") \
+X(RECORD_BLOCKED, "SELECT 1 FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 AND id < ?2 AND state <> 3 LIMIT 1") \
+X(RECORD_NEWEST, "SELECT id, state FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 ORDER BY id DESC LIMIT 1") \
+X(RECORD_OLDEST, "SELECT id, state FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 ORDER BY id LIMIT 1") \
+X(RECORD_WAITS, "SELECT 1 FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 AND state BETWEEN 1 AND 2 LIMIT 1") \
+X(RECORD_RAISE, "UPDATE outbox_exceptions SET priority = ?3 WHERE state <= 3 AND record_hash = ?1 AND id < ?2 AND priority > ?3") \
+X(RECORD_HOLD, "UPDATE outbox_exceptions SET state = 2 WHERE state <= 3 AND record_hash = ?1 AND id > ?2 AND state = 0") \
+X(RECORD_RELEASE, "UPDATE outbox_exceptions SET state = 0 WHERE state <= 3 AND record_hash = ?1 AND state = 2") \
+X(BATCH_INSERT, "INSERT INTO sync_batches (epoch, slot, spawn, operations, claimed_ms) VALUES (?1,?2,?3,?4,?5)") \
+X(BATCH_RANGE_INSERT, "INSERT INTO sync_batch_ranges VALUES (?1,?2,?3,?4)") \
+X(BATCH_SINGLE_INSERT, "INSERT INTO sync_batch_singles VALUES (?1,?2)") \
+X(BATCHES_READ, "SELECT batch_id, epoch, slot, spawn, operations FROM sync_batches WHERE finished_ms IS NULL ORDER BY batch_id") \
+X(BATCH_AT, "SELECT batch_id FROM sync_batch_ranges WHERE stripe = ?1 AND last_id = ?2") \
+X(BATCH_SIZE, "UPDATE sync_batches SET operations = ?2 WHERE batch_id = ?1") \
+X(BATCH_DELETE, "DELETE FROM sync_batches WHERE batch_id = ?1") \
+X(BATCH_SINGLES, "SELECT s.key, x.state, x.record_hash, x.lane FROM sync_batch_singles s " \
+  "LEFT JOIN outbox_exceptions x ON x.key = s.key WHERE s.batch_id = ?1 ORDER BY s.key") \
+X(BATCH_OWNER, "UPDATE sync_batches SET slot = ?2, spawn = ?3 WHERE batch_id = ?1") \
+X(BATCH_FINISHED, "SELECT finished_ms FROM sync_batches WHERE batch_id = ?1") \
+X(BATCH_FINISH, "UPDATE sync_batches SET applied = ?2, refused = ?3, bytes = ?4, started_ms = ?5, finished_ms = ?6, " \
+  "trigger_type = ?7, slot = ?8, spawn = ?9 WHERE batch_id = ?1") \
+X(METRIC_INSERT, "INSERT INTO sync_metrics (timestamp, operations_synced, duration_ms, trigger_type, success, " \
+  "error_message, batch_size, bytes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
+X(SOURCES_READ, "SELECT number, source, cursor, identity FROM source_cursors") \
+X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET " \
+  "cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
+X(HOOK_INSERT, "INSERT OR IGNORE INTO hook_events (event_id, hook_type, session_id, tool_name, event_data, " \
+  "hook_timestamp, file_path) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
+X(FILE_INSERT, "INSERT OR REPLACE INTO generated_files (job_id, path, sha256, size_bytes, template_set, template_hash, " \
+  "contract, created_ms) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
+X(PERFORMANCE_INSERT, "INSERT INTO generation_performance_metrics (session_id, node_type, duration_ms, phase, " \
+  "worker_count, created_at, parallel_execution) VALUES (?1,?2,?3,?4,?5,?6,?5 > 1)") \
+X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \
+X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
+X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms) VALUES (?1,?2,?3,?4,?5)") \
+X(JOBS_QUEUED, "SELECT id, kind, spec, attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \
+  "AND not_before_ms <= ?2 ORDER BY priority, id LIMIT ?1") \
+X(JOB_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1, slot = ?2, spawn = ?3, claimed_ms = ?4 WHERE id = ?1") \
+X(JOB_READ, "SELECT state, slot, spawn, attempt FROM generation_jobs WHERE id = ?1") \
+X(JOBS_ABANDONED, "SELECT id, attempt FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 OR ?1 = 0 AND slot >= ?3)") \
+X(JOB_END, "UPDATE generation_jobs SET state = ?2, result = ?3, error = ?4, output = ?5, duration_ms = ?6, finished_ms = ?7 WHERE id = ?1") \
+X(JOB_FAIL, "UPDATE generation_jobs SET state = 'failed', error = ?2, finished_ms = ?3 WHERE id = ?1") \
+X(JOB_REQUEUE, "UPDATE generation_jobs SET state = 'queued', slot = NULL, spawn = NULL, claimed_ms = NULL, attempt = ?2, " \
+  "not_before_ms = ?3, error = COALESCE(?4, error), output = COALESCE(?5, output) WHERE id = ?1")
+/* clang-format on */
+
+enum sql {
+#define X(name, text) SQL_##name,
+    SQL_LIST(X)
+#undef X
+        SQL_COUNT
+};
+
+/* A statement ready to be bound and stepped; NULL and an error otherwise. */
+struct sqlite3_stmt *sql_get(struct store_writer *writer, enum sql sql,
+                             struct error *error);
+
+/* Binds the values from the first parameter on; texts are not copied. */
+struct sqlite3_stmt *sql_query_values(struct store_writer *writer,
+                                      enum sql sql, struct error *error,
+                                      const struct value *values,
+                                      size_t count);
+
+/* 1: a row; 0: no more (the statement is reset); -1: an error (the same).
+ * Who leaves earlier calls sqlite3_reset. */
+int sql_step(struct store_writer *writer, struct sqlite3_stmt *statement,
+             struct error *error);
+
+/* Runs a statement to its end. */
+int sql_run_values(struct store_writer *writer, enum sql sql,
+                   struct error *error, const struct value *values,
+                   size_t count);
+
+#define SQL_VALUES(...)                                                        \
+    (const struct value[]){__VA_ARGS__},                                       \
+        sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value)
+#define SQL_QUERY(writer, sql, error, ...)                                     \
+    sql_query_values((writer), (sql), (error), SQL_VALUES(__VA_ARGS__))
+#define SQL_RUN(writer, sql, error, ...)                                       \
+    sql_run_values((writer), (sql), (error), SQL_VALUES(__VA_ARGS__))
+
+/* Fills error from the connection's last failure; when SQLite gave the whole
+ * transaction up, the group is lost, and says so from now on.  Returns -1. */
+int sql_failed(struct store_writer *writer, struct error *error);
+
+/* Closes all statements. */
+void sql_finalize(struct store_writer *writer);
+
+#endif
