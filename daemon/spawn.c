@@ -96,7 +96,6 @@ static void adopt(struct master *master, struct slot *slot, pid_t pid,
     slot->pid = pid;
     slot->fork_failures = 0;
     atomic_store(&slot_entry(master, slot)->pid, pid);
-    slot_change_state(master, slot, SLOT_STARTING);
     slot->deadline_ms =
         clock_monotonic_ms() + (uint64_t)master->config->hello_timeout_ms;
     log_event(LOG_DEBUG_LEVEL, "worker forked",
@@ -117,6 +116,8 @@ void spawn_worker(struct master *master, struct slot *slot)
     slot->spawn = ++master->spawn_count;
     slot->death = DEATH_NONE;
     slot->ready_ms = 0;
+    /* before the fork: the state is the worker's to change from then on */
+    slot_change_state(master, slot, SLOT_STARTING);
     prepare_entry(master, slot);
     pid_t pid = fork();
     if (pid == 0)

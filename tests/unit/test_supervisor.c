@@ -276,6 +276,8 @@ static void orphans_do_not_survive(void **state)
             wait_until(!runs(pids[i]));
     /* what the dead one left does not hold up the next */
     assert_true(exists(supervisor, "store.sock"));
+    memset(&supervisor->mapping->scoreboard, 0,
+           sizeof(supervisor->mapping->scoreboard));
     started(state);
     stop(supervisor);
 }
