@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/shm/mapping.h"
+
+static struct mapping *mapping;
+
+static int setup(void **state)
+{
+    struct error error;
+    (void)state;
+    mapping = mapping_new(&error);
+    return mapping == NULL ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    metrics_use(NULL);
+    mapping_free(&mapping);
+    return 0;
+}
+
+static void mapping_says_what_it_is(void **state)
+{
+    (void)state;
+    assert_true(mapping->magic == MAPPING_MAGIC);
+    assert_int_equal(mapping->version, MAPPING_VERSION);
+    assert_int_equal(mapping->slot_count, SLOTS_MAX);
+    assert_int_equal(mapping->size_bytes, sizeof(*mapping));
+    assert_int_equal((uintptr_t)&mapping->scoreboard.slots[1] % 128, 0);
+    assert_int_equal((uintptr_t)&mapping->metrics.slots[1] % 128, 0);
+}
+
+static void every_slot_has_its_place(void **state)
+{
+    bool taken[SLOTS_MAX] = {false};
+    (void)state;
+    for (unsigned role = 0; role < ROLE_COUNT; role++) {
+        unsigned count = role == ROLE_GENERATION ? GENERATION_SLOTS_MAX
+                         : role == ROLE_SYNC     ? SYNC_SLOTS_MAX
+                                                 : 1;
+        for (unsigned i = 0; i < count; i++) {
+            unsigned at = scoreboard_index((enum role)role, i);
+            assert_true(at < SLOTS_MAX - SPARE_SLOTS);
+            assert_false(taken[at]);
+            taken[at] = true;
+        }
+    }
+}
+
+static void scoreboard_finds_the_living(void **state)
+{
+    (void)state;
+    assert_null(scoreboard_find(&mapping->scoreboard, 0));
+    assert_null(scoreboard_find(&mapping->scoreboard, 99));
+    atomic_store(&mapping->scoreboard.slots[7].pid, 99);
+    assert_ptr_equal(scoreboard_find(&mapping->scoreboard, 99),
+                     &mapping->scoreboard.slots[7]);
+}
+
+static void words(void **state)
+{
+    char text[64];
+    (void)state;
+    assert_string_equal(slot_state_name(SLOT_DRAINING), "draining");
+    assert_string_equal(slot_state_name(SLOT_STATE_COUNT), "unknown");
+    assert_string_equal(death_words(DEATH_SIGNALLED, 9, text),
+                        "killed by signal 9");
+    assert_string_equal(death_words(DEATH_LEFT, 0, text), "left as asked");
+    assert_string_equal(death_words(DEATH_COUNT, 0, text), "unknown");
+}
+
+static void texts_are_whole(void **state)
+{
+    struct daemon_board *board = &mapping->daemon;
+    char text[DAEMON_TEXT_MAX];
+    char small[4];
+    char *long_text = malloc(DAEMON_TEXT_MAX * 2);
+    (void)state;
+    daemon_board_set_texts(board, "first\nsecond\n", "a: 1 -> 2\n");
+    daemon_board_get_text(board, board->reload_errors, text, sizeof(text));
+    assert_string_equal(text, "first\nsecond\n");
+    daemon_board_get_text(board, board->pending_restart, text, sizeof(text));
+    assert_string_equal(text, "a: 1 -> 2\n");
+    daemon_board_get_text(board, board->reload_errors, small, sizeof(small));
+    assert_string_equal(small, "fir");
+    memset(long_text, 'x', DAEMON_TEXT_MAX * 2);
+    long_text[DAEMON_TEXT_MAX * 2 - 1] = '\0';
+    daemon_board_set_texts(board, long_text, "");
+    daemon_board_get_text(board, board->reload_errors, text, sizeof(text));
+    assert_int_equal(strlen(text), DAEMON_TEXT_MAX - 1);
+    free(long_text);
+}
+
+static void counters_add_up_over_slots(void **state)
+{
+    (void)state;
+    metric_add(METRIC_JOBS_DONE, 1); /* goes nowhere */
+    metrics_use(&mapping->metrics.slots[3]);
+    metric_add(METRIC_JOBS_DONE, 5);
+    metric_set(METRIC_OUTBOX_PENDING, -7);
+    metrics_use(&mapping->metrics.slots[SLOTS_MAX]);
+    metric_add(METRIC_JOBS_DONE, 2);
+    metric_set(METRIC_OUTBOX_PENDING, 10);
+    assert_int_equal(metrics_total(&mapping->metrics, METRIC_JOBS_DONE), 7);
+    assert_int_equal(metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
+                     3);
+    metrics_forget_gauges(&mapping->metrics.slots[3]);
+    assert_int_equal(metrics_total(&mapping->metrics, METRIC_JOBS_DONE), 7);
+    assert_int_equal(metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
+                     10);
+}
+
+static void buckets_follow_each_other(void **state)
+{
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+    uint64_t count;
+    uint64_t sum_us;
+    (void)state;
+    for (unsigned b = 1; b < HISTOGRAM_BUCKETS; b++)
+        assert_true(histogram_bucket_bound_us(b) >
+                    histogram_bucket_bound_us(b - 1));
+    /* each bound lies in its bucket, the next value in the next one */
+    for (unsigned b = 0; b + 1 < HISTOGRAM_BUCKETS; b++) {
+        memset(&mapping->metrics.slots[0], 0, sizeof(struct slot_metrics));
+        metrics_use(&mapping->metrics.slots[0]);
+        metric_record_us(METRIC_JOB_SECONDS, histogram_bucket_bound_us(b));
+        metric_record_us(METRIC_JOB_SECONDS, histogram_bucket_bound_us(b) + 1);
+        metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &count,
+                                &sum_us, buckets);
+        assert_int_equal(count, 2);
+        assert_int_equal(buckets[b], 1);
+        assert_int_equal(buckets[b + 1], 1);
+    }
+    metric_record_us(METRIC_JOB_SECONDS, UINT64_MAX);
+    metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &count,
+                            &sum_us, buckets);
+    assert_true(buckets[HISTOGRAM_BUCKETS - 1] > 0);
+}
+
+static void quantiles_are_near(void **state)
+{
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+    uint64_t count;
+    uint64_t sum_us;
+    (void)state;
+    memset(buckets, 0, sizeof(buckets));
+    assert_true(histogram_quantile_us(buckets, 0.5) < 0.001);
+    metrics_use(&mapping->metrics.slots[0]);
+    for (unsigned i = 1; i <= 10000; i++)
+        metric_record_us(METRIC_JOB_SECONDS, i);
+    metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &count,
+                            &sum_us, buckets);
+    assert_int_equal(count, 10000);
+    assert_int_equal(sum_us, 50005000);
+    double p50 = histogram_quantile_us(buckets, 0.5);
+    double p99 = histogram_quantile_us(buckets, 0.99);
+    assert_true(p50 > 5000 * 0.9 && p50 < 5000 * 1.1);
+    assert_true(p99 > 9900 * 0.9 && p99 < 9900 * 1.1);
+}
+
+static void successor_goes_on_counting(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            metrics_use(&mapping->metrics.slots[5]);
+            metric_add(METRIC_SYNC_PASSES, 10);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    assert_int_equal(metrics_total(&mapping->metrics, METRIC_SYNC_PASSES), 30);
+}
+
+static void text_forms(void **state)
+{
+    struct buffer out;
+    (void)state;
+    buffer_init(&out, 1 << 20);
+    metrics_use(&mapping->metrics.slots[0]);
+    metric_add(METRIC_SYNC_OPERATIONS, 42);
+    metric_record_us(METRIC_JOB_SECONDS, 20);
+    metrics_write_text(&mapping->metrics, &out);
+    assert_false(out.failed);
+    assert_non_null(strstr(out.bytes, "\ntidemill_sync_operations_total 42\n"));
+    assert_non_null(
+        strstr(out.bytes, "tidemill_job_seconds_bucket{le=\"1.6e-05\"} 0\n"));
+    assert_non_null(
+        strstr(out.bytes, "tidemill_job_seconds_bucket{le=\"6.4e-05\"} 1\n"));
+    assert_non_null(
+        strstr(out.bytes, "tidemill_job_seconds_bucket{le=\"+Inf\"} 1\n"));
+    assert_int_equal(out.bytes[out.size - 1], '\n');
+    buffer_reset(&out);
+    metrics_write_json(&mapping->metrics, &out);
+    assert_non_null(strstr(out.bytes, "\"tidemill_sync_operations_total\":42"));
+    assert_non_null(
+        strstr(out.bytes, "\"tidemill_job_seconds\":{\"count\":1,"));
+    assert_int_equal(out.bytes[out.size - 1], '}');
+    buffer_deinit(&out);
+}
+
+/* `test_shm --text` prints the text form, for `promtool check metrics`. */
+static int print_text(void)
+{
+    struct buffer out;
+    buffer_init(&out, 1 << 20);
+    metrics_use(&mapping->metrics.slots[0]);
+    for (unsigned i = 0; i < METRIC_COUNT; i++)
+        if (metric_kind_of((enum metric)i) == METRIC_KIND_HISTOGRAM)
+            for (unsigned n = 0; n < 1000; n++)
+                metric_record_us((enum metric)i, n * n * n);
+        else
+            metric_add((enum metric)i, i);
+    metrics_write_text(&mapping->metrics, &out);
+    fwrite(out.bytes, 1, out.size, stdout);
+    buffer_deinit(&out);
+    return fflush(stdout);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        T(mapping_says_what_it_is),
+        T(every_slot_has_its_place),
+        T(scoreboard_finds_the_living),
+        T(words),
+        T(texts_are_whole),
+        T(counters_add_up_over_slots),
+        T(buckets_follow_each_other),
+        T(quantiles_are_near),
+        T(successor_goes_on_counting),
+        T(text_forms),
+    };
+    if (argc == 2 && strcmp(argv[1], "--text") == 0)
+        return setup(NULL) == 0 ? print_text() : 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
