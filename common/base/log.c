@@ -167,7 +167,8 @@ struct line {
 
 static size_t line_room(const struct line *line)
 {
-    return LOG_LINE_MAX - LINE_TAIL - line->size;
+    size_t most = LOG_LINE_MAX - LINE_TAIL;
+    return line->size < most ? most - line->size : 0;
 }
 
 /* For what must stand whole: all of it or nothing. */

@@ -357,20 +357,38 @@ static void log_has_levels(void **state)
     assert_string_equal(log_level_name(LOG_NOTICE_LEVEL), "notice");
 }
 
+/* One line, and an even number of quotes that are not escaped. */
+static void check_json_line(const char *line)
+{
+    size_t size = strlen(line);
+    unsigned quotes = 0;
+    assert_true(size > 2 && size <= LOG_LINE_MAX);
+    assert_string_equal(line + size - 2, "}\n");
+    for (size_t i = 0; i < size; i++) {
+        if (line[i] == '\\')
+            i++;
+        else
+            quotes += line[i] == '"';
+    }
+    assert_int_equal(quotes % 2, 0);
+}
+
 static void long_lines_stay_json(void **state)
 {
     char *text = malloc(20000);
     open_log(*state, LOG_FORMAT_JSON, false);
     memset(text, '"', 20000);
     text[19999] = '\0';
-    for (size_t cut = 7800; cut < 8300; cut += 7) {
+    for (size_t cut = 4000; cut < 4200; cut += 7) {
         text[cut] = '\0';
         log_event(LOG_INFO_LEVEL, "m", LOG_TEXT("first", text),
                   LOG_TEXT("second", text), LOG_INT("third", 3));
         text[cut] = '"';
-        truncate(((struct log_file *)*state)->path, 0);
+        check_json_line(logged(*state));
+        assert_int_equal(truncate(((struct log_file *)*state)->path, 0), 0);
     }
     log_event(LOG_INFO_LEVEL, text, LOG_INT("n", 1));
+    check_json_line(logged(*state));
     const char *line = logged(*state);
     size_t size = strlen(line);
     assert_true(size <= LOG_LINE_MAX);
