@@ -11,6 +11,10 @@
 #include "common/mustache/program.h"
 #include "common/mustache/scan.h"
 
+/* Names whose hashes were chosen to collide would take a time that grows
+ * with the square of their number. */
+#define PROBES_MAX (64u << 20)
+
 /* No table of a program can come near this: a template is at most 4 MiB. */
 #define TABLE_MAX (512u << 20)
 
@@ -28,6 +32,7 @@ struct compiler {
     bool pending_line_start;
     uint32_t *interned; /* hash table of path numbers + 1 */
     uint32_t interned_size;
+    uint32_t probes;
     bool run_open; /* the last instruction takes further pairs */
     unsigned depth;
     struct open_section open[MUSTACHE_SECTION_DEPTH_MAX];
@@ -104,6 +109,7 @@ static uint32_t intern_slot(struct compiler *c, const char *name, size_t size)
     uint32_t slot = (uint32_t)text_hash(TEXT_HASH_START, name, size);
     for (;; slot++) {
         slot &= c->interned_size - 1;
+        c->probes++;
         if (c->interned[slot] == 0)
             return slot;
         struct program_span known = path_at(c, c->interned[slot] - 1)->name;
@@ -168,6 +174,10 @@ static int add_parts(struct compiler *c, const struct scan_word *word,
 static int add_path(struct compiler *c, const struct scan_word *word,
                     uint32_t *index)
 {
+    if (c->probes > PROBES_MAX)
+        return fail(c, word->place,
+                    "too many names with equal hashes; split the template into "
+                    "partials");
     if (grow_interned(c) != 0)
         return -1;
     uint32_t slot = intern_slot(c, word->name, word->name_size);
