@@ -381,7 +381,9 @@ static void long_lines_stay_json(void **state)
     text[19999] = '\0';
     for (size_t cut = 4000; cut < 4200; cut += 7) {
         text[cut] = '\0';
-        log_event(LOG_INFO_LEVEL, "m", LOG_TEXT("first", text),
+        char message[16]; /* equal ones would be left out */
+        snprintf(message, sizeof(message), "m%zu", cut);
+        log_event(LOG_INFO_LEVEL, message, LOG_TEXT("first", text),
                   LOG_TEXT("second", text), LOG_INT("third", 3));
         text[cut] = '"';
         check_json_line(logged(*state));
