@@ -126,7 +126,10 @@ char *config_runtime_path(const struct config *config, const char *name,
 char *config_log_path(const struct config *config, const char *name,
                       char *text, size_t room);
 
-#define CONFIG_DEFAULT_PATH "/etc/tidemill/tidemill.yaml"
+#ifndef TIDEMILL_SYSCONFDIR
+#define TIDEMILL_SYSCONFDIR "/etc"
+#endif
+#define CONFIG_DEFAULT_PATH TIDEMILL_SYSCONFDIR "/tidemill/tidemill.yaml"
 #define CONFIG_PATH_MAX     4200
 
 #endif
