@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/mustache/lambda.h"
 #include "common/mustache/program.h"
 #include "common/mustache/scan.h"
 
@@ -183,7 +184,9 @@ static int add_path(struct compiler *c, const struct scan_word *word,
     uint32_t slot = intern_slot(c, word->name, word->name_size);
     if (c->interned[slot] == 0) {
         struct program_path path = {
-            .name = add_name(c, word->name, word->name_size)};
+            .name = add_name(c, word->name, word->name_size),
+            .lambda = lambda_find(word->name, word->name_size),
+        };
         if (add_parts(c, word, &path) != 0)
             return -1;
         buffer_append(&c->paths, &path, sizeof(path));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/mustache/escape.h"
+#include "common/mustache/lambda.h"
 
 /* Links of a chain that a message shows from either end. */
 #define CHAIN_SHOWN 4
@@ -267,7 +268,7 @@ static int run_pairs(struct execution *x, const struct call *call,
     for (const struct program_pair *end = pair + count; pair < end; pair++) {
         struct slot *slot = &slots[pair->path];
         if (slot->stamp != stamp &&
-            slot_fill(x, call, pair->path, context, pair->place) != 0) {
+            slot_fill(x, call, pair->path, context, pair->place, false) != 0) {
             x->at = at;
             return -1;
         }
@@ -303,30 +304,41 @@ static int run_item(struct execution *x, const struct call *call,
                     const struct program_instruction *section, uint32_t begin,
                     const struct node *node, const struct context *up)
 {
-    struct context context = {node, up, ++x->stamps, up->depth + 1};
-    if (context.depth > EXECUTION_CONTEXT_MAX)
-        return execution_fail(x, call, section->place,
-                              "more than %u sections within each other",
-                              EXECUTION_CONTEXT_MAX);
+    struct context context = {node, up, ++x->stamps};
     return run_block(x, call, begin, section->extent, &context);
 }
 
-static int run_section(struct execution *x, const struct call *call,
-                       uint32_t index, const struct context *context)
+/* Renders the body, then puts what the lambda makes of it in its place. */
+static int run_lambda(struct execution *x, const struct call *call,
+                      uint32_t index, uint32_t lambda,
+                      const struct context *context)
 {
     const struct program_instruction *section =
         &program_instructions(call->unit->program)[index];
-    struct slot *slot = &call->unit->slots[section->index];
-    if (slot->stamp != context->stamp &&
-        slot_fill(x, call, section->index, context, section->place) != 0)
+    size_t start = (size_t)(x->at - x->out->bytes);
+    if (run_block(x, call, index + 1, section->extent, context) != 0)
         return -1;
-    const struct node *node = slot->node;
-    if (section->op == PROGRAM_INVERTED)
-        return is_truthy(node)
-                   ? 0
-                   : run_block(x, call, index + 1, section->extent, context);
-    if (!is_truthy(node))
-        return 0;
+    size_t size = (size_t)(x->at - x->out->bytes) - start;
+    if (execution_step(x, call, section->place, size / 8) != 0)
+        return -1;
+    struct buffer made;
+    buffer_init(&made, x->output_end);
+    lambda_apply(lambda, x->out->bytes + start, size, &made);
+    x->at -= size;
+    int result = made.failed ? output_full(x, call, section->place)
+                 : made.size == 0
+                     ? 0
+                     : append(x, call, section->place, made.bytes, made.size);
+    buffer_deinit(&made);
+    return result;
+}
+
+static int run_items(struct execution *x, const struct call *call,
+                     uint32_t index, const struct node *node,
+                     const struct context *context)
+{
+    const struct program_instruction *section =
+        &program_instructions(call->unit->program)[index];
     if (node->kind != NODE_LIST)
         return run_item(x, call, section, index + 1, node, context);
     for (const struct node *item = node->first; item != NULL; item = item->next)
@@ -334,6 +346,37 @@ static int run_section(struct execution *x, const struct call *call,
             run_item(x, call, section, index + 1, item, context) != 0)
             return -1;
     return 0;
+}
+
+static int run_section(struct execution *x, const struct call *call,
+                       uint32_t index, const struct context *context)
+{
+    const struct mustache_program *program = call->unit->program;
+    const struct program_instruction *section =
+        &program_instructions(program)[index];
+    struct slot *slot = &call->unit->slots[section->index];
+    if (slot->stamp != context->stamp &&
+        slot_fill(x, call, section->index, context, section->place, true) != 0)
+        return -1;
+    const struct node *node = slot->node;
+    uint32_t lambda =
+        node == NULL ? program_paths(program)[section->index].lambda : 0;
+    bool wanted = is_truthy(node) || lambda != LAMBDA_NONE;
+    if (wanted == (section->op == PROGRAM_INVERTED))
+        return 0;
+    if (++x->sections > EXECUTION_SECTION_MAX)
+        return execution_fail(x, call, section->place,
+                              "more than %u sections within each other",
+                              EXECUTION_SECTION_MAX);
+    int result;
+    if (!wanted)
+        result = run_block(x, call, index + 1, section->extent, context);
+    else if (lambda != LAMBDA_NONE)
+        result = run_lambda(x, call, index, lambda, context);
+    else
+        result = run_items(x, call, index, node, context);
+    x->sections--;
+    return result;
 }
 
 static struct unit *unit_new(struct execution *x,
@@ -500,6 +543,7 @@ int mustache_execute(const struct mustache_program *program,
     x.output_end = output_end(options, out);
     x.stamps = 1;
     x.steps = 0;
+    x.sections = 0;
     x.units = NULL;
     x.index_memory = 0;
     memset(x.indexes, 0, sizeof(x.indexes));
@@ -516,7 +560,7 @@ int mustache_execute(const struct mustache_program *program,
         return error_set(error, ERROR_SYSTEM, "render: no memory left");
     }
     open_window(&x);
-    struct context root = {data, NULL, 1, 0};
+    struct context root = {data, NULL, 1};
     int result = run_block(&x, &call, 0, program->instruction_count, &root);
     close_window(&x);
     out->bytes[out->size] = '\0';

@@ -12,8 +12,8 @@
  * were written may add up to: a template that writes nothing still ends. */
 #define EXECUTION_STEPS_MAX (1u << 27)
 
-/* Contexts within each other, over all partials. */
-#define EXECUTION_CONTEXT_MAX 1024
+/* Sections within each other, over all partials. */
+#define EXECUTION_SECTION_MAX 1024
 
 /* Memory for slots beyond the first scratch. */
 #define EXECUTION_MEMORY_MAX (64u << 20)
@@ -25,7 +25,6 @@ struct context {
     const struct node *node;
     const struct context *up;
     uint64_t stamp;
-    unsigned depth;
 };
 
 /* What a name of a program means in one context.  A slot whose stamp is the
@@ -86,6 +85,7 @@ struct execution {
     size_t output_end; /* greatest size of out */
     uint64_t stamps;   /* given so far */
     uint64_t steps;
+    unsigned sections; /* within each other now */
     struct unit *units;
     struct unit missing; /* stands for a partial that there is not */
     struct map_index indexes[MAP_INDEX_SLOTS];
@@ -108,8 +108,10 @@ int execution_step(struct execution *x, const struct call *call,
 void *execution_alloc(struct execution *x, size_t size);
 
 /* Makes the slot of a path right for the context.  0, or -1: too many
- * steps, or undefined and strict. */
+ * steps, or undefined and strict.  A lambda's name may be undefined where a
+ * section asks. */
 int slot_fill(struct execution *x, const struct call *call, uint32_t path,
-              const struct context *context, struct program_place place);
+              const struct context *context, struct program_place place,
+              bool for_section);
 
 #endif

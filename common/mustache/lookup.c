@@ -8,6 +8,7 @@
 #include "common/base/text.h"
 #include "common/mustache/escape.h"
 #include "common/mustache/execute.h"
+#include "common/mustache/lambda.h"
 
 /* A key that is searched for. */
 struct wanted {
@@ -165,13 +166,15 @@ static void slot_take(struct execution *x, struct slot *slot,
 }
 
 int slot_fill(struct execution *x, const struct call *call, uint32_t path_index,
-              const struct context *context, struct program_place place)
+              const struct context *context, struct program_place place,
+              bool for_section)
 {
     const struct mustache_program *program = call->unit->program;
     const struct program_path *path = &program_paths(program)[path_index];
     struct slot *slot = &call->unit->slots[path_index];
     slot->node = find_path(x, program, path, context);
-    if (slot->node == NULL && x->options->strict)
+    bool is_lambda = for_section && path->lambda != LAMBDA_NONE;
+    if (slot->node == NULL && x->options->strict && !is_lambda)
         return execution_fail(x, call, place,
                               "%.*s is not defined; give it in the data, if "
                               "only as null or false",
@@ -180,6 +183,7 @@ int slot_fill(struct execution *x, const struct call *call, uint32_t path_index,
     if (slot->node != NULL && slot->node->text_size > UINT32_MAX)
         return execution_fail(x, call, place, "a value over 4 GiB");
     slot_take(x, slot, slot->node);
-    slot->stamp = context->stamp;
+    /* What is right for a section need not be for a value. */
+    slot->stamp = slot->node == NULL && is_lambda ? 0 : context->stamp;
     return execution_step(x, call, place, slot->size / PROGRAM_SLACK);
 }

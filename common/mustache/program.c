@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "common/mustache/lambda.h"
+
 void mustache_program_free(struct mustache_program **program)
 {
     free(*program);
@@ -64,6 +66,7 @@ static bool names_valid(const struct mustache_program *program)
     for (uint32_t i = 0; i < program->path_count; i++) {
         const struct program_path *path = &program_paths(program)[i];
         if (!span_valid(program, path->name) || path->from_current > 1 ||
+            path->lambda >= LAMBDA_COUNT ||
             !range_valid(path->part, path->part_count, program->part_count))
             return false;
     }

@@ -82,6 +82,8 @@ struct program_path {
     uint32_t part;
     uint32_t part_count;
     uint32_t from_current; /* 0 or 1 */
+    uint32_t lambda;       /* what the name means as a section when the data
+                              does not define it; LAMBDA_NONE */
 };
 
 struct program_part {

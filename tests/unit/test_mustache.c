@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "common/mustache/lambda.h"
 #include "common/mustache/program.h"
 #include "tests/unit/mustache_render.h"
 
@@ -44,6 +45,54 @@ static void test_escapes(void **state)
     }
     enum mustache_escape escape;
     assert_int_equal(mustache_escape_parse("xml", &escape), -1);
+}
+
+static void test_lambdas(void **state)
+{
+    (void)state;
+    const struct mustache_options plain = {.strict = true};
+#define X(name, function, words)                                               \
+    expect(#name, "<{{#" #name "}}{{v}}{{/" #name "}}>",                       \
+           "{\"v\":\"parse HTTPRequest\"}", NULL, plain, "<" words ">");
+    LAMBDA_LIST(X)
+#undef X
+    static const struct {
+        const char *text;
+        const char *snake;
+        const char *pascal;
+    } rows[] = {
+        {"fooBar", "foo_bar", "FooBar"},
+        {"foo_bar", "foo_bar", "FooBar"},
+        {"  foo--bar. ", "foo_bar", "FooBar"},
+        {"IPv6Address", "i_pv6_address", "IPv6Address"},
+        {"v1Beta2", "v1_beta2", "V1Beta2"},
+        {"gr\u00f6\u00dfeMax", "gr\u00f6\u00dfe_max", "Gr\u00f6\u00dfeMax"},
+        {"-", "", ""},
+        {"", "", ""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char data[128], expected[128];
+        snprintf(data, sizeof(data), "{\"v\":\"%s\"}", rows[i].text);
+        snprintf(expected, sizeof(expected), "%s %s", rows[i].snake,
+                 rows[i].pascal);
+        expect(rows[i].text,
+               "{{#snake_case}}{{v}}{{/snake_case}} "
+               "{{#pascal_case}}{{v}}{{/pascal_case}}",
+               data, NULL, plain, expected);
+    }
+    expect("nested",
+           "{{#upper}}a{{#snake_case}}{{#l}}{{.}} {{/l}}{{/snake_case}}"
+           "{{/upper}}{{v}}",
+           "{\"l\":[\"x\",\"y\"],\"v\":1}", NULL, plain, "AX_Y1");
+    expect("lines", "{{#indent}}\n{{#l}}\n{{.}}:\n\n{{/l}}\n{{/indent}}\n",
+           "{\"l\":[1,2]}", NULL, plain, "    1:\n\n    2:\n\n");
+    expect("the data comes first", "{{#upper}}{{.}}{{/upper}}{{upper}}",
+           "{\"upper\":\"a\"}", NULL, plain, "aa");
+    expect("is there", "{{^upper}}x{{/upper}}", "{}", NULL, plain, "");
+    expect("no value", "({{upper}}{{#upper}}a{{/upper}}{{upper}})", "{}", NULL,
+           (struct mustache_options){0}, "(A)");
+    expect_error("{{#upper}}a{{/upper}}{{upper}}", "{}", NULL, true,
+                 "main:1:22: upper is not defined");
 }
 
 static void test_long_values(void **state)
@@ -463,6 +512,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_lambdas),
         cmocka_unit_test(test_long_values),
         cmocka_unit_test(test_compile_errors),
         cmocka_unit_test(test_strict),
