@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/generation/generation.h"
+
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/generation/template_set.h"
+#include "common/ipc/worker_loop.h"
+#include "common/shm/mapping.h"
+#include "common/store/client.h"
+#include "workers/generation/claim_size.h"
+#include "workers/generation/render_job.h"
+#include "workers/generation/report.h"
+
+#define TEMPLATES_KEPT_MAX 100
+#define JOB_BYTES_MAX      (256u << 20) /* memory of one render job */
+#define REPORTS_HELD_MAX   256          /* not yet at the store */
+#define REPORTS_SENT_MAX   64           /* in one request */
+#define CALLS_SENT_MAX     20000        /* in one request */
+#define TURN_US            2000         /* work between two looks at messages */
+#define LOOK_AGAIN_MIN_MS  1000         /* for jobs that wait to be retried: */
+#define LOOK_AGAIN_MAX_MS  64000        /* longer than the longest back-off */
+#define REFUSED_WAIT_MS    1000
+
+struct generation {
+    const struct worker *worker;
+    const struct config *config;
+    struct worker_loop *loop;
+    struct store_link *link;
+    struct template_cache *templates;
+    struct reporter reporter;
+    struct claim_size claim_size;
+    struct arena arena;          /* of the job that runs */
+    struct event *turn_event;    /* there are jobs to run */
+    struct event *look_event;    /* look again for jobs */
+    struct event *again_event;   /* ask the store again after a refusal */
+    struct event *drain_event;   /* the bound of DRAIN */
+    struct job jobs[CLAIM_MOST]; /* claimed, not begun; a ring */
+    unsigned job_first, job_count;
+    struct report *report_first, *report_last;
+    unsigned report_count;
+    unsigned report_sent; /* of the first ones, with the request under way */
+    unsigned alone;       /* of the first ones: to be sent one by one */
+    unsigned asked;       /* jobs, with the request under way */
+    uint64_t look_again_ms;
+    bool adopted; /* what the predecessor left is settled */
+    bool under_way;
+    bool may_have_jobs; /* the queue, as far as we know */
+    bool draining;
+    bool gives_back; /* jobs not begun, to the queue, before it leaves */
+};
+
+static void go_on(struct generation *generation);
+
+/* --- timers --- */
+
+static void start_timer(struct event *event, uint64_t delay_ms)
+{
+    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
+                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
+    event_add(event, &delay);
+}
+
+/* A job that waits to be retried gives no word when its time has come; so
+ * after each sign of life the queue is looked at after 1, 2, 4 ... 64 s, and
+ * then no more: no back-off is longer. */
+static void look_later(struct generation *generation)
+{
+    if (generation->draining || generation->look_again_ms > LOOK_AGAIN_MAX_MS)
+        return;
+    start_timer(generation->look_event, generation->look_again_ms);
+    generation->look_again_ms *= 2;
+}
+
+/* --- reports --- */
+
+static void push_report(struct generation *generation, struct report *report)
+{
+    if (generation->report_last == NULL)
+        generation->report_first = report;
+    else
+        generation->report_last->next = report;
+    generation->report_last = report;
+    generation->report_count++;
+}
+
+static void pop_report(struct generation *generation)
+{
+    struct report *report = generation->report_first;
+    generation->report_first = report->next;
+    if (report->next == NULL)
+        generation->report_last = NULL;
+    generation->report_count--;
+    if (generation->alone > 0)
+        generation->alone--;
+    report_free(&report);
+}
+
+/* --- answers of the store --- */
+
+static int take_text(const struct value *value, const char **text)
+{
+    *text = value->type == VALUE_TEXT ? value->bytes : NULL;
+    return *text == NULL ? -1 : 0;
+}
+
+/* A row of JOB_CLAIM. */
+static int take_job(struct generation *generation, const struct value *row)
+{
+    const char *kind, *spec;
+    if (generation->job_count == CLAIM_MOST || row[0].type != VALUE_INTEGER ||
+        take_text(&row[1], &kind) != 0 || take_text(&row[2], &spec) != 0)
+        return -1;
+    char *block = malloc(row[1].size + row[2].size + 2);
+    if (block == NULL)
+        return -1;
+    unsigned last =
+        (generation->job_first + generation->job_count) % CLAIM_MOST;
+    memcpy(block, kind, row[1].size);
+    block[row[1].size] = '\0';
+    memcpy(block + row[1].size + 1, spec, row[2].size);
+    block[row[1].size + 1 + row[2].size] = '\0';
+    generation->jobs[last] = (struct job){
+        .id = row[0].integer,
+        .attempt = row[3].integer,
+        .timeout_ms = row[4].integer,
+        .kind = block,
+        .spec = block + row[1].size + 1,
+        .spec_size = row[2].size,
+    };
+    generation->job_count++;
+    return 0;
+}
+
+static void take_claim(struct generation *generation,
+                       const struct store_answer *answer)
+{
+    const struct store_result *result =
+        &answer->results[answer->result_count - 1];
+    unsigned got = (unsigned)result->rows;
+    for (size_t i = 0; i < result->rows && result->columns == 5; i++) {
+        if (take_job(generation, &result->values[i * 5]) != 0) {
+            struct error error;
+            error_set(&error, ERROR_SYSTEM,
+                      "claimed jobs cannot be taken in; the successor will "
+                      "have them");
+            worker_loop_fail(generation->loop, WORKER_EXIT_FAILED, &error);
+            return;
+        }
+    }
+    claim_size_answer(&generation->claim_size, generation->asked, got);
+    if (got < generation->asked)
+        generation->may_have_jobs = false;
+    if (got > 0)
+        generation->look_again_ms = LOOK_AGAIN_MIN_MS;
+    if (!generation->may_have_jobs)
+        look_later(generation);
+}
+
+/* One report alone was refused: the job is no longer ours (the answer to an
+ * earlier request was lost, or it was adopted), or the disk is full. */
+static void report_refused(struct generation *generation,
+                           const struct store_answer *answer)
+{
+    if (answer->code == ERROR_FULL || answer->code == ERROR_IO ||
+        answer->code == ERROR_SYSTEM) {
+        start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    log_event(LOG_NOTICE_LEVEL, "the end of a job was not recorded",
+              LOG_INT("job", generation->report_first->job_id),
+              LOG_TEXT("why", answer->text));
+    pop_report(generation);
+}
+
+static void on_answer(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    unsigned sent = generation->report_sent;
+    generation->under_way = false;
+    generation->report_sent = 0;
+    if (answer->code == ERROR_NONE) {
+        for (unsigned i = 0; i < sent; i++)
+            pop_report(generation);
+        if (generation->asked > 0 && answer->result_count > 0)
+            take_claim(generation, answer);
+    } else if (answer->code == ERROR_TRY_AGAIN) {
+        generation->alone = sent > generation->alone ? sent : generation->alone;
+    } else if (sent == 1) {
+        report_refused(generation, answer);
+    } else if (sent > 1) {
+        generation->alone = sent;
+    } else {
+        log_event(LOG_WARNING_LEVEL, "the store refused a claim of jobs",
+                  LOG_TEXT("why", answer->text));
+        claim_size_init(&generation->claim_size);
+        start_timer(generation->again_event, REFUSED_WAIT_MS);
+    }
+    go_on(generation);
+}
+
+/* --- requests to the store --- */
+
+static void put_claim(const struct generation *generation,
+                      struct store_call *call)
+{
+    *call = (struct store_call){
+        .statement = STATEMENT_JOB_CLAIM,
+        .argument_count = 4,
+        .arguments = {value_integer(generation->worker->slot),
+                      value_integer(generation->worker->spawn),
+                      value_integer(generation->asked),
+                      value_integer(clock_wall_ms())}};
+}
+
+/* How many reports go with the next request, and their calls. */
+static unsigned reports_to_send(const struct generation *generation,
+                                size_t *call_count)
+{
+    unsigned most = generation->alone > 0 ? 1 : REPORTS_SENT_MAX;
+    unsigned count = 0;
+    *call_count = 0;
+    for (const struct report *report = generation->report_first;
+         report != NULL && count < most; report = report->next) {
+        if (count > 0 && *call_count + report->call_count > CALLS_SENT_MAX)
+            break;
+        *call_count += report->call_count;
+        count++;
+    }
+    return count;
+}
+
+/* Ends of jobs and the claim of the next ones in one request. */
+static void send_request(struct generation *generation)
+{
+    size_t call_count;
+    unsigned reports = reports_to_send(generation, &call_count);
+    bool claims = !generation->draining && generation->may_have_jobs &&
+                  generation->alone == 0 &&
+                  generation->report_count < REPORTS_HELD_MAX / 2;
+    generation->asked = claims ? claim_size_wanted(&generation->claim_size,
+                                                   generation->job_count)
+                               : 0;
+    if (reports + generation->asked == 0)
+        return;
+    struct store_call *calls = calloc(call_count + 1, sizeof(*calls));
+    if (calls == NULL) {
+        start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    size_t at = 0;
+    const struct report *report = generation->report_first;
+    for (unsigned i = 0; i < reports; i++, report = report->next) {
+        memcpy(&calls[at], report->calls, report->call_count * sizeof(*calls));
+        at += report->call_count;
+    }
+    if (generation->asked > 0)
+        put_claim(generation, &calls[at++]);
+    const struct store_request request = {.calls = calls, .call_count = at};
+    struct error error;
+    int failed = store_link_call(generation->link, &request, on_answer,
+                                 generation, &error);
+    free(calls);
+    if (failed != 0) {
+        log_warning("the store cannot be asked: %s", error.text);
+        generation->alone = reports;
+        start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    generation->under_way = true;
+    generation->report_sent = reports;
+}
+
+/* Gives the jobs that are claimed and not begun back to the queue, as a
+ * successor would: what is held by this slot under another spawn number. */
+static void on_given_back(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    generation->under_way = false;
+    if (answer->code != ERROR_TRY_AGAIN)
+        generation->gives_back = false;
+    go_on(generation);
+}
+
+static void give_back(struct generation *generation)
+{
+    struct error error;
+    const struct config *config = generation->config;
+    struct store_call call = {
+        .statement = STATEMENT_JOB_ADOPT,
+        .argument_count = 7,
+        .arguments = {value_integer(generation->worker->slot), value_integer(0),
+                      value_integer(config->generation_max_workers),
+                      value_integer(0),
+                      value_integer(config->generation_max_retries),
+                      value_text("drained"), value_integer(clock_wall_ms())}};
+    const struct store_request request = {.calls = &call, .call_count = 1};
+    if (store_link_call(generation->link, &request, on_given_back, generation,
+                        &error) == 0)
+        generation->under_way = true;
+    else
+        generation->gives_back = false; /* the successor adopts them */
+}
+
+static void drop_jobs(struct generation *generation)
+{
+    while (generation->job_count > 0) {
+        free(generation->jobs[generation->job_first].kind);
+        generation->job_first = (generation->job_first + 1) % CLAIM_MOST;
+        generation->job_count--;
+        generation->gives_back = true;
+    }
+}
+
+/* While jobs are at hand the ends of a few are gathered: half of a claim is
+ * work enough until the answer comes. */
+static void talk(struct generation *generation)
+{
+    if (generation->under_way || !generation->adopted ||
+        !store_link_connected(generation->link) ||
+        event_pending(generation->again_event, EV_TIMEOUT, NULL) != 0)
+        return;
+    if (generation->draining && generation->report_count == 0 &&
+        generation->gives_back)
+        give_back(generation);
+    else if (claim_size_wanted(&generation->claim_size, generation->job_count) >
+                 0 ||
+             generation->report_count >= REPORTS_SENT_MAX)
+        send_request(generation);
+}
+
+/* After every change: asks the store, runs, rests or leaves. */
+static void go_on(struct generation *generation)
+{
+    if (generation->draining)
+        drop_jobs(generation);
+    talk(generation);
+    if (generation->job_count > 0 &&
+        generation->report_count < REPORTS_HELD_MAX) {
+        event_active(generation->turn_event, EV_TIMEOUT, 0);
+        return;
+    }
+    if (generation->under_way || generation->report_count > 0 ||
+        generation->job_count > 0)
+        return;
+    if (generation->draining && generation->gives_back)
+        return; /* once the store is there, or the bound is over */
+    arena_deinit(&generation->arena); /* rest without a job's memory */
+    worker_loop_idle(generation->loop);
+    if (generation->draining)
+        worker_loop_leave(generation->loop, WORKER_EXIT_DRAINED);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *self)
+{
+    (void)fd;
+    (void)what;
+    go_on(self);
+}
+
+/* --- running --- */
+
+static int run_kind(struct generation *generation, const struct job *job,
+                    struct render_job *render, struct error *error)
+{
+    if (strcmp(job->kind, "render") == 0)
+        return render_job_run(
+            generation->templates, generation->config->template_dir, job->spec,
+            job->spec_size, &generation->arena, render, error);
+    /* does nothing: it measures what a job costs beside its work */
+    if (strcmp(job->kind, "noop") == 0)
+        return 0;
+    return error_set(error, ERROR_DATA,
+                     "the kind of job '%.64s' is unknown; this version runs "
+                     "render and noop",
+                     job->kind);
+}
+
+static void count_job(const struct render_job *render, const char *outcome,
+                      uint64_t duration_us)
+{
+    metric_record_us(METRIC_JOB_SECONDS, duration_us);
+    if (strcmp(outcome, "retry") == 0)
+        metric_add(METRIC_JOBS_RETRIED, 1);
+    else
+        metric_add(strcmp(outcome, "done") == 0 ? METRIC_JOBS_DONE
+                                                : METRIC_JOBS_FAILED,
+                   1);
+    if (render == NULL || strcmp(outcome, "done") != 0)
+        return;
+    const size_t *counts = render->output.counts;
+    metric_add(METRIC_FILES_WRITTEN,
+               counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED]);
+    metric_add(METRIC_FILES_UNCHANGED, counts[OUTPUT_UNCHANGED]);
+}
+
+static void say_end(const struct job *job, const char *outcome,
+                    const struct error *error)
+{
+    if (error->code == ERROR_NONE)
+        log_event(LOG_DEBUG_LEVEL, "job done", LOG_INT("job", job->id));
+    else
+        log_event(LOG_WARNING_LEVEL, "job not done", LOG_INT("job", job->id),
+                  LOG_TEXT("outcome", outcome),
+                  LOG_INT("attempt", job->attempt),
+                  LOG_TEXT("error", error->text));
+}
+
+static void run_job(struct generation *generation, struct job *job)
+{
+    char title[32];
+    struct error error;
+    struct render_job render = {.contract = NULL};
+    const char *outcome;
+    int64_t timeout_ms = job->timeout_ms > 0
+                             ? job->timeout_ms
+                             : generation->config->worker_timeout_ms;
+    uint64_t start_ns = clock_monotonic_ns();
+    snprintf(title, sizeof(title), "job %lld", (long long)job->id);
+    worker_loop_busy(generation->loop, (uint64_t)job->id,
+                     start_ns / 1000000 + (uint64_t)timeout_ms, title);
+    error_clear(&error);
+    bool is_render = strcmp(job->kind, "render") == 0;
+    run_kind(generation, job, &render, &error);
+    uint64_t duration_us = (clock_monotonic_ns() - start_ns) / 1000;
+    struct report *report =
+        report_new(&generation->reporter, job, is_render ? &render : NULL,
+                   &error, duration_us, &outcome);
+    claim_size_job(&generation->claim_size, duration_us, job->spec_size);
+    arena_reset(&generation->arena);
+    if (report == NULL) {
+        error_set(&error, ERROR_SYSTEM,
+                  "no memory to report job %lld; the successor runs it again",
+                  (long long)job->id);
+        worker_loop_fail(generation->loop, WORKER_EXIT_FAILED, &error);
+        return;
+    }
+    count_job(is_render ? &render : NULL, outcome, duration_us);
+    say_end(job, outcome, &error);
+    push_report(generation, report);
+    worker_loop_finished(generation->loop);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *self)
+{
+    struct generation *generation = self;
+    uint64_t until_ns = clock_monotonic_ns() + TURN_US * 1000;
+    (void)fd;
+    (void)what;
+    while (generation->job_count > 0 &&
+           generation->report_count < REPORTS_HELD_MAX) {
+        struct job *job = &generation->jobs[generation->job_first];
+        run_job(generation, job);
+        free(job->kind);
+        *job = (struct job){.id = 0};
+        generation->job_first = (generation->job_first + 1) % CLAIM_MOST;
+        generation->job_count--;
+        if (clock_monotonic_ns() >= until_ns)
+            break;
+    }
+    go_on(generation);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *self)
+{
+    struct generation *generation = self;
+    (void)fd;
+    (void)what;
+    generation->may_have_jobs = true;
+    go_on(generation);
+}
+
+/* --- what the predecessor left --- */
+
+static void on_adopted(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    generation->under_way = false;
+    if (answer->code == ERROR_TRY_AGAIN)
+        return; /* asked again when connected */
+    if (answer->code != ERROR_NONE) {
+        struct error error;
+        error_set(&error, ERROR_SYSTEM,
+                  "the jobs that the predecessor left cannot be settled: %s",
+                  answer->text);
+        worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
+        return;
+    }
+    const struct store_result *result = &answer->results[0];
+    for (size_t i = 0; i < result->rows && result->columns == 2; i++) {
+        const struct value *row = &result->values[i * 2];
+        bool failed =
+            row[1].size == 6 && memcmp(row[1].bytes, "failed", 6) == 0;
+        log_event(failed ? LOG_WARNING_LEVEL : LOG_NOTICE_LEVEL,
+                  "a job of the predecessor", LOG_INT("job", row[0].integer),
+                  LOG_TEXT("outcome", failed ? "failed" : "runs again"));
+        struct report *report =
+            failed ? report_new_failed(row[0].integer,
+                                       "its worker died on every attempt")
+                   : NULL;
+        if (report != NULL)
+            push_report(generation, report);
+        if (failed)
+            metric_add(METRIC_JOBS_FAILED, 1);
+    }
+    generation->adopted = true;
+    generation->may_have_jobs = true;
+    go_on(generation);
+}
+
+static void adopt(struct generation *generation)
+{
+    const struct worker *worker = generation->worker;
+    const struct slot_entry *entry =
+        &worker->mapping->scoreboard.slots[worker->board_index];
+    char why[64];
+    struct error error;
+    death_words((enum death)atomic_load(&entry->death),
+                atomic_load(&entry->death_detail), why);
+    struct store_call call = {
+        .statement = STATEMENT_JOB_ADOPT,
+        .argument_count = 7,
+        .arguments = {
+            value_integer(worker->slot), value_integer(worker->spawn),
+            value_integer(generation->config->generation_max_workers),
+            value_integer((int64_t)atomic_load(&entry->death_work_id)),
+            value_integer(generation->config->generation_max_retries),
+            value_text(why), value_integer(clock_wall_ms())}};
+    const struct store_request request = {.calls = &call, .call_count = 1};
+    if (store_link_call(generation->link, &request, on_adopted, generation,
+                        &error) != 0)
+        worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
+    else
+        generation->under_way = true;
+}
+
+static void on_connected(void *self)
+{
+    struct generation *generation = self;
+    if (generation->adopted)
+        go_on(generation);
+    else if (!generation->under_way)
+        adopt(generation);
+}
+
+static void on_notified(void *self, uint32_t topics)
+{
+    struct generation *generation = self;
+    if ((topics & TOPIC_JOB_QUEUED) == 0)
+        return;
+    generation->may_have_jobs = true;
+    generation->look_again_ms = LOOK_AGAIN_MIN_MS;
+    go_on(generation);
+}
+
+static const struct store_link_hooks link_hooks = {
+    .connected = on_connected,
+    .notified = on_notified,
+};
+
+/* --- from the master --- */
+
+static void on_wake(void *self)
+{
+    on_notified(self, TOPIC_JOB_QUEUED);
+}
+
+/* The successor adopts what is not begun by then. */
+static void on_drain_bound(evutil_socket_t fd, short what, void *self)
+{
+    struct generation *generation = self;
+    (void)fd;
+    (void)what;
+    worker_loop_leave(generation->loop, WORKER_EXIT_DRAINED);
+}
+
+/* The job that runs is finished (nothing interrupts it), its end recorded;
+ * those not begun go back to the queue. */
+static void on_drain(void *self, uint64_t bound_ms)
+{
+    struct generation *generation = self;
+    generation->draining = true;
+    event_del(generation->look_event);
+    start_timer(generation->drain_event, bound_ms - bound_ms / 4);
+    go_on(generation);
+}
+
+static const struct worker_hooks worker_hooks = {
+    .drain = on_drain,
+    .wake = on_wake,
+};
+
+/* --- the worker --- */
+
+static int generation_open(struct generation *generation, struct error *error)
+{
+    struct event_base *base = worker_loop_base(generation->loop);
+    char socket_path[CONFIG_PATH_MAX];
+    config_runtime_path(generation->config, "store.sock", socket_path,
+                        sizeof(socket_path));
+    generation->templates = template_cache_new(TEMPLATES_KEPT_MAX);
+    generation->turn_event = event_new(base, -1, 0, on_turn, generation);
+    generation->look_event = event_new(base, -1, 0, on_look, generation);
+    generation->again_event = event_new(base, -1, 0, on_again, generation);
+    generation->drain_event =
+        event_new(base, -1, 0, on_drain_bound, generation);
+    if (generation->templates == NULL || generation->turn_event == NULL ||
+        generation->look_event == NULL || generation->again_event == NULL ||
+        generation->drain_event == NULL)
+        return error_set(error, ERROR_SYSTEM,
+                         "no memory for a generation worker");
+    generation->link = store_link_new(base, socket_path, TOPIC_JOB_QUEUED,
+                                      &link_hooks, generation, error);
+    return generation->link == NULL ? -1 : 0;
+}
+
+static void generation_close(struct generation *generation)
+{
+    store_link_free(&generation->link);
+    if (generation->turn_event != NULL)
+        event_free(generation->turn_event);
+    if (generation->look_event != NULL)
+        event_free(generation->look_event);
+    if (generation->again_event != NULL)
+        event_free(generation->again_event);
+    if (generation->drain_event != NULL)
+        event_free(generation->drain_event);
+    drop_jobs(generation);
+    generation->alone = 0;
+    while (generation->report_first != NULL)
+        pop_report(generation);
+    template_cache_free(&generation->templates);
+    arena_deinit(&generation->arena);
+}
+
+enum worker_exit generation_main(const struct worker *worker)
+{
+    struct generation generation = {
+        .worker = worker,
+        .config = worker->config,
+        .look_again_ms = LOOK_AGAIN_MIN_MS,
+        .reporter = {.slot = worker->slot,
+                     .spawn = worker->spawn,
+                     .worker_count =
+                         (unsigned)worker->config->generation_max_workers,
+                     .system_id = worker->config->system_id,
+                     .max_retries = worker->config->generation_max_retries},
+    };
+    struct error error;
+    claim_size_init(&generation.claim_size);
+    arena_init(&generation.arena, JOB_BYTES_MAX);
+    generation.loop =
+        worker_loop_new(worker, &worker_hooks, &generation, &error);
+    if (generation.loop == NULL) {
+        log_error("a generation worker cannot start: %s", error.text);
+        return WORKER_EXIT_FAILED;
+    }
+    if (generation_open(&generation, &error) == 0)
+        worker_loop_ready(generation.loop);
+    else
+        worker_loop_fail(generation.loop, WORKER_EXIT_FAILED, &error);
+    enum worker_exit code = worker_loop_run(generation.loop);
+    generation_close(&generation);
+    worker_loop_free(&generation.loop);
+    return code;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/generation/render_job.h"
+
+#include <string.h>
+
+#include "common/base/buffer.h"
+#include "common/base/clock.h"
+#include "common/document/document.h"
+#include "common/generation/contract.h"
+#include "common/generation/template_set.h"
+
+const char *render_phase_name(enum render_phase phase)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        RENDER_PHASE_LIST(X)
+#undef X
+    };
+    return names[phase];
+}
+
+/* Ends a phase that began at *since_ns; the next begins now. */
+static void phase_end(struct render_job *job, enum render_phase phase,
+                      uint64_t *since_ns)
+{
+    uint64_t now_ns = clock_monotonic_ns();
+    job->phase_us[phase] += (now_ns - *since_ns) / 1000;
+    *since_ns = now_ns;
+}
+
+static const char *text_of(const struct node *spec, const char *key,
+                           const char *otherwise)
+{
+    const struct node *value = document_get(spec, key);
+    return value == NULL || value->kind != NODE_STRING ? otherwise
+                                                       : value->text;
+}
+
+static int read_spec(const char *text, size_t size, struct arena *arena,
+                     struct node **spec, struct error *error)
+{
+    struct document_limits limits = document_limits_default;
+    limits.depth = 8;
+    limits.nodes = 100;
+    if (document_read_json(arena, "job", text, size, &limits, spec, error) != 0)
+        return error_prefix(error, "the job's specification cannot be read");
+    const struct node *contract_text = document_get(*spec, "contract_text");
+    if (text_of(*spec, "contract", NULL) == NULL || contract_text == NULL ||
+        contract_text->kind != NODE_STRING ||
+        text_of(*spec, "output", NULL) == NULL)
+        return error_set(error, ERROR_DATA,
+                         "the job's specification lacks contract, "
+                         "contract_text or output; submit it with tidemill "
+                         "generate");
+    return 0;
+}
+
+static struct contract *read_contract(const struct node *spec,
+                                      struct arena *arena, struct error *error)
+{
+    struct buffer errors;
+    const struct node *text = document_get(spec, "contract_text");
+    buffer_init(&errors, 2 * CONTRACT_ERRORS_MAX);
+    struct contract *contract =
+        contract_read(arena, text_of(spec, "contract", ""), text->text,
+                      text->text_size, &errors);
+    if (contract == NULL) {
+        while (errors.size > 0 && errors.bytes[errors.size - 1] == '\n')
+            errors.bytes[--errors.size] = '\0';
+        error_set(error, ERROR_DATA, "%s",
+                  errors.bytes == NULL ? "no memory" : errors.bytes);
+    }
+    buffer_deinit(&errors);
+    return contract;
+}
+
+static int run(struct template_cache *cache, const char *default_template_dir,
+               const struct node *spec, struct arena *arena,
+               struct render_job *job, uint64_t *since_ns, struct error *error)
+{
+    const struct node *force =
+        document_get(document_get(spec, "options"), "force");
+    struct contract *contract = read_contract(spec, arena, error);
+    phase_end(job, RENDER_PHASE_VALIDATION, since_ns);
+    if (contract == NULL)
+        return -1;
+    job->node_type = node_type_name(contract->node_type);
+    const struct template_set *set = template_cache_get(
+        cache, text_of(spec, "template_dir", default_template_dir),
+        node_type_folder(contract->node_type), &job->template_hit, error);
+    phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, since_ns);
+    if (set == NULL)
+        return -1;
+    job->output.directory = text_of(spec, "output", "");
+    job->output.force = force != NULL && force->boolean;
+    int result = template_set_render(set, contract, arena, &job->output, error);
+    phase_end(job, RENDER_PHASE_CODE_GEN, since_ns);
+    if (result == 0)
+        result = output_write(&job->output, error);
+    phase_end(job, RENDER_PHASE_PERSISTENCE, since_ns);
+    return result;
+}
+
+int render_job_run(struct template_cache *cache,
+                   const char *default_template_dir, const char *spec_text,
+                   size_t spec_size, struct arena *arena,
+                   struct render_job *job, struct error *error)
+{
+    struct node *spec = NULL;
+    uint64_t start_ns = clock_monotonic_ns();
+    uint64_t since_ns = start_ns;
+    *job = (struct render_job){.contract = NULL};
+    error_clear(error);
+    if (read_spec(spec_text, spec_size, arena, &spec, error) != 0)
+        return -1;
+    job->contract = text_of(spec, "contract", NULL);
+    int result =
+        run(cache, default_template_dir, spec, arena, job, &since_ns, error);
+    job->phase_us[RENDER_PHASE_TOTAL] = (since_ns - start_ns) / 1000;
+    return result;
+}

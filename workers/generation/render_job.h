@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A job of kind `render`: from its specification to files.  The
+ * specification is JSON:
+ *
+ *     {"contract": absolute path, "contract_text": its bytes when it was
+ *      submitted, "output": absolute directory, "template_dir": absolute
+ *      directory (optional), "options": {"force": false} (optional)}
+ */
+#ifndef TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
+#define TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/error.h"
+#include "common/generation/output.h"
+
+struct template_cache;
+
+/* The phases that are timed, by the names of
+ * generation_performance_metrics. */
+#define RENDER_PHASE_LIST(X)                                                   \
+    X(TEMPLATE_LOAD, "template_load")                                          \
+    X(CODE_GEN, "code_gen")                                                    \
+    X(VALIDATION, "validation")                                                \
+    X(PERSISTENCE, "persistence")                                              \
+    X(TOTAL, "total")
+
+enum render_phase {
+#define X(name, text) RENDER_PHASE_##name,
+    RENDER_PHASE_LIST(X)
+#undef X
+        RENDER_PHASE_COUNT
+};
+
+const char *render_phase_name(enum render_phase phase);
+
+struct render_job {
+    const char *contract;     /* NULL when the specification has none */
+    const char *node_type;    /* NULL until the contract was read */
+    struct output output;     /* whole after success */
+    bool template_hit;
+    uint64_t phase_us[RENDER_PHASE_COUNT];
+};
+
+/* Runs one.  Everything in `job` lives in the arena, but for template_set
+ * and template_hash, which live until the cache is asked again.  Running it
+ * again does no harm.  Errors keep their code: ERROR_TRY_AGAIN, ERROR_FULL,
+ * ERROR_IO and ERROR_SYSTEM may pass, others will not. */
+int render_job_run(struct template_cache *cache,
+                   const char *default_template_dir, const char *spec,
+                   size_t spec_size, struct arena *arena,
+                   struct render_job *job, struct error *error);
+
+#endif

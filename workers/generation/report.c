@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/generation/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buffer.h"
+#include "common/base/clock.h"
+#include "common/store/client.h"
+
+#define REPORT_BYTES_MAX (8u << 20)
+#define RESULT_BYTES_MAX (1u << 20)
+#define PRIORITY_NORMAL  2
+#define KEPT_NAMED_MAX   100 /* kept files named in a result */
+
+static bool may_pass(enum error_code code)
+{
+    return code == ERROR_TRY_AGAIN || code == ERROR_FULL || code == ERROR_IO ||
+           code == ERROR_SYSTEM;
+}
+
+static struct store_call *add(struct report *report, enum statement statement)
+{
+    struct store_call *call = &report->calls[report->call_count++];
+    call->statement = statement;
+    return call;
+}
+
+static void put(struct store_call *call, struct value value)
+{
+    call->arguments[call->argument_count++] = value;
+}
+
+static void put_member(struct buffer *json, const char *key, const char *text)
+{
+    buffer_printf(json, ",\"%s\":", key);
+    buffer_append_json(json, text, strlen(text));
+}
+
+static void put_kept(struct buffer *json, const struct output *output)
+{
+    size_t named = 0;
+    buffer_append_text(json, ",\"kept_files\":[");
+    for (size_t i = 0; i < output->file_count && named < KEPT_NAMED_MAX; i++) {
+        const char *path = output->files[i].path;
+        if (output->files[i].change != OUTPUT_KEPT)
+            continue;
+        if (named++ > 0)
+            buffer_append_char(json, ',');
+        buffer_append_json(json, path, strlen(path));
+    }
+    buffer_append_char(json, ']');
+}
+
+/* What a person and the centre see of a job. */
+static void put_result(struct buffer *json, const struct job *job,
+                       const struct render_job *render,
+                       const struct error *error, const char *outcome,
+                       uint64_t duration_us)
+{
+    char now[CLOCK_TEXT_SIZE];
+    buffer_printf(json, "{\"job\":%lld,\"attempt\":%lld,\"duration_ms\":%.3f",
+                  (long long)job->id, (long long)job->attempt,
+                  (double)duration_us / 1000.0);
+    put_member(json, "kind", job->kind);
+    put_member(json, "state", outcome);
+    put_member(json, "finished_at", clock_format(clock_wall_ms(), now));
+    if (error->code != ERROR_NONE)
+        put_member(json, "error", error->text);
+    if (render != NULL && render->contract != NULL)
+        put_member(json, "contract", render->contract);
+    if (render != NULL && render->node_type != NULL)
+        put_member(json, "node_type", render->node_type);
+    if (render != NULL && error->code == ERROR_NONE) {
+        const struct output *output = &render->output;
+        const size_t *counts = output->counts;
+        put_member(json, "output", output->directory);
+        put_member(json, "node", output->node);
+        put_member(json, "template_hash", output->template_hash);
+        buffer_printf(json,
+                      ",\"files\":%zu,\"written\":%zu,\"unchanged\":%zu,"
+                      "\"kept\":%zu",
+                      output->file_count,
+                      counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED],
+                      counts[OUTPUT_UNCHANGED], counts[OUTPUT_KEPT]);
+        if (counts[OUTPUT_KEPT] > 0)
+            put_kept(json, output);
+    }
+    buffer_append_char(json, '}');
+}
+
+static struct value copied(struct report *report, const char *text)
+{
+    return value_text(arena_strdup(&report->arena, text));
+}
+
+static void add_finish(struct report *report, const struct reporter *reporter,
+                       const struct job *job, const char *outcome,
+                       const char *result, const struct error *error,
+                       uint64_t duration_us)
+{
+    struct store_call *call = add(report, STATEMENT_JOB_FINISH);
+    put(call, value_integer(job->id));
+    put(call, value_integer(reporter->slot));
+    put(call, value_integer(reporter->spawn));
+    put(call, value_text(outcome));
+    put(call, value_text(result));
+    put(call,
+        error->code == ERROR_NONE ? value_null() : copied(report, error->text));
+    put(call, value_null());
+    put(call, value_integer((int64_t)((duration_us + 500) / 1000)));
+    put(call, value_integer(clock_wall_ms()));
+}
+
+static void add_files(struct report *report, const struct job *job,
+                      const struct render_job *render)
+{
+    const struct output *output = &render->output;
+    struct value set = copied(report, output->template_set);
+    struct value hash = copied(report, output->template_hash);
+    struct value contract = copied(report, output->contract);
+    for (size_t i = 0; i < output->file_count; i++) {
+        const struct output_file *file = &output->files[i];
+        if (file->change == OUTPUT_KEPT)
+            continue;
+        struct store_call *call = add(report, STATEMENT_FILE_RECORD);
+        put(call, value_integer(job->id));
+        put(call, copied(report, file->path));
+        put(call, copied(report, file->sha256));
+        put(call, value_integer((int64_t)file->size));
+        put(call, set);
+        put(call, hash);
+        put(call, contract);
+        put(call, value_integer(clock_wall_ms()));
+    }
+}
+
+static void add_phases(struct report *report, const struct reporter *reporter,
+                       const struct job *job, const struct render_job *render)
+{
+    const char *session = arena_printf(&report->arena, "%s-%lld",
+                                       reporter->system_id, (long long)job->id);
+    for (int i = 0; i < RENDER_PHASE_COUNT; i++) {
+        struct store_call *call = add(report, STATEMENT_PERFORMANCE_RECORD);
+        put(call, value_text(session));
+        put(call, value_text(render->node_type));
+        put(call, value_integer((int64_t)(render->phase_us[i] + 500) / 1000));
+        put(call, value_text(render_phase_name((enum render_phase)i)));
+        put(call, value_integer(reporter->worker_count));
+        put(call, value_integer(clock_wall_ms()));
+    }
+}
+
+/* Goes to the centre with the request that ends the job: exactly once. */
+static void add_outbox(struct report *report, int64_t job_id,
+                       const char *result)
+{
+    struct store_call *call = add(report, STATEMENT_OUTBOX_APPEND);
+    put(call, value_text("INSERT"));
+    put(call, value_text("generation_jobs"));
+    put(call,
+        value_text(arena_printf(&report->arena, "%lld", (long long)job_id)));
+    put(call, value_text(result));
+    put(call, value_integer(PRIORITY_NORMAL));
+    put(call, value_integer(clock_wall_ms()));
+    put(call, value_integer(store_token()));
+}
+
+static struct report *report_make(int64_t job_id, size_t most_calls)
+{
+    struct report *report = calloc(1, sizeof(*report));
+    if (report == NULL)
+        return NULL;
+    report->job_id = job_id;
+    arena_init(&report->arena, REPORT_BYTES_MAX);
+    report->calls =
+        arena_calloc(&report->arena, most_calls, sizeof(*report->calls));
+    if (report->calls == NULL)
+        report_free(&report);
+    return report;
+}
+
+struct report *report_new(const struct reporter *reporter,
+                          const struct job *job,
+                          const struct render_job *render,
+                          const struct error *error, uint64_t duration_us,
+                          const char **outcome)
+{
+    bool done = error->code == ERROR_NONE;
+    size_t files = done && render != NULL ? render->output.file_count : 0;
+    struct buffer json;
+    *outcome = done ? "done"
+               : may_pass(error->code) && job->attempt <= reporter->max_retries
+                   ? "retry"
+                   : "failed";
+    struct report *report =
+        report_make(job->id, files + RENDER_PHASE_COUNT + 2);
+    if (report == NULL)
+        return NULL;
+    buffer_init(&json, RESULT_BYTES_MAX);
+    put_result(&json, job, render, error, *outcome, duration_us);
+    const char *result =
+        json.failed ? NULL : arena_copy(&report->arena, json.bytes, json.size);
+    buffer_deinit(&json);
+    if (result == NULL) {
+        report_free(&report);
+        return NULL;
+    }
+    add_finish(report, reporter, job, *outcome, result, error, duration_us);
+    if (files > 0)
+        add_files(report, job, render);
+    if (done && render != NULL)
+        add_phases(report, reporter, job, render);
+    if (strcmp(*outcome, "retry") != 0)
+        add_outbox(report, job->id, result);
+    return report;
+}
+
+struct report *report_new_failed(int64_t job_id, const char *why)
+{
+    struct buffer json;
+    struct report *report = report_make(job_id, 1);
+    if (report == NULL)
+        return NULL;
+    buffer_init(&json, RESULT_BYTES_MAX);
+    buffer_printf(&json, "{\"job\":%lld,\"state\":\"failed\"",
+                  (long long)job_id);
+    put_member(&json, "error", why);
+    buffer_append_char(&json, '}');
+    const char *result =
+        json.failed ? NULL : arena_copy(&report->arena, json.bytes, json.size);
+    buffer_deinit(&json);
+    if (result == NULL)
+        report_free(&report);
+    else
+        add_outbox(report, job_id, result);
+    return report;
+}
+
+void report_free(struct report **report)
+{
+    if (*report == NULL)
+        return;
+    arena_deinit(&(*report)->arena);
+    free(*report);
+    *report = NULL;
+}
