@@ -18,6 +18,7 @@ struct pass {
     enum trigger trigger;
     bool drain; /* no cap */
     unsigned least_important;
+    bool contact; /* the centre answered */
     uint64_t ticket; /* the highest that it answers; 0: none */
     int64_t claimed; /* operations */
     /* since its last row */

@@ -2,8 +2,6 @@
 #include "workers/sync/schedule.h"
 
 #include <event2/event.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
@@ -12,39 +10,13 @@
 #include "common/ipc/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "workers/sync/backoff.h"
-#include "workers/sync/pass.h"
-#include "workers/sync/pipeline.h"
-#include "workers/sync/standing.h"
-#include "workers/sync/trigger.h"
-
-struct schedule {
-    struct schedule_setup setup;
-    const struct config *config;
-    struct sync_board *board;
-    struct store_reader *reader;
-    struct pipeline *pipeline;
-    struct trigger_rules rules;
-    struct batch_terms terms;
-    struct standing standing;
-    struct pass pass;
-    struct event *look_timer, *leave_timer;
-    uint64_t random;
-    int64_t periodic_due_ms;
-    int64_t urgent_since_ms;
-    int64_t blocked_until_ms;
-    uint64_t looked_ms;   /* monotonic, as look_due_ms */
-    uint64_t look_due_ms; /* of the timer; 0: it is not set */
-    int64_t record_bytes; /* of recent records; 0: not known yet */
-    unsigned pool_size;   /* as last adopted for */
-    bool first_look, paused, probing, leaving, troubled;
-};
+#include "workers/sync/schedule_internal.h"
 
 /* --- the timer --- */
 
 static void look(struct schedule *schedule);
 
-/* Looks again after so long, or sooner when that is planned already. */
-static void look_after(struct schedule *schedule, int64_t delay_ms)
+void schedule_look_after(struct schedule *schedule, int64_t delay_ms)
 {
     if (delay_ms < 0)
         delay_ms = 0;
@@ -57,7 +29,7 @@ static void look_after(struct schedule *schedule, int64_t delay_ms)
     event_add(schedule->look_timer, &delay);
 }
 
-static void forget_look(struct schedule *schedule)
+void schedule_forget_look(struct schedule *schedule)
 {
     schedule->look_due_ms = 0;
     event_del(schedule->look_timer);
@@ -78,10 +50,10 @@ static void leave_timed(evutil_socket_t fd, short what, void *self)
     worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
 }
 
-/* --- passes --- */
+/* --- one look --- */
 
-static int read_pending(struct schedule *schedule,
-                        struct outbox_pending *pending)
+int schedule_read_pending(struct schedule *schedule,
+                          struct outbox_pending *pending)
 {
     struct error error;
     if (outbox_pending_read(schedule->reader, pending, &error) == 0)
@@ -90,88 +62,6 @@ static int read_pending(struct schedule *schedule,
     standing_error(&schedule->standing, error.text);
     return -1;
 }
-
-static void begin_pass(struct schedule *schedule,
-                       const struct trigger_plan *plan)
-{
-    int64_t now_ms = clock_wall_ms();
-    pass_begin(&schedule->pass, plan, schedule->standing.ticket);
-    atomic_store(&schedule->standing.view->in_pass, 1);
-    atomic_store(&schedule->standing.view->last_attempt_wall_ms, now_ms);
-    schedule->urgent_since_ms = 0;
-    schedule->periodic_due_ms =
-        now_ms + backoff_spread_ms(schedule->rules.interval_ms,
-                                   jitter_next(&schedule->random));
-    schedule->terms.trigger = plan->trigger;
-    forget_look(schedule);
-    metric_add(METRIC_SYNC_PASSES, 1);
-}
-
-/* Ends the pass; error NULL when it went well. */
-static void end_pass(struct schedule *schedule, const char *error)
-{
-    struct pass *pass = &schedule->pass;
-    struct store_call call;
-    worker_loop_idle(schedule->setup.loop);
-    if (!pass->active)
-        return;
-    if (pass_report(pass, error, &call))
-        pipeline_tell(schedule->pipeline, &call);
-    pass->active = false;
-    atomic_store(&schedule->standing.view->in_pass, 0);
-    if (error != NULL) {
-        metric_add(METRIC_SYNC_FAILURES, 1);
-    } else {
-        atomic_store(&schedule->standing.view->last_success_wall_ms,
-                     clock_wall_ms());
-        standing_error(&schedule->standing, "");
-        standing_answer(&schedule->standing, pass->ticket, true);
-    }
-}
-
-static void probe_answered(void *self, const struct sink_result *result)
-{
-    struct schedule *schedule = self;
-    schedule->probing = false;
-    if (result->outcome == SINK_APPLIED || result->outcome == SINK_REPEATED) {
-        standing_line(&schedule->standing, LINE_WORKED, "it answers");
-        standing_error(&schedule->standing, "");
-        end_pass(schedule, NULL);
-    } else {
-        standing_failed(&schedule->standing, result);
-        end_pass(schedule, result->error.text);
-        standing_answer(&schedule->standing, schedule->standing.ticket, false);
-    }
-    look_after(schedule, 0);
-}
-
-static void probe(struct schedule *schedule)
-{
-    schedule->probing = true;
-    atomic_store(&schedule->standing.view->last_attempt_wall_ms,
-                 clock_wall_ms());
-    schedule->setup.sink_methods->probe(schedule->setup.sink, probe_answered,
-                                        schedule);
-}
-
-/* Sends the batch that failed again, as a pass of its own. */
-static void resume_held(struct schedule *schedule)
-{
-    struct trigger_plan plan = {
-        .trigger = schedule->standing.line.state == LINK_DRAINING
-                       ? TRIGGER_RECONNECT
-                       : schedule->pass.trigger,
-        .drain = schedule->pass.drain ||
-                 schedule->standing.line.state == LINK_DRAINING,
-        .least_important = OUTBOX_PRIORITIES - 1};
-    if (plan.trigger == TRIGGER_NONE)
-        plan.trigger = TRIGGER_RECONNECT;
-    if (!schedule->pass.active)
-        begin_pass(schedule, &plan);
-    pipeline_release(schedule->pipeline);
-}
-
-/* --- one look --- */
 
 /* A slot that left the pool for good may have left batches in flight; slot
  * 0 takes them over when it sees that the pool has shrunk. */
@@ -211,7 +101,7 @@ static void wait_for_line(struct schedule *schedule, uint64_t now_ms)
     standing_next(&schedule->standing,
                   offline ? TRIGGER_RECONNECT : schedule->pass.trigger,
                   clock_wall_ms() + delay_ms);
-    look_after(schedule, delay_ms);
+    schedule_look_after(schedule, delay_ms);
 }
 
 /* The line is down, or a batch waits to be sent again. */
@@ -223,9 +113,9 @@ static void look_at_line(struct schedule *schedule)
     if (line_waits(&schedule->standing.line, now_ms))
         wait_for_line(schedule, now_ms);
     else if (schedule->standing.line.state == LINK_OFFLINE)
-        probe(schedule);
+        schedule_probe(schedule);
     else
-        resume_held(schedule);
+        schedule_resume_held(schedule);
 }
 
 static void gather_facts(struct schedule *schedule,
@@ -271,17 +161,7 @@ static void look_first(struct schedule *schedule,
         schedule->periodic_due_ms = now_ms + due_ms;
     if (schedule->rules.slot == 0 &&
         schedule->standing.line.state == LINK_UNKNOWN)
-        probe(schedule);
-}
-
-static void start_pass(struct schedule *schedule,
-                       const struct trigger_plan *plan, int64_t claimable)
-{
-    begin_pass(schedule, plan);
-    if (claimable > 0)
-        pipeline_start(schedule->pipeline);
-    else
-        probe(schedule); /* nothing to carry: is the centre there? */
+        schedule_probe(schedule);
 }
 
 static void look_at_outbox(struct schedule *schedule)
@@ -289,14 +169,16 @@ static void look_at_outbox(struct schedule *schedule)
     struct outbox_pending pending;
     struct trigger_facts facts;
     struct trigger_plan plan;
-    if (read_pending(schedule, &pending) != 0) {
-        look_after(schedule, PIPELINE_TROUBLE_MAX_MS);
+    if (schedule_read_pending(schedule, &pending) != 0) {
+        schedule_look_after(schedule, PIPELINE_TROUBLE_MAX_MS);
         return;
     }
     if (schedule->first_look)
         look_first(schedule, &pending);
     if (schedule->probing)
         return;
+    if (pending.by_priority[0] == 0)
+        schedule->urgent_since_ms = 0; /* it went with an earlier pass */
     gather_facts(schedule, &pending, &facts);
     if (schedule->rules.slot == 0 && pending.total == 0)
         atomic_store(&schedule->board->drain_wanted, 0);
@@ -307,17 +189,17 @@ static void look_at_outbox(struct schedule *schedule)
     }
     trigger_decide(&schedule->rules, &facts, &plan);
     if (plan.trigger != TRIGGER_NONE) {
-        start_pass(schedule, &plan, facts.claimable);
+        schedule_start_pass(schedule, &plan, facts.claimable);
         return;
     }
     standing_next(&schedule->standing, plan.next, plan.next_ms);
     if (plan.next_ms != 0)
-        look_after(schedule, plan.next_ms - facts.now_ms);
+        schedule_look_after(schedule, plan.next_ms - facts.now_ms);
 }
 
 static void look(struct schedule *schedule)
 {
-    forget_look(schedule);
+    schedule_forget_look(schedule);
     schedule->looked_ms = clock_monotonic_ms();
     if (schedule->leaving || schedule->probing ||
         !pipeline_ready(schedule->pipeline))
@@ -333,157 +215,6 @@ static void look(struct schedule *schedule)
     }
 }
 
-/* --- the pipeline's questions and news --- */
-
-static size_t claim_size(void *self, bool ahead, size_t asked,
-                         unsigned *least_important)
-{
-    struct schedule *schedule = self;
-    struct outbox_pending pending;
-    if (!schedule->pass.active || schedule->paused || schedule->leaving ||
-        read_pending(schedule, &pending) != 0)
-        return 0;
-    *least_important = schedule->pass.least_important;
-    bool drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0;
-    struct trigger_progress progress = {
-        .claimable =
-            trigger_claimable(&pending, clock_wall_ms()) - (int64_t)asked,
-        .claimed = schedule->pass.claimed + (int64_t)asked,
-        .record_bytes = schedule->record_bytes,
-        .drain = schedule->pass.drain || drain_wanted,
-        .drain_wanted = drain_wanted,
-        .ahead = ahead};
-    if (schedule->blocked_until_ms > clock_wall_ms())
-        return 0;
-    return (size_t)trigger_claim_size(&schedule->rules, &progress);
-}
-
-static void claimed(void *self, size_t got)
-{
-    struct schedule *schedule = self;
-    schedule->pass.claimed += (int64_t)got;
-    schedule->blocked_until_ms =
-        got > 0 ? 0 : clock_wall_ms() + TRIGGER_BLOCKED_MS;
-}
-
-static void sending(void *self, const struct batch *batch)
-{
-    struct schedule *schedule = self;
-    char what[32];
-    snprintf(what, sizeof(what), "batch %" PRId64, batch->source.batch_id);
-    worker_loop_busy(
-        schedule->setup.loop, (uint64_t)batch->source.batch_id,
-        clock_monotonic_ms() + batch_bound_ms(batch, schedule->config), what);
-}
-
-static void applied(void *self, const struct batch *batch)
-{
-    struct schedule *schedule = self;
-    if (batch->sent_ns != 0) { /* an empty one never saw the sink */
-        standing_line(&schedule->standing, LINE_WORKED, "a batch was applied");
-        standing_error(&schedule->standing, "");
-    }
-    schedule->record_bytes = trigger_record_bytes(
-        schedule->record_bytes, (int64_t)batch->bytes, (int64_t)batch->count);
-    pass_add(&schedule->pass, batch);
-    if (batch->refused > 0)
-        log_warning("the centre refused %zu operations of batch %" PRId64
-                    "; they are tried again later and then set aside: "
-                    "'tidemill sync dead' lists those",
-                    batch->refused, batch->source.batch_id);
-}
-
-static void leave_if_over(struct schedule *schedule)
-{
-    if (schedule->leaving && (!pipeline_busy(schedule->pipeline) ||
-                              pipeline_held(schedule->pipeline) ||
-                              !pipeline_ready(schedule->pipeline)))
-        worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
-}
-
-static void failed(void *self, const struct batch *batch,
-                   const struct sink_result *result)
-{
-    struct schedule *schedule = self;
-    (void)batch;
-    standing_failed(&schedule->standing, result);
-    end_pass(schedule, result->error.text);
-    /* A drain outlasts what passes by itself; `sync now` tells at once. */
-    if (result->outcome == SINK_DOWN ||
-        atomic_load(&schedule->board->drain_wanted) == 0)
-        standing_answer(&schedule->standing, schedule->pass.ticket, false);
-    look_after(schedule, 0);
-    leave_if_over(schedule);
-}
-
-static void settled(void *self, const struct batch *batch)
-{
-    struct schedule *schedule = self;
-    (void)batch;
-    schedule->troubled = false;
-    worker_loop_finished(schedule->setup.loop);
-}
-
-static bool report(void *self, struct store_call *call)
-{
-    struct schedule *schedule = self;
-    return schedule->pass.active && pass_report(&schedule->pass, NULL, call);
-}
-
-static void rested(void *self)
-{
-    struct schedule *schedule = self;
-    end_pass(schedule, NULL);
-    look_after(schedule, 0);
-    leave_if_over(schedule);
-}
-
-/* The adoption is done.  What was taken up again is carried as a pass. */
-static void ready(void *self)
-{
-    struct schedule *schedule = self;
-    struct trigger_plan plan = {.trigger = TRIGGER_RECONNECT,
-                                .least_important = OUTBOX_PRIORITIES - 1};
-    if (schedule->troubled)
-        log_notice("the local store answers again");
-    schedule->troubled = false;
-    schedule->blocked_until_ms = 0;
-    if (pipeline_busy(schedule->pipeline) && !schedule->pass.active &&
-        !pipeline_held(schedule->pipeline))
-        begin_pass(schedule, &plan);
-    look_after(schedule, 0);
-}
-
-static void trouble(void *self, const struct error *error)
-{
-    struct schedule *schedule = self;
-    if (!schedule->troubled)
-        log_warning("%s; tried again until it answers", error->text);
-    schedule->troubled = true;
-    standing_error(&schedule->standing, error->text);
-}
-
-static void broken(void *self, const struct error *error)
-{
-    struct schedule *schedule = self;
-    standing_error(&schedule->standing, error->text);
-    worker_loop_fail(schedule->setup.loop, WORKER_EXIT_FAILED, error);
-}
-
-static const struct pipeline_hooks pipeline_hooks = {
-    .claim_size = claim_size,
-    .claimed = claimed,
-    .sending = sending,
-    .applied = applied,
-    .failed = failed,
-    .settled = settled,
-    .report = report,
-    .rested = rested,
-    .ready = ready,
-    .trouble = trouble,
-    .broken = broken,
-};
-
 static int call_store(void *store, const struct store_request *request,
                       store_link_answer answer, void *self, struct error *error)
 {
@@ -495,7 +226,7 @@ static int call_store(void *store, const struct store_request *request,
 static int make_parts(struct schedule *schedule, struct error *error)
 {
     struct pipeline_setup setup = {.base = schedule->setup.base,
-                                   .hooks = &pipeline_hooks,
+                                   .hooks = &schedule_pipeline_hooks,
                                    .self = schedule,
                                    .call = call_store,
                                    .store = schedule->setup.link,
@@ -566,7 +297,7 @@ void schedule_connected(struct schedule *schedule, struct store_reader *reader)
 void schedule_lost(struct schedule *schedule)
 {
     pipeline_lost(schedule->pipeline);
-    leave_if_over(schedule);
+    schedule_leave_if_over(schedule);
 }
 
 void schedule_notified(struct schedule *schedule, uint32_t topics)
@@ -585,11 +316,12 @@ void schedule_notified(struct schedule *schedule, uint32_t topics)
     if (pipeline_busy(schedule->pipeline) || schedule->probing)
         return;
     if (schedule->rules.slot > 0)
-        look_after(schedule, (int64_t)rest_ms);
+        schedule_look_after(schedule, (int64_t)rest_ms);
     else if (urgent || now_ms - schedule->looked_ms >= rest_ms)
         look(schedule);
     else
-        look_after(schedule, (int64_t)(schedule->looked_ms + rest_ms - now_ms));
+        schedule_look_after(schedule,
+                            (int64_t)(schedule->looked_ms + rest_ms - now_ms));
 }
 
 void schedule_pause(struct schedule *schedule, bool paused)
@@ -605,9 +337,9 @@ void schedule_pause(struct schedule *schedule, bool paused)
         standing_next(&schedule->standing, TRIGGER_NONE, 0);
     } else if (schedule->standing.line.state != LINK_OFFLINE &&
                !line_waits(&schedule->standing.line, clock_monotonic_ms())) {
-        pipeline_release(schedule->pipeline);
+        schedule_resume_held(schedule);
     }
-    look_after(schedule, 0);
+    schedule_look_after(schedule, 0);
 }
 
 void schedule_request(struct schedule *schedule, uint64_t ticket)
@@ -627,5 +359,5 @@ void schedule_drain(struct schedule *schedule, uint64_t bound_ms)
     struct timeval delay = {.tv_sec = (time_t)(wait_ms / 1000),
                             .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
     event_add(schedule->leave_timer, &delay);
-    leave_if_over(schedule);
+    schedule_leave_if_over(schedule);
 }

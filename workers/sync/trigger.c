@@ -72,7 +72,8 @@ static void decide_first_slot(const struct trigger_rules *rules,
         plan_start(plan, TRIGGER_REQUEST);
     if (facts->reconnected && some && !blocked)
         plan_start(plan, TRIGGER_RECONNECT);
-    if (rules->urgent && facts->urgent_since_ms != 0 && some)
+    if (rules->urgent && facts->urgent_since_ms != 0 &&
+        facts->urgent_pending > 0 && some && !blocked)
         plan_start(plan, TRIGGER_URGENT);
     if (facts->claimable >= rules->threshold_operations && !blocked)
         plan_start(plan, TRIGGER_THRESHOLD);

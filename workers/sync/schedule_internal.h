@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What schedule.c (when to do something) and schedule_passes.c (doing it)
+ * share.
+ */
+#ifndef TIDEMILL_SYNC_SCHEDULE_INTERNAL_H
+#define TIDEMILL_SYNC_SCHEDULE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/store/reader.h"
+#include "workers/sync/batch.h"
+#include "workers/sync/pass.h"
+#include "workers/sync/pipeline.h"
+#include "workers/sync/schedule.h"
+#include "workers/sync/standing.h"
+#include "workers/sync/trigger.h"
+
+struct config;
+struct event;
+struct sync_board;
+
+struct schedule {
+    struct schedule_setup setup;
+    const struct config *config;
+    struct sync_board *board;
+    struct store_reader *reader;
+    struct pipeline *pipeline;
+    struct trigger_rules rules;
+    struct batch_terms terms;
+    struct standing standing;
+    struct pass pass;
+    struct event *look_timer, *leave_timer;
+    uint64_t random;
+    int64_t periodic_due_ms;
+    int64_t urgent_since_ms;
+    int64_t blocked_until_ms;
+    uint64_t looked_ms;   /* monotonic, as look_due_ms */
+    uint64_t look_due_ms; /* of the timer; 0: it is not set */
+    int64_t record_bytes; /* of recent records; 0: not known yet */
+    unsigned pool_size;   /* as last adopted for */
+    bool first_look, paused, probing, leaving, troubled;
+};
+
+/* schedule.c: looks again after so long, or sooner when that is planned
+ * already. */
+void schedule_look_after(struct schedule *schedule, int64_t delay_ms);
+void schedule_forget_look(struct schedule *schedule);
+int schedule_read_pending(struct schedule *schedule,
+                          struct outbox_pending *pending);
+
+/* schedule_passes.c */
+void schedule_probe(struct schedule *schedule);
+void schedule_start_pass(struct schedule *schedule,
+                         const struct trigger_plan *plan, int64_t claimable);
+/* Sends the batch that failed again, as a pass of its own. */
+void schedule_resume_held(struct schedule *schedule);
+/* Leaves when it was told to and nothing more can be finished. */
+void schedule_leave_if_over(struct schedule *schedule);
+
+extern const struct pipeline_hooks schedule_pipeline_hooks;
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/sync/schedule_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/ipc/worker_loop.h"
+#include "common/shm/mapping.h"
+#include "workers/sync/backoff.h"
+
+static void begin_pass(struct schedule *schedule,
+                       const struct trigger_plan *plan)
+{
+    int64_t now_ms = clock_wall_ms();
+    pass_begin(&schedule->pass, plan, schedule->standing.ticket);
+    atomic_store(&schedule->standing.view->in_pass, 1);
+    atomic_store(&schedule->standing.view->last_attempt_wall_ms, now_ms);
+    schedule->urgent_since_ms = 0;
+    schedule->periodic_due_ms =
+        now_ms + backoff_spread_ms(schedule->rules.interval_ms,
+                                   jitter_next(&schedule->random));
+    schedule->terms.trigger = plan->trigger;
+    schedule_forget_look(schedule);
+    metric_add(METRIC_SYNC_PASSES, 1);
+}
+
+/* Ends the pass; error NULL when it went well. */
+static void end_pass(struct schedule *schedule, const char *error)
+{
+    struct pass *pass = &schedule->pass;
+    struct store_call call;
+    worker_loop_idle(schedule->setup.loop);
+    if (!pass->active)
+        return;
+    if (pass_report(pass, error, &call))
+        pipeline_tell(schedule->pipeline, &call);
+    pass->active = false;
+    atomic_store(&schedule->standing.view->in_pass, 0);
+    if (error != NULL) {
+        metric_add(METRIC_SYNC_FAILURES, 1);
+    } else {
+        if (pass->contact)
+            atomic_store(&schedule->standing.view->last_success_wall_ms,
+                         clock_wall_ms());
+        standing_error(&schedule->standing, "");
+        standing_answer(&schedule->standing, pass->ticket, true);
+    }
+}
+
+static void probe_answered(void *self, const struct sink_result *result)
+{
+    struct schedule *schedule = self;
+    schedule->probing = false;
+    if (result->outcome == SINK_APPLIED || result->outcome == SINK_REPEATED) {
+        standing_line(&schedule->standing, LINE_WORKED, "it answers");
+        schedule->pass.contact = true;
+        standing_error(&schedule->standing, "");
+        end_pass(schedule, NULL);
+    } else {
+        standing_failed(&schedule->standing, result);
+        end_pass(schedule, result->error.text);
+        standing_answer(&schedule->standing, schedule->standing.ticket, false);
+    }
+    schedule_look_after(schedule, 0);
+}
+
+void schedule_probe(struct schedule *schedule)
+{
+    schedule->probing = true;
+    atomic_store(&schedule->standing.view->last_attempt_wall_ms,
+                 clock_wall_ms());
+    schedule->setup.sink_methods->probe(schedule->setup.sink, probe_answered,
+                                        schedule);
+}
+
+void schedule_resume_held(struct schedule *schedule)
+{
+    struct trigger_plan plan = {
+        .trigger = schedule->standing.line.state == LINK_DRAINING
+                       ? TRIGGER_RECONNECT
+                       : schedule->pass.trigger,
+        .drain = schedule->pass.drain ||
+                 schedule->standing.line.state == LINK_DRAINING,
+        .least_important = OUTBOX_PRIORITIES - 1};
+    if (plan.trigger == TRIGGER_NONE)
+        plan.trigger = TRIGGER_RECONNECT;
+    /* Held without a batch: it was paused while it rested. */
+    if (!schedule->pass.active && pipeline_busy(schedule->pipeline))
+        begin_pass(schedule, &plan);
+    pipeline_release(schedule->pipeline);
+}
+
+void schedule_start_pass(struct schedule *schedule,
+                         const struct trigger_plan *plan, int64_t claimable)
+{
+    begin_pass(schedule, plan);
+    schedule->blocked_until_ms = 0;
+    if (claimable > 0)
+        pipeline_start(schedule->pipeline);
+    else
+        schedule_probe(schedule); /* nothing to carry: is the centre there? */
+}
+
+/* --- the pipeline's questions and news --- */
+
+static size_t claim_size(void *self, bool ahead, size_t asked,
+                         unsigned *least_important)
+{
+    struct schedule *schedule = self;
+    struct outbox_pending pending;
+    if (!schedule->pass.active || schedule->paused || schedule->leaving ||
+        schedule_read_pending(schedule, &pending) != 0)
+        return 0;
+    *least_important = schedule->pass.least_important;
+    bool drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0;
+    struct trigger_progress progress = {
+        .claimable =
+            trigger_claimable(&pending, clock_wall_ms()) - (int64_t)asked,
+        .claimed = schedule->pass.claimed + (int64_t)asked,
+        .record_bytes = schedule->record_bytes,
+        .drain = schedule->pass.drain || drain_wanted,
+        .drain_wanted = drain_wanted,
+        .ahead = ahead};
+    if (schedule->blocked_until_ms > clock_wall_ms())
+        return 0;
+    return (size_t)trigger_claim_size(&schedule->rules, &progress);
+}
+
+static void claimed(void *self, size_t got)
+{
+    struct schedule *schedule = self;
+    schedule->pass.claimed += (int64_t)got;
+    schedule->blocked_until_ms =
+        got > 0 ? 0 : clock_wall_ms() + TRIGGER_BLOCKED_MS;
+}
+
+static void sending(void *self, const struct batch *batch)
+{
+    struct schedule *schedule = self;
+    char what[32];
+    snprintf(what, sizeof(what), "batch %" PRId64, batch->source.batch_id);
+    worker_loop_busy(
+        schedule->setup.loop, (uint64_t)batch->source.batch_id,
+        clock_monotonic_ms() + batch_bound_ms(batch, schedule->config), what);
+}
+
+static void applied(void *self, const struct batch *batch)
+{
+    struct schedule *schedule = self;
+    if (batch->sent_ns != 0) { /* an empty one never saw the sink */
+        standing_line(&schedule->standing, LINE_WORKED, "a batch was applied");
+        schedule->pass.contact = true;
+        standing_error(&schedule->standing, "");
+    }
+    schedule->record_bytes = trigger_record_bytes(
+        schedule->record_bytes, (int64_t)batch->bytes, (int64_t)batch->count);
+    pass_add(&schedule->pass, batch);
+    if (batch->refused > 0)
+        log_warning("the centre refused %zu operations of batch %" PRId64
+                    "; they are tried again later and then set aside: "
+                    "'tidemill sync dead' lists those",
+                    batch->refused, batch->source.batch_id);
+}
+
+void schedule_leave_if_over(struct schedule *schedule)
+{
+    if (schedule->leaving && (!pipeline_busy(schedule->pipeline) ||
+                              pipeline_held(schedule->pipeline) ||
+                              !pipeline_ready(schedule->pipeline)))
+        worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
+}
+
+static void failed(void *self, const struct batch *batch,
+                   const struct sink_result *result)
+{
+    struct schedule *schedule = self;
+    (void)batch;
+    standing_failed(&schedule->standing, result);
+    end_pass(schedule, result->error.text);
+    /* A drain outlasts what passes by itself; `sync now` tells at once. */
+    if (result->outcome == SINK_DOWN ||
+        atomic_load(&schedule->board->drain_wanted) == 0)
+        standing_answer(&schedule->standing, schedule->pass.ticket, false);
+    schedule_look_after(schedule, 0);
+    schedule_leave_if_over(schedule);
+}
+
+static void trouble_over(struct schedule *schedule)
+{
+    if (!schedule->troubled)
+        return;
+    schedule->troubled = false;
+    log_notice("the local store answers again");
+    standing_error(&schedule->standing, "");
+}
+
+static void settled(void *self, const struct batch *batch)
+{
+    struct schedule *schedule = self;
+    (void)batch;
+    trouble_over(schedule);
+    worker_loop_finished(schedule->setup.loop);
+}
+
+static bool report(void *self, struct store_call *call)
+{
+    struct schedule *schedule = self;
+    return schedule->pass.active && pass_report(&schedule->pass, NULL, call);
+}
+
+static void rested(void *self)
+{
+    struct schedule *schedule = self;
+    /* The urgent one's lane is in another worker's batch: once more, when
+     * that is settled. */
+    if (schedule->pass.active && schedule->pass.trigger == TRIGGER_URGENT &&
+        schedule->blocked_until_ms != 0)
+        schedule->urgent_since_ms = clock_wall_ms();
+    end_pass(schedule, NULL);
+    schedule_look_after(schedule, 0);
+    schedule_leave_if_over(schedule);
+}
+
+/* The adoption is done.  What was taken up again is carried as a pass. */
+static void ready(void *self)
+{
+    struct schedule *schedule = self;
+    struct trigger_plan plan = {.trigger = TRIGGER_RECONNECT,
+                                .least_important = OUTBOX_PRIORITIES - 1};
+    trouble_over(schedule);
+    schedule->blocked_until_ms = 0;
+    if (pipeline_busy(schedule->pipeline) && !schedule->pass.active &&
+        !pipeline_held(schedule->pipeline))
+        begin_pass(schedule, &plan);
+    schedule_look_after(schedule, 0);
+}
+
+static void trouble(void *self, const struct error *error)
+{
+    struct schedule *schedule = self;
+    if (!schedule->troubled)
+        log_warning("%s; tried again until it answers", error->text);
+    schedule->troubled = true;
+    standing_error(&schedule->standing, error->text);
+}
+
+static void broken(void *self, const struct error *error)
+{
+    struct schedule *schedule = self;
+    standing_error(&schedule->standing, error->text);
+    worker_loop_fail(schedule->setup.loop, WORKER_EXIT_FAILED, error);
+}
+
+const struct pipeline_hooks schedule_pipeline_hooks = {
+    .claim_size = claim_size,
+    .claimed = claimed,
+    .sending = sending,
+    .applied = applied,
+    .failed = failed,
+    .settled = settled,
+    .report = report,
+    .rested = rested,
+    .ready = ready,
+    .trouble = trouble,
+    .broken = broken,
+};
