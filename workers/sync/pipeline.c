@@ -209,7 +209,12 @@ static void take_adopted(struct pipeline *pipeline,
         log_notice("%zu batches in flight are taken up again",
                    pipeline->adopted_count);
     pipeline->ready = true;
-    pipeline->setup.hooks->ready(pipeline->setup.self);
+    pipeline->reader = pipeline->setup.hooks->ready(
+        pipeline->setup.self, pipeline->adopted_count, &error);
+    if (pipeline->reader == NULL) {
+        pipeline->ready = false;
+        have_trouble(pipeline, &error);
+    }
 }
 
 /* --- answers --- */
@@ -502,10 +507,8 @@ void pipeline_free(struct pipeline **pipeline)
     *pipeline = NULL;
 }
 
-void pipeline_connected(struct pipeline *pipeline, struct store_reader *reader,
-                        unsigned pool_size)
+void pipeline_connected(struct pipeline *pipeline, unsigned pool_size)
 {
-    pipeline->reader = reader;
     pipeline->connected = true;
     pipeline->troubled = false;
     event_del(pipeline->trouble_timer);

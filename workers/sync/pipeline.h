@@ -63,8 +63,11 @@ struct pipeline_hooks {
     bool (*report)(void *self, struct store_call *call);
     /* Nothing is on its way any more. */
     void (*rested)(void *self);
-    /* The adoption after a connection to the store is done. */
-    void (*ready)(void *self);
+    /* The store answered, so it is open: a reader of it, the caller's own
+     * until it is asked again; NULL and error: tried again later.
+     * `adopted` batches are taken up again next. */
+    struct store_reader *(*ready)(void *self, size_t adopted,
+                                  struct error *error);
     /* The local store cannot do it now; tried again later. */
     void (*trouble)(void *self, const struct error *error);
     /* The store or the sink broke the rules: leave. */
@@ -91,9 +94,9 @@ struct pipeline *pipeline_new(const struct pipeline_setup *setup,
                               struct error *error);
 void pipeline_free(struct pipeline **pipeline);
 
-/* The store is there: adopts.  `reader` stays the caller's. */
-void pipeline_connected(struct pipeline *pipeline, struct store_reader *reader,
-                        unsigned pool_size);
+/* There is a connection to the store: adopts, which the store answers as
+ * soon as it is open. */
+void pipeline_connected(struct pipeline *pipeline, unsigned pool_size);
 /* After the answers' calls. */
 void pipeline_lost(struct pipeline *pipeline);
 

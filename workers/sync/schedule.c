@@ -288,10 +288,9 @@ void schedule_free(struct schedule **schedule)
     *schedule = NULL;
 }
 
-void schedule_connected(struct schedule *schedule, struct store_reader *reader)
+void schedule_connected(struct schedule *schedule)
 {
-    schedule->reader = reader;
-    pipeline_connected(schedule->pipeline, reader, schedule->pool_size);
+    pipeline_connected(schedule->pipeline, schedule->pool_size);
 }
 
 void schedule_lost(struct schedule *schedule)

@@ -38,15 +38,19 @@ struct schedule_setup {
     struct store_link *link;
     const struct sink_methods *sink_methods;
     struct sink *sink;
+    /* Opens the store for reading, closing an earlier reader, which stays
+     * the setup's; says whether an operator paused sync. */
+    struct store_reader *(*open_reader)(void *self, bool *paused,
+                                        struct error *error);
+    void *self;
 };
 
 struct schedule *schedule_new(const struct schedule_setup *setup,
                               struct error *error);
 void schedule_free(struct schedule **schedule);
 
-/* The store is there; `reader` stays the caller's, until the next call. */
-void schedule_connected(struct schedule *schedule,
-                        struct store_reader *reader);
+/* There is a connection to the store, or none any more. */
+void schedule_connected(struct schedule *schedule);
 void schedule_lost(struct schedule *schedule);
 void schedule_notified(struct schedule *schedule, uint32_t topics);
 

@@ -224,18 +224,27 @@ static void rested(void *self)
     schedule_leave_if_over(schedule);
 }
 
-/* The adoption is done.  What was taken up again is carried as a pass. */
-static void ready(void *self)
+/* The store is open and the adoption done.  What was taken up again is
+ * carried as a pass. */
+static struct store_reader *ready(void *self, size_t adopted,
+                                  struct error *error)
 {
     struct schedule *schedule = self;
     struct trigger_plan plan = {.trigger = TRIGGER_RECONNECT,
                                 .least_important = OUTBOX_PRIORITIES - 1};
+    bool paused;
+    schedule->reader =
+        schedule->setup.open_reader(schedule->setup.self, &paused, error);
+    if (schedule->reader == NULL)
+        return NULL;
     trouble_over(schedule);
     schedule->blocked_until_ms = 0;
-    if (pipeline_busy(schedule->pipeline) && !schedule->pass.active &&
+    schedule_pause(schedule, paused);
+    if (adopted > 0 && !schedule->pass.active &&
         !pipeline_held(schedule->pipeline))
         begin_pass(schedule, &plan);
     schedule_look_after(schedule, 0);
+    return schedule->reader;
 }
 
 static void trouble(void *self, const struct error *error)

@@ -60,34 +60,44 @@ static const struct worker_hooks worker_hooks = {
 /* --- from the store --- */
 
 /* Was sync paused, in this life of the daemon or an earlier one? */
-static bool is_paused(struct store_reader *reader)
+static int read_paused(struct store_reader *reader, bool *paused,
+                       struct error *error)
 {
+    sqlite3 *db = store_reader_db(reader);
     sqlite3_stmt *statement = NULL;
-    bool paused = false;
-    if (sqlite3_prepare_v2(store_reader_db(reader),
-                           "SELECT value FROM store_meta "
-                           "WHERE name = 'sync_paused'",
-                           -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW)
-        paused = sqlite3_column_int(statement, 0) != 0;
+    int code = sqlite3_prepare_v2(db,
+                                  "SELECT value FROM store_meta "
+                                  "WHERE name = 'sync_paused'",
+                                  -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    *paused = code == SQLITE_ROW && sqlite3_column_int(statement, 0) != 0;
     sqlite3_finalize(statement);
-    return paused;
+    if (code == SQLITE_ROW || code == SQLITE_DONE)
+        return 0;
+    return error_set(error, ERROR_IO,
+                     "cannot read from the local store whether sync is "
+                     "paused: %s",
+                     sqlite3_errmsg(db));
 }
 
 /* The store is opened anew for each of its lives: it may have been put in
  * place again from a backup. */
-static void on_connected(void *self)
+static struct store_reader *open_reader(void *self, bool *paused,
+                                        struct error *error)
 {
     struct sync *sync = self;
-    struct error error;
     store_reader_close(&sync->reader);
     if (store_reader_open(&sync->reader, sync->worker->config->state_dir,
-                          &error) != 0) {
-        worker_loop_fail(sync->loop, WORKER_EXIT_STORE_REFUSED, &error);
-        return;
-    }
-    schedule_pause(sync->schedule, is_paused(sync->reader));
-    schedule_connected(sync->schedule, sync->reader);
+                          error) == 0 &&
+        read_paused(sync->reader, paused, error) != 0)
+        store_reader_close(&sync->reader);
+    return sync->reader;
+}
+
+static void on_connected(void *self)
+{
+    schedule_connected(((struct sync *)self)->schedule);
 }
 
 static void on_notified(void *self, uint32_t topics)
@@ -128,7 +138,9 @@ static int sync_open(struct sync *sync, struct error *error)
                                    .base = base,
                                    .link = sync->link,
                                    .sink_methods = sync->sink_methods,
-                                   .sink = sync->sink};
+                                   .sink = sync->sink,
+                                   .open_reader = open_reader,
+                                   .self = sync};
     sync->schedule = schedule_new(&setup, error);
     return sync->schedule != NULL ? 0 : -1;
 }
