@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers/sync/batch.h"
 
+#include <sqlite3.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/text.h"
 #include "common/config/config.h"
+#include "common/store/writer.h"
 #include "workers/sync/backoff.h"
 
-void batch_init(struct batch *batch)
+void batch_init(struct batch *batch, size_t memory_max)
 {
     *batch = (struct batch){.state = BATCH_FREE};
-    arena_init(&batch->arena, BATCH_ARENA_MAX);
+    arena_init(&batch->arena, memory_max);
 }
 
 void batch_free(struct batch *batch)
 {
     arena_deinit(&batch->arena);
-    batch_init(batch);
+    batch_init(batch, batch->arena.limit_bytes);
 }
 
 static int no_memory(const struct batch *batch, struct error *error)
@@ -49,23 +51,36 @@ int batch_take(struct batch *batch, const struct outbox_batch *source,
     return 0;
 }
 
+/* Gives back what was read before a failure: a batch that is read again and
+ * again must not grow. */
+static void forget_operations(struct batch *batch)
+{
+    struct batch fresh;
+    struct error ignored;
+    batch_init(&fresh, batch->arena.limit_bytes);
+    if (batch_take(&fresh, &batch->source, batch->order, &ignored) != 0)
+        return;
+    arena_deinit(&batch->arena);
+    *batch = fresh;
+}
+
+/* Less is left in the arena than one record may need. */
+static bool is_full(const struct arena *arena)
+{
+    return arena->limit_bytes - arena->used_bytes <
+           OUTBOX_DATA_MAX + OUTBOX_DATA_MAX / 4;
+}
+
 int batch_read(struct batch *batch, struct store_reader *reader,
                struct error *error)
 {
-    struct outbox_batch source = batch->source;
-    if (outbox_batch_read(reader, &source, &batch->arena, &batch->operations,
-                          &batch->count, error) != 0) {
-        /* What was read before the failure is given back: a batch that is
-         * read again and again must not grow. */
-        struct batch fresh;
-        struct error second;
-        batch_init(&fresh);
-        if (batch_take(&fresh, &source, batch->order, &second) == 0) {
-            arena_deinit(&batch->arena);
-            *batch = fresh;
-        }
+    if (outbox_batch_read(reader, &batch->source, &batch->arena,
+                          &batch->operations, &batch->count, error) != 0) {
+        bool too_large = is_full(&batch->arena);
+        forget_operations(batch);
+        batch->too_large = too_large;
         return error_prefix(error, "reading batch %lld",
-                            (long long)source.batch_id);
+                            (long long)batch->source.batch_id);
     }
     batch->bytes = 0;
     for (size_t i = 0; i < batch->count; i++)
@@ -126,6 +141,7 @@ struct closing {
     size_t tally_count;
     struct store_call *calls;
     size_t call_count;
+    size_t call_room;
 };
 
 static struct store_call *add_call(struct closing *closing,
@@ -338,6 +354,78 @@ int batch_close(struct batch *batch, const struct sink_result *result,
     if (closing.calls == NULL || add_refusals(&closing, result) != 0)
         return no_memory(batch, error);
     add_counts(&closing);
+    add_settle(&closing);
+    batch->settlement = closing.calls;
+    batch->settlement_count = closing.call_count;
+    batch->state = BATCH_APPLIED;
+    return 0;
+}
+
+/* --- giving back --- */
+
+static int add_holds(struct closing *closing, struct sqlite3_stmt *keys)
+{
+    int code;
+    while ((code = sqlite3_step(keys)) == SQLITE_ROW) {
+        if (closing->call_count == closing->call_room)
+            return -1;
+        struct store_call *call = add_call(closing, STATEMENT_BATCH_HOLD);
+        add_integer(call, closing->batch->source.batch_id);
+        add_integer(call, sqlite3_column_int64(keys, 0));
+    }
+    sqlite3_reset(keys);
+    return code == SQLITE_DONE ? 0 : -1;
+}
+
+static int hold_all(struct closing *closing, struct sqlite3_stmt *keys)
+{
+    const struct outbox_batch *source = &closing->batch->source;
+    for (size_t i = 0; i < source->range_count; i++) {
+        const struct outbox_range *range = &source->ranges[i];
+        int64_t stripe = (int64_t)((uint64_t)range->stripe << OUTBOX_ID_BITS);
+        sqlite3_bind_int64(keys, 1, stripe | range->after_id);
+        sqlite3_bind_int64(keys, 2, stripe | range->last_id);
+        if (add_holds(closing, keys) != 0)
+            return -1;
+    }
+    for (size_t i = 0; i < source->single_count; i++) {
+        if (closing->call_count == closing->call_room)
+            return -1;
+        struct store_call *call = add_call(closing, STATEMENT_BATCH_HOLD);
+        add_integer(call, source->batch_id);
+        add_integer(call, source->singles[i]);
+    }
+    return 0;
+}
+
+int batch_give_back(struct batch *batch, struct store_reader *reader,
+                    const struct batch_terms *terms, struct error *error)
+{
+    struct sqlite3_stmt *keys = NULL;
+    struct closing closing = {
+        .batch = batch, .terms = terms, .now_ms = clock_wall_ms()};
+    closing.call_room = batch->source.operation_estimate;
+    closing.calls = arena_calloc(&batch->arena,
+                                 closing.call_room + 1 + BATCH_SETTLEMENT_SPARE,
+                                 sizeof(*closing.calls));
+    int result = closing.calls == NULL ? -1 : 0;
+    if (result == 0 &&
+        sqlite3_prepare_v2(store_reader_db(reader),
+                           "SELECT o.key FROM outbox o WHERE o.key > ?1 AND "
+                           "o.key <= ?2 AND NOT EXISTS (SELECT 1 FROM "
+                           "outbox_exceptions x WHERE x.key = o.key)",
+                           -1, &keys, NULL) != SQLITE_OK)
+        result = -1;
+    if (result == 0)
+        result = hold_all(&closing, keys);
+    sqlite3_finalize(keys);
+    if (result != 0)
+        return error_set(error, ERROR_IO,
+                         "batch %lld does not fit into memory and cannot be "
+                         "given back: %s",
+                         (long long)batch->source.batch_id,
+                         sqlite3_errmsg(store_reader_db(reader)));
+    batch->started_wall_ms = closing.now_ms;
     add_settle(&closing);
     batch->settlement = closing.calls;
     batch->settlement_count = closing.call_count;

@@ -13,9 +13,14 @@
  * same number, and the ledger at the centre makes that harmless.
  *
  * Memory: a batch lives in its own arena, given back when it is settled.
- * Claims are sized by what recent records weighed (TRIGGER_BATCH_BYTES), so
- * that two batches a worker are a few ten MB; BATCH_ARENA_MAX is the wall
- * behind which a batch is not read at all.
+ * Claims are sized by what recent records weighed (trigger.h), so two
+ * batches of a worker are a few ten MB.  When records suddenly grow, a claim
+ * may not fit BATCH_MEMORY_MAX.  It is then settled as if all of it were
+ * held behind something (batch_give_back): nothing is sent, every operation
+ * is ready again at its place in the order of its record, and later claims,
+ * smaller ones, carry them.  Since the bound is the same for every worker,
+ * a batch that does not fit was never sent by a predecessor either; for that
+ * reason a later version may raise the bound, but never lower it.
  */
 #ifndef TIDEMILL_SYNC_BATCH_H
 #define TIDEMILL_SYNC_BATCH_H
@@ -33,7 +38,7 @@
 
 struct config;
 
-#define BATCH_ARENA_MAX ((size_t)512 << 20)
+#define BATCH_MEMORY_MAX ((size_t)256 << 20)
 
 /* Calls that may travel with a settlement: SYNC_METRIC and BATCH_CLAIM. */
 #define BATCH_SETTLEMENT_SPARE 2
@@ -58,6 +63,7 @@ struct batch {
     struct outbox_operation *operations;
     size_t count;
     uint64_t bytes;          /* of record data */
+    bool too_large;          /* for its arena */
     int64_t started_wall_ms; /* first sent */
     uint64_t sent_ns;        /* last sent, monotonic */
     uint64_t took_ns;        /* at the sink, the last time */
@@ -70,7 +76,7 @@ struct batch {
     size_t settlement_count;
 };
 
-void batch_init(struct batch *batch);
+void batch_init(struct batch *batch, size_t memory_max);
 void batch_free(struct batch *batch); /* to FREE; gives the memory back */
 
 /* Takes over a claim; copies what it describes. */
@@ -78,7 +84,7 @@ int batch_take(struct batch *batch, const struct outbox_batch *source,
                uint64_t order, struct error *error);
 
 /* Reads the operations.  On failure the batch stays CLAIMED, to be read
- * again. */
+ * again, or given back when it is too_large. */
 int batch_read(struct batch *batch, struct store_reader *reader,
                struct error *error);
 
@@ -107,6 +113,10 @@ struct batch_terms {
  * what it needs of the result. */
 int batch_close(struct batch *batch, const struct sink_result *result,
                 const struct batch_terms *terms, struct error *error);
+
+/* CLAIMED to APPLIED without the sink: see above. */
+int batch_give_back(struct batch *batch, struct store_reader *reader,
+                    const struct batch_terms *terms, struct error *error);
 
 void batch_settling(struct batch *batch);
 void batch_unsettled(struct batch *batch);

@@ -149,13 +149,18 @@ void pipeline_adopt(struct pipeline *pipeline, unsigned pool_size)
     if (exchange == NULL)
         return;
     exchange->adopts = true;
-    struct store_call call = {.statement = STATEMENT_BATCH_ADOPT,
-                              .argument_count = 3,
-                              .arguments = {value_integer(terms->slot),
-                                            value_integer(terms->spawn),
-                                            value_integer(pool_size)}};
+    /* Twice, first as nobody: what we claimed ourselves is in the second
+     * answer too.  A claim whose answer was lost is found by that. */
+    const int64_t owners[] = {0, terms->spawn};
+    struct store_call calls[2];
+    for (size_t i = 0; i < 2; i++)
+        calls[i] = (struct store_call){.statement = STATEMENT_BATCH_ADOPT,
+                                       .argument_count = 3,
+                                       .arguments = {value_integer(terms->slot),
+                                                     value_integer(owners[i]),
+                                                     value_integer(pool_size)}};
     pipeline->ready = false;
-    exchange_start(exchange, &call, 1);
+    exchange_start(exchange, calls, 2);
 }
 
 static bool is_listed(const struct outbox_batch *list, size_t count,
@@ -379,10 +384,18 @@ static void close_batch(struct pipeline *pipeline, struct batch *batch,
 static void read_batch(struct pipeline *pipeline, struct batch *batch)
 {
     struct error error;
-    if (batch_read(batch, pipeline->reader, &error) != 0)
-        have_trouble(pipeline, &error);
-    else if (batch->count == 0)
+    int result = batch_read(batch, pipeline->reader, &error);
+    if (result != 0 && batch->too_large) {
+        pipeline->setup.hooks->too_large(
+            pipeline->setup.self, (int64_t)batch->arena.limit_bytes,
+            (int64_t)batch->source.operation_estimate);
+        result = batch_give_back(batch, pipeline->reader, pipeline->setup.terms,
+                                 &error);
+    } else if (result == 0 && batch->count == 0) {
         close_batch(pipeline, batch, NULL);
+    }
+    if (result != 0)
+        have_trouble(pipeline, &error);
 }
 
 static void take_up_adopted(struct pipeline *pipeline, struct place *place)
@@ -485,7 +498,7 @@ struct pipeline *pipeline_new(const struct pipeline_setup *setup,
     pipeline->random = clock_monotonic_ns();
     arena_init(&pipeline->adopt_arena, ADOPT_ARENA_MAX);
     for (size_t i = 0; i < PIPELINE_PLACES; i++)
-        batch_init(&pipeline->places[i].batch);
+        batch_init(&pipeline->places[i].batch, setup->memory_max);
     pipeline->trouble_timer = evtimer_new(setup->base, trouble_over, pipeline);
     if (pipeline->trouble_timer == NULL) {
         error_set(error, ERROR_SYSTEM, "no memory for a timer");

@@ -51,6 +51,9 @@ struct pipeline_hooks {
     void (*claimed)(void *self, size_t got);
     /* This batch goes to the sink now. */
     void (*sending)(void *self, const struct batch *batch);
+    /* A claim of so many operations did not fit so many bytes and is given
+     * back unsent: ask for less. */
+    void (*too_large)(void *self, int64_t bytes, int64_t operations);
     /* It was applied, and is settled next. */
     void (*applied)(void *self, const struct batch *batch);
     /* It was not, and waits for pipeline_release. */
@@ -88,6 +91,7 @@ struct pipeline_setup {
     const struct sink_methods *sink_methods;
     struct sink *sink;
     const struct batch_terms *terms; /* looked at whenever a batch closes */
+    size_t memory_max; /* of a batch; BATCH_MEMORY_MAX but in tests */
 };
 
 struct pipeline *pipeline_new(const struct pipeline_setup *setup,

@@ -232,7 +232,8 @@ static int make_parts(struct schedule *schedule, struct error *error)
                                    .store = schedule->setup.link,
                                    .sink_methods = schedule->setup.sink_methods,
                                    .sink = schedule->setup.sink,
-                                   .terms = &schedule->terms};
+                                   .terms = &schedule->terms,
+                                   .memory_max = BATCH_MEMORY_MAX};
     schedule->look_timer =
         evtimer_new(schedule->setup.base, look_timed, schedule);
     schedule->leave_timer =

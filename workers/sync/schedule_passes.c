@@ -147,6 +147,16 @@ static void sending(void *self, const struct batch *batch)
         clock_monotonic_ms() + batch_bound_ms(batch, schedule->config), what);
 }
 
+static void too_large(void *self, int64_t bytes, int64_t operations)
+{
+    struct schedule *schedule = self;
+    schedule->record_bytes =
+        trigger_record_bytes(schedule->record_bytes, bytes, operations);
+    log_notice("%" PRId64 " operations do not fit into %" PRId64
+               " bytes of memory; they are carried in smaller batches",
+               operations, bytes);
+}
+
 static void applied(void *self, const struct batch *batch)
 {
     struct schedule *schedule = self;
@@ -267,6 +277,7 @@ const struct pipeline_hooks schedule_pipeline_hooks = {
     .claim_size = claim_size,
     .claimed = claimed,
     .sending = sending,
+    .too_large = too_large,
     .applied = applied,
     .failed = failed,
     .settled = settled,
