@@ -179,6 +179,13 @@ static void blocked_claims_wait(void **state)
     assert_int_equal(plan_for(1, facts).trigger, TRIGGER_NONE);
     facts.now_ms = NOW + 1000;
     assert_int_equal(plan_for(0, facts).trigger, TRIGGER_THRESHOLD);
+    /* A pass that they ended goes on below the threshold, too. */
+    facts.claimable = 10;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_NONE);
+    facts.unfinished = TRIGGER_REQUEST;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_REQUEST);
+    facts.now_ms = NOW;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_NONE);
 }
 
 static void counts_what_can_be_claimed(void **state)

@@ -43,7 +43,8 @@ struct pipeline {
     bool connected; /* the link stands */
     bool ready;     /* and the adoption is done */
     bool held, closing;
-    bool active;         /* rested is owed */
+    bool starved; /* a claim found all lanes with something in our batches */
+    bool active;  /* rested is owed */
     bool turning, again; /* pipeline_turn is not entered twice */
     bool broken;
     struct event *trouble_timer;
@@ -224,6 +225,18 @@ static void take_adopted(struct pipeline *pipeline,
 
 /* --- answers --- */
 
+static bool others_busy(const struct pipeline *pipeline,
+                        const struct place *except)
+{
+    for (size_t i = 0; i < PIPELINE_PLACES; i++) {
+        const struct place *place = &pipeline->places[i];
+        if (place != except &&
+            (place->claiming || place->batch.state != BATCH_FREE))
+            return true;
+    }
+    return false;
+}
+
 static void take_claim(struct pipeline *pipeline, struct place *place,
                        const struct store_result *result)
 {
@@ -240,7 +253,10 @@ static void take_claim(struct pipeline *pipeline, struct place *place,
     }
     size_t got = count > 0 ? list[0].operation_estimate : 0;
     arena_deinit(&arena);
-    if (!pipeline->broken)
+    if (pipeline->broken)
+        return;
+    pipeline->starved = got == 0 && others_busy(pipeline, NULL);
+    if (!pipeline->starved)
         pipeline->setup.hooks->claimed(pipeline->setup.self, got);
 }
 
@@ -296,18 +312,6 @@ static void take_answer(void *self, const struct store_answer *answer)
 
 /* --- what can be done now --- */
 
-static bool others_busy(const struct pipeline *pipeline,
-                        const struct place *except)
-{
-    for (size_t i = 0; i < PIPELINE_PLACES; i++) {
-        const struct place *place = &pipeline->places[i];
-        if (place != except &&
-            (place->claiming || place->batch.state != BATCH_FREE))
-            return true;
-    }
-    return false;
-}
-
 static bool adopted_left(const struct pipeline *pipeline)
 {
     return pipeline->adopted_next < pipeline->adopted_count;
@@ -316,7 +320,8 @@ static bool adopted_left(const struct pipeline *pipeline)
 static size_t claim_size(struct pipeline *pipeline, const struct place *place,
                          unsigned *least_important)
 {
-    if (pipeline->held || pipeline->closing || adopted_left(pipeline))
+    if (pipeline->held || pipeline->closing || pipeline->starved ||
+        adopted_left(pipeline))
         return 0;
     size_t asked = 0;
     for (size_t i = 0; i < PIPELINE_PLACES; i++)
@@ -335,6 +340,7 @@ static void settle(struct pipeline *pipeline, struct place *place)
     struct exchange *exchange = exchange_new(pipeline);
     if (exchange == NULL)
         return;
+    pipeline->starved = false; /* this frees lanes, before the claim runs */
     size_t size = claim_size(pipeline, place, &least_important);
     if (size > 0) {
         fill_claim(pipeline, &batch->settlement[count++], size,

@@ -47,7 +47,8 @@ struct pipeline_hooks {
      * `asked`: by claims that are not answered yet. */
     size_t (*claim_size)(void *self, bool ahead, size_t asked,
                          unsigned *least_important);
-    /* A claim was answered; got 0: nothing that pends could be claimed. */
+    /* A claim was answered; got 0: nothing that pends could be claimed,
+     * though no batch of ours is on its way. */
     void (*claimed)(void *self, size_t got);
     /* This batch goes to the sink now. */
     void (*sending)(void *self, const struct batch *batch);

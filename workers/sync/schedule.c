@@ -131,6 +131,7 @@ static void gather_facts(struct schedule *schedule,
         .periodic_due_ms = schedule->periodic_due_ms,
         .urgent_since_ms = schedule->urgent_since_ms,
         .blocked_until_ms = schedule->blocked_until_ms,
+        .unfinished = schedule->unfinished,
         .paused = schedule->paused,
         .request =
             schedule->rules.slot == 0 && standing_asked(&schedule->standing),

@@ -19,6 +19,7 @@ static void begin_pass(struct schedule *schedule,
     atomic_store(&schedule->standing.view->in_pass, 1);
     atomic_store(&schedule->standing.view->last_attempt_wall_ms, now_ms);
     schedule->urgent_since_ms = 0;
+    schedule->unfinished = TRIGGER_NONE;
     schedule->periodic_due_ms =
         now_ms + backoff_spread_ms(schedule->rules.interval_ms,
                                    jitter_next(&schedule->random));
@@ -224,11 +225,12 @@ static bool report(void *self, struct store_call *call)
 static void rested(void *self)
 {
     struct schedule *schedule = self;
-    /* The urgent one's lane is in another worker's batch: once more, when
-     * that is settled. */
-    if (schedule->pass.active && schedule->pass.trigger == TRIGGER_URGENT &&
-        schedule->blocked_until_ms != 0)
-        schedule->urgent_since_ms = clock_wall_ms();
+    /* Lanes of what pends are in other workers' batches: once more, when
+     * one of those is settled. */
+    schedule->unfinished =
+        schedule->pass.active && schedule->blocked_until_ms != 0
+            ? schedule->pass.trigger
+            : TRIGGER_NONE;
     end_pass(schedule, NULL);
     schedule_look_after(schedule, 0);
     schedule_leave_if_over(schedule);

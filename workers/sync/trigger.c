@@ -126,6 +126,8 @@ void trigger_decide(const struct trigger_rules *rules,
         decide_first_slot(rules, facts, blocked, plan);
     else
         decide_higher_slot(rules, facts, blocked, plan);
+    if (!blocked && facts->claimable > 0)
+        plan_start(plan, facts->unfinished);
     if (blocked && facts->claimable > 0)
         plan_next(plan, TRIGGER_THRESHOLD, facts->blocked_until_ms);
     if (facts->reconnected || facts->drain_wanted ||

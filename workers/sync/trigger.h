@@ -60,6 +60,7 @@ struct trigger_facts {
     int64_t periodic_due_ms; /* slot 0's */
     int64_t urgent_since_ms; /* announced and not looked for; 0: none */
     int64_t blocked_until_ms; /* 0: claims are not blocked */
+    enum trigger unfinished;  /* of a pass whose claims were blocked */
     bool paused;
     bool request;       /* a ticket of `sync now` waits (slot 0) */
     bool drain_wanted;  /* `sync drain` */
