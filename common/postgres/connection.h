@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A PostgreSQL connection in an event loop: connecting and waiting for
+ * answers never block (but for name resolution, which libpq does itself).
+ *
+ * No session state is relied upon: parameters travel with each query, and
+ * timeouts are set in its transaction, so that it works behind PgBouncer in
+ * transaction mode.
+ */
+#ifndef TIDEMILL_POSTGRES_CONNECTION_H
+#define TIDEMILL_POSTGRES_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+struct event_base;
+struct pg_connection;
+struct pg_result; /* libpq's PGresult */
+
+#define PG_HOSTS_MAX 32
+
+struct pg_settings {
+    const char *conninfo; /* libpq's, keywords or URI; copied */
+    const char *application_name;
+    int64_t connect_timeout_ms;   /* for each host */
+    int64_t statement_timeout_ms; /* at the server; 0: the server's own */
+    int64_t query_timeout_ms;     /* longest wait for an answer */
+};
+
+/* How an attempt ended. */
+struct pg_answer {
+    bool ok;
+    bool down;        /* the line is down; the connection was closed */
+    char sqlstate[6]; /* of a failure the server told; "" otherwise */
+    struct error error;
+    struct pg_result *result; /* the rows; valid during the call */
+};
+
+typedef void (*pg_done)(void *self, const struct pg_answer *answer);
+
+/* Checks the settings; connects to nothing yet.  Where the connection string
+ * says nothing of it, target_session_attrs is read-write and keep-alives
+ * find a dead line within connect_timeout_ms and half a minute. */
+int pg_connection_new(struct pg_connection **connection,
+                      struct event_base *base,
+                      const struct pg_settings *settings, struct error *error);
+
+/* Closes at once; nothing that is under way calls back.  A statement that
+ * the server is at is ended there by its statement timeout. */
+void pg_connection_free(struct pg_connection **connection);
+
+/* Closes the line, keeps the settings. */
+void pg_connection_close(struct pg_connection *connection);
+
+/* Is there a line, as far as is known? A line that the server closed while
+ * it was idle is noticed. */
+bool pg_connection_is_open(const struct pg_connection *connection);
+
+/* Tries every host of the connection string in turn.  done is called
+ * exactly once, never from within the call. */
+void pg_connection_connect(struct pg_connection *connection, pg_done done,
+                           void *self);
+
+/* A parameter in libpq's binary form; value NULL for NULL. */
+struct pg_parameter {
+    unsigned type; /* object id of the type */
+    const void *value;
+    int size_bytes;
+};
+
+/* One statement in a transaction of its own, answered when that is
+ * committed.  The parameters are copied before it returns.  done as above;
+ * one query at a time, on an open connection. */
+void pg_connection_query(struct pg_connection *connection, const char *sql,
+                         const struct pg_parameter *parameters, size_t count,
+                         pg_done done, void *self);
+
+/* Several statements without parameters in one text, which may hold BEGIN
+ * and COMMIT; the answer has the rows of the last one that gives any.  After
+ * a failure the caller closes the connection. */
+void pg_connection_script(struct pg_connection *connection, const char *sql,
+                          pg_done done, void *self);
+
+/* Reading a result (rows in text form). */
+int pg_result_rows(const struct pg_result *result);
+/* NULL for NULL. */
+const char *pg_result_text(const struct pg_result *result, int row,
+                           int column);
+
+enum pg_failure {
+    PG_TRANSIENT, /* again later, on this line */
+    PG_DOWN,      /* again later, on a new line */
+    PG_REFUSED,   /* never: these data are refused for good */
+    PG_SETUP,     /* somebody has to set something right at the centre */
+};
+
+/* Sorts a SQLSTATE ("" is DOWN). */
+enum pg_failure pg_failure_of(const char *sqlstate);
+
+#endif

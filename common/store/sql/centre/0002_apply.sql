@@ -1,0 +1,196 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- One call applies one batch.  The client has folded the operations of each
+-- record into one unit: 1 set, 2 merge (always an object), 3 gone.
+
+CREATE FUNCTION tidemill.apply_records(
+    system text,
+    set_tables text[], set_records text[], set_data text[],
+    merge_tables text[], merge_records text[], merge_data text[],
+    gone_tables text[], gone_records text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(set_records) > 0 THEN
+        INSERT INTO tidemill.synced_records AS r
+            (system_id, table_name, record_id, data)
+        SELECT system, u.t, u.i, u.d::jsonb
+        FROM unnest(set_tables, set_records, set_data) AS u (t, i, d)
+        ON CONFLICT (system_id, table_name, record_id) DO UPDATE
+        SET data = excluded.data, updated_at = now(), deleted = false;
+    END IF;
+    IF cardinality(merge_records) > 0 THEN
+        INSERT INTO tidemill.synced_records AS r
+            (system_id, table_name, record_id, data)
+        SELECT system, u.t, u.i, u.d::jsonb
+        FROM unnest(merge_tables, merge_records, merge_data) AS u (t, i, d)
+        ON CONFLICT (system_id, table_name, record_id) DO UPDATE
+        SET data = CASE WHEN jsonb_typeof(r.data) = 'object'
+                        THEN r.data || excluded.data ELSE excluded.data END,
+            updated_at = now(), deleted = false;
+    END IF;
+    IF cardinality(gone_records) > 0 THEN
+        INSERT INTO tidemill.synced_records AS r
+            (system_id, table_name, record_id, deleted)
+        SELECT system, u.t, u.i, true
+        FROM unnest(gone_tables, gone_records) AS u (t, i)
+        ON CONFLICT (system_id, table_name, record_id) DO UPDATE
+        SET data = NULL, updated_at = now(), deleted = true;
+    END IF;
+END $$;
+
+-- Units of one kind for one typed target.  Rows with the same JSON names go
+-- together, so that columns that the JSON does not name get their defaults
+-- (set) or keep their values (merge).
+CREATE FUNCTION tidemill.apply_typed(
+    system text, target text, key text, kind integer,
+    records text[], data text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    name text := (SELECT string_agg(quote_ident(p), '.' ORDER BY n)
+                  FROM unnest(string_to_array(target, '.'))
+                       WITH ORDINALITY AS parts (p, n));
+    relation regclass := to_regclass(name);
+    key_type text;
+    has_deleted boolean;
+    batch record;
+    columns text;
+    sources text;
+    settings text;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE undefined_table USING MESSAGE = format(
+            'typed target %s of sync.tables does not exist; '
+            'create it or take it out of the configuration', target);
+    END IF;
+    SELECT format_type(atttypid, atttypmod) INTO key_type FROM pg_attribute
+        WHERE attrelid = relation AND attname = key
+          AND attnum > 0 AND NOT attisdropped;
+    IF key_type IS NULL THEN
+        RAISE undefined_column USING MESSAGE = format(
+            'typed target %s has no column %s, the key that sync.tables names',
+            target, key);
+    END IF;
+    has_deleted := EXISTS (SELECT FROM pg_attribute
+        WHERE attrelid = relation AND attname = 'deleted'
+          AND atttypid = 'boolean'::regtype AND NOT attisdropped);
+
+    IF kind = 3 THEN
+        EXECUTE format(CASE WHEN has_deleted THEN
+                'UPDATE %s AS t SET deleted = true'
+            ELSE 'DELETE FROM %s AS t' END
+            || ' WHERE t.system_id = $1 AND t.%I = ANY ($2::%s[])',
+            relation, key, key_type) USING system, records;
+        RETURN;
+    END IF;
+    IF kind = 2 AND has_deleted THEN
+        -- A merge into a tombstone starts from nothing.
+        EXECUTE format('DELETE FROM %s AS t WHERE t.system_id = $1'
+            ' AND t.deleted AND t.%I = ANY ($2::%s[])',
+            relation, key, key_type) USING system, records;
+    END IF;
+    FOR batch IN
+        SELECT v.names, array_agg(v.i) AS records, array_agg(v.j) AS data
+        FROM (SELECT u.i, u.d::jsonb AS j,
+                     ARRAY(SELECT jsonb_object_keys(u.d::jsonb)) AS names
+              FROM unnest(apply_typed.records, apply_typed.data)
+                   AS u (i, d)) AS v
+        GROUP BY v.names
+    LOOP
+        SELECT coalesce(string_agg(format(', %I', attname), ''), ''),
+               coalesce(string_agg(format(', (p.r).%I', attname), ''), '')
+        INTO columns, sources
+        FROM pg_attribute
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+          AND attgenerated = '' AND attidentity <> 'a'
+          AND attname = ANY (batch.names)
+          AND attname NOT IN ('system_id', key);
+        SELECT string_agg(
+            format('%I = ', a.attname)
+                || CASE WHEN a.attname = ANY (batch.names)
+                        THEN format('excluded.%I', a.attname)
+                        ELSE 'DEFAULT' END, ', ')
+        INTO settings
+        FROM pg_attribute AS a
+        LEFT JOIN pg_attrdef AS d
+            ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+          AND a.attgenerated = '' AND a.attidentity = ''
+          AND a.attname NOT IN ('system_id', key)
+          AND (a.attname = ANY (batch.names)
+               OR (kind = 1 AND coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+                                NOT LIKE 'nextval(%'));
+        EXECUTE format('INSERT INTO %s AS t (system_id, %I%s)'
+            ' SELECT $1, p.i::%s%s FROM (SELECT u.i,'
+            ' jsonb_populate_record(NULL::%s, u.d) AS r'
+            ' FROM unnest($2, $3) AS u (i, d)) AS p'
+            ' ON CONFLICT (system_id, %I) DO %s',
+            relation, key, columns, key_type, sources, relation, key,
+            coalesce('UPDATE SET ' || settings, 'NOTHING'))
+        USING system, batch.records, batch.data;
+    END LOOP;
+END $$;
+
+-- The first row says "applied" or "repeated"; each other row is a refusal.
+CREATE FUNCTION tidemill.past_result(
+    system text, batch_epoch bigint, batch bigint)
+RETURNS TABLE (outcome text, operation_key bigint, is_held boolean,
+               code text, words text)
+LANGUAGE sql STABLE AS $$
+    SELECT 'repeated', NULL::bigint, NULL::boolean, NULL::text, NULL::text
+    UNION ALL
+    SELECT 'refused', x.key, x.held, x.code, x.words
+    FROM tidemill.ledger AS l,
+         jsonb_to_recordset(coalesce(l.refusals, '[]'))
+             AS x (key bigint, held boolean, code text, words text)
+    WHERE l.system_id = system AND l.epoch = batch_epoch
+      AND l.batch_id = batch
+$$;
+
+-- The row of the ledger goes first: it makes a second sender of the same
+-- batch wait for us and then do nothing.  What is committed must stay: a
+-- server that does not wait for its log is made to.
+CREATE FUNCTION tidemill.enter_batch(
+    system text, batch_epoch bigint, batch bigint, operation_count integer)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    INSERT INTO tidemill.ledger (system_id, epoch, batch_id, operations)
+    VALUES (system, batch_epoch, batch, operation_count)
+    ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END $$;
+
+CREATE FUNCTION tidemill.apply_batch(
+    system text, batch_epoch bigint, batch bigint, operation_count integer,
+    set_tables text[], set_records text[], set_data text[],
+    merge_tables text[], merge_records text[], merge_data text[],
+    gone_tables text[], gone_records text[],
+    typed_targets text[], typed_keys text[], typed_kinds integer[],
+    typed_counts integer[], typed_records text[], typed_data text[])
+RETURNS TABLE (outcome text, operation_key bigint, is_held boolean,
+               code text, words text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    first integer := 1;
+    last integer;
+BEGIN
+    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count)
+    THEN
+        RETURN QUERY SELECT * FROM tidemill.past_result(system, batch_epoch,
+                                                        batch);
+        RETURN;
+    END IF;
+    PERFORM tidemill.apply_records(system,
+        set_tables, set_records, set_data,
+        merge_tables, merge_records, merge_data, gone_tables, gone_records);
+    FOR i IN 1 .. cardinality(typed_targets) LOOP
+        last := first + typed_counts[i] - 1;
+        PERFORM tidemill.apply_typed(system, typed_targets[i], typed_keys[i],
+            typed_kinds[i], typed_records[first:last],
+            typed_data[first:last]);
+        first := last + 1;
+    END LOOP;
+    outcome := 'applied';
+    RETURN NEXT;
+END $$;
