@@ -79,6 +79,9 @@ struct sink_methods {
     void (*close)(struct sink *sink);
 };
 
+/* What a held operation's message says. */
+#define SINK_HELD_WORDS "an earlier operation of this record was refused"
+
 extern const struct sink_methods sink_sqlite;
 extern const struct sink_methods sink_pgsql;
 

@@ -16,7 +16,7 @@ CREATE TYPE tidemill.unit AS (
 -- What no later attempt can change (the client has the same list).
 CREATE FUNCTION tidemill.is_refusal(code text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT left(code, 2) IN ('0A', '21', '22', '23', '44', '54', 'P0')
+    SELECT left(code, 2) IN ('21', '22', '23', '44', '54', 'P0')
 $$;
 
 CREATE FUNCTION tidemill.apply_units(

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The sink of PostgreSQL.  connect -> check the schema -> apply the folded
+ * batch in one call; where the server refuses a part of it for good, once
+ * more the careful way, by bisection in subtransactions of one call.
+ *
+ * Measured (tests/bench/bench_sink.c): see the figures there.
+ */
+#include "workers/sync/sink.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/config/config.h"
+#include "common/postgres/connection.h"
+#include "workers/sync/pgsql_request.h"
+#include "workers/sync/pgsql_schema.h"
+
+/* Of folded texts and refusals of one batch. */
+#define BATCH_ARENA_MAX ((size_t)1 << 30)
+
+#define CONNINFO_MAX 16384
+
+struct sink {
+    struct pg_connection *connection;
+    struct pgsql_schema schema;
+    bool ready; /* this connection's schema was checked */
+    bool careful;
+    const struct config *config;
+    const struct sink_batch *batch; /* NULL: a probe */
+    struct arena arena;             /* of the batch */
+    struct batch_units units;
+    struct pgsql_request request;
+    struct event *soon; /* calls back with `failed` from the loop */
+    struct sink_result failed;
+    sink_done done;
+    void *self;
+};
+
+static void sink_finish(struct sink *sink, const struct sink_result *result)
+{
+    sink_done done = sink->done;
+    sink->done = NULL;
+    done(sink->self, result);
+}
+
+static void on_soon(evutil_socket_t fd, short what, void *self)
+{
+    struct sink *sink = self;
+    (void)fd, (void)what;
+    sink_finish(sink, &sink->failed);
+}
+
+static void finish_soon(struct sink *sink)
+{
+    struct timeval now = {0};
+    sink->failed.outcome = SINK_TRANSIENT;
+    event_add(sink->soon, &now);
+}
+
+static void finish_failed(struct sink *sink, const struct pg_answer *answer)
+{
+    struct sink_result result = {.outcome =
+                                     answer->down ? SINK_DOWN : SINK_TRANSIENT,
+                                 .error = answer->error};
+    sink_finish(sink, &result);
+}
+
+static int refusals_read(struct sink *sink, const struct pg_result *rows,
+                         struct sink_result *result)
+{
+    int count = pg_result_rows(rows);
+    struct sink_refusal *refusals =
+        arena_calloc(&sink->arena, (size_t)count, sizeof *refusals);
+    if (!refusals)
+        return -1;
+    for (int i = 1; i < count; i++) {
+        struct sink_refusal *refusal = &refusals[i - 1];
+        const char *code = pg_result_text(rows, i, 3);
+        refusal->key = strtoll(pg_result_text(rows, i, 1), NULL, 10);
+        refusal->held = *pg_result_text(rows, i, 2) == 't';
+        for (size_t n = 0; code[n] && n < 5; n++)
+            refusal->sqlstate[n] = code[n];
+        refusal->message = pg_result_text(rows, i, 4);
+    }
+    result->refusals = refusals;
+    result->refusal_count = (size_t)count - 1;
+    return 0;
+}
+
+static void careful_start(struct sink *sink);
+
+static void on_applied(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    struct sink_result result = {.outcome = SINK_APPLIED};
+    if (!answer->ok) {
+        enum pg_failure failure = pg_failure_of(answer->sqlstate);
+        if (!answer->down && failure == PG_REFUSED && !sink->careful) {
+            careful_start(sink);
+            return;
+        }
+        struct pg_answer failed = *answer;
+        if (!answer->down && failure == PG_SETUP) {
+            sink->ready = false; /* look at the schema again */
+            failed.error.code = ERROR_CONFIG;
+        }
+        finish_failed(sink, &failed);
+        return;
+    }
+    if (pg_result_rows(answer->result) < 1 ||
+        refusals_read(sink, answer->result, &result) != 0) {
+        result.outcome = SINK_TRANSIENT;
+        error_set(&result.error, ERROR_SYSTEM,
+                  "no memory for the answer of the centre");
+    } else if (strcmp(pg_result_text(answer->result, 0, 0), "repeated") == 0) {
+        result.outcome = SINK_REPEATED;
+    }
+    sink_finish(sink, &result);
+}
+
+static void request_send(struct sink *sink)
+{
+    pg_connection_query(sink->connection, sink->request.sql,
+                        sink->request.parameters, sink->request.parameter_count,
+                        on_applied, sink);
+}
+
+static void careful_start(struct sink *sink)
+{
+    sink->careful = true;
+    if (pgsql_request_careful(&sink->request, sink->batch, &sink->units,
+                              &sink->failed.error) != 0)
+        finish_soon(sink);
+    else
+        request_send(sink);
+}
+
+static void batch_send(struct sink *sink)
+{
+    arena_reset(&sink->arena);
+    if (batch_fold(sink->config, sink->batch->operations, sink->batch->count,
+                   &sink->arena, &sink->units, &sink->failed.error) != 0)
+        finish_soon(sink);
+    else if (sink->units.any_apart)
+        careful_start(sink);
+    else if (pgsql_request_fast(&sink->request, sink->batch, &sink->units,
+                                &sink->failed.error) != 0)
+        finish_soon(sink);
+    else
+        request_send(sink);
+}
+
+static void on_checked(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    struct sink_result there = {.outcome = SINK_APPLIED};
+    sink->ready = answer->ok;
+    if (!answer->ok)
+        finish_failed(sink, answer);
+    else if (sink->batch)
+        batch_send(sink);
+    else
+        sink_finish(sink, &there);
+}
+
+static void on_connected(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    if (!answer->ok)
+        finish_failed(sink, answer);
+    else
+        pgsql_schema_check(&sink->schema, on_checked, sink);
+}
+
+static void sink_start(struct sink *sink)
+{
+    if (!pg_connection_is_open(sink->connection)) {
+        sink->ready = false;
+        pg_connection_connect(sink->connection, on_connected, sink);
+    } else if (!sink->ready || !sink->batch) {
+        pgsql_schema_check(&sink->schema, on_checked, sink);
+    } else {
+        batch_send(sink);
+    }
+}
+
+static void pgsql_apply(struct sink *sink, const struct sink_batch *batch,
+                        sink_done done, void *self)
+{
+    sink->batch = batch;
+    sink->done = done;
+    sink->self = self;
+    sink->careful = false;
+    memset(&sink->failed, 0, sizeof sink->failed);
+    sink_start(sink);
+}
+
+static void pgsql_probe(struct sink *sink, sink_done done, void *self)
+{
+    pgsql_apply(sink, NULL, done, self);
+}
+
+static void pgsql_close(struct sink *sink)
+{
+    if (!sink)
+        return;
+    pg_connection_free(&sink->connection);
+    if (sink->soon)
+        event_free(sink->soon);
+    pgsql_request_deinit(&sink->request);
+    arena_deinit(&sink->arena);
+    free(sink);
+}
+
+static int connection_make(struct sink *sink, struct event_base *base,
+                           struct error *error)
+{
+    const struct config *config = sink->config;
+    struct buffer conninfo;
+    buffer_init(&conninfo, CONNINFO_MAX);
+    int status = config_conninfo(config, &conninfo, error);
+    if (status == 0 && conninfo.failed)
+        status = error_set(error, ERROR_CONFIG,
+                           "database: the connection string is too long");
+    if (status == 0) {
+        struct pg_settings settings = {
+            .conninfo = conninfo.size ? conninfo.bytes : "",
+            .application_name = config->database_application_name,
+            .connect_timeout_ms = config->database_connect_timeout_ms,
+            .statement_timeout_ms = config->database_statement_timeout_ms,
+            .query_timeout_ms = config->database_query_timeout_ms};
+        status = pg_connection_new(&sink->connection, base, &settings, error);
+    }
+    if (conninfo.bytes)
+        explicit_bzero(conninfo.bytes, conninfo.size); /* the password */
+    buffer_deinit(&conninfo);
+    return status;
+}
+
+static struct sink *pgsql_open(const struct config *config,
+                               struct event_base *base, struct error *error)
+{
+    struct sink *sink = calloc(1, sizeof *sink);
+    if (!sink) {
+        error_set(error, ERROR_SYSTEM, "out of memory");
+        return NULL;
+    }
+    sink->config = config;
+    arena_init(&sink->arena, BATCH_ARENA_MAX);
+    pgsql_request_init(&sink->request, config);
+    sink->soon = event_new(base, -1, 0, on_soon, sink);
+    if (!sink->soon)
+        error_set(error, ERROR_SYSTEM, "cannot make a timer");
+    else if (connection_make(sink, base, error) == 0) {
+        sink->schema.connection = sink->connection;
+        return sink;
+    }
+    pgsql_close(sink);
+    return NULL;
+}
+
+const struct sink_methods sink_pgsql = {
+    .name = "pgsql",
+    .open = pgsql_open,
+    .apply = pgsql_apply,
+    .probe = pgsql_probe,
+    .close = pgsql_close,
+};
