@@ -235,6 +235,8 @@ static int act(struct arguments *arguments)
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.action = ACTION_RUN};
+    /* what a careless starter left open would live as long as we do */
+    close_range(STDERR_FILENO + 1, ~0u, 0);
     process_title_init(argc, argv);
     int status = parse_arguments(&arguments, argc, argv);
     if (status == 0)

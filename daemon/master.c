@@ -206,7 +206,8 @@ void master_check_start(struct master *master, const struct slot *slot)
         said = death_words(death, detail, words);
     if (death == DEATH_EXITED && detail == WORKER_EXIT_STORE_REFUSED)
         give_up(master, ERROR_IO, role_name(slot->role), said);
-    else if ((atomic_load(&master->mapping->daemon.degraded_roles) &
+    else if (death == DEATH_HELLO_TIMEOUT ||
+             (atomic_load(&master->mapping->daemon.degraded_roles) &
               (1u << slot->role)) != 0)
         give_up(master, ERROR_SOFTWARE, role_name(slot->role), said);
 }

@@ -68,7 +68,8 @@ int pidfile_take(struct pidfile *pidfile, const char *path, struct error *error)
     if (fd < 0)
         return -1;
     int size = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)size, 0) != size) {
+    if (fchmod(fd, 0644) != 0 || ftruncate(fd, 0) != 0 ||
+        pwrite(fd, text, (size_t)size, 0) != size) {
         error_set_errno(error, ERROR_CANT_CREATE, "cannot write the pidfile %s",
                         path);
         unlink(path);
