@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/generation/manifest.h"
+#include "common/generation/output.h"
+#include "common/generation/safe_path.h"
+
+#define SHA_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define SHA_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+struct fixture {
+    char folder[64];
+    char path[300];
+    struct output output;
+    struct output_file files[2];
+    struct error error;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    assert_non_null(fixture);
+    strcpy(fixture->folder, "/tmp/tidemill-output-XXXXXX");
+    assert_non_null(mkdtemp(fixture->folder));
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    char command[100];
+    snprintf(command, sizeof(command), "rm -rf %s", fixture->folder);
+    assert_int_equal(system(command), 0);
+    free(fixture);
+    return 0;
+}
+
+static const char *at(struct fixture *fixture, const char *name)
+{
+    snprintf(fixture->path, sizeof(fixture->path), "%s/%s", fixture->folder,
+             name);
+    return fixture->path;
+}
+
+static void put(struct fixture *fixture, const char *name, const char *text)
+{
+    FILE *file = fopen(at(fixture, name), "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void expect(struct fixture *fixture, const char *name, const char *text)
+{
+    char bytes[1000] = "";
+    FILE *file = fopen(at(fixture, name), "r");
+    assert_non_null(file);
+    bytes[fread(bytes, 1, sizeof(bytes) - 1, file)] = '\0';
+    fclose(file);
+    assert_string_equal(bytes, text);
+}
+
+static struct output *make(struct fixture *fixture, const char *first,
+                           const char *second)
+{
+    fixture->files[0] = (struct output_file){.path = "node_a/v1/one.py",
+                                             .bytes = first,
+                                             .size = strlen(first),
+                                             .mode = 0644,
+                                             .template_name = "one"};
+    fixture->files[1] = (struct output_file){.path = "node_a/two.sh",
+                                             .bytes = second,
+                                             .size = strlen(second),
+                                             .mode = 0755,
+                                             .template_name = "two"};
+    fixture->output = (struct output){.directory = fixture->folder,
+                                      .node = "node_a",
+                                      .contract = "/c/a.yaml",
+                                      .contract_sha256 = SHA_A,
+                                      .template_set = "effect",
+                                      .template_hash = SHA_B,
+                                      .files = fixture->files,
+                                      .file_count = 2};
+    return &fixture->output;
+}
+
+static void write_ok(struct fixture *fixture, struct output *output)
+{
+    if (output_write(output, &fixture->error) != 0)
+        fail_msg("%s", fixture->error.text);
+}
+
+static void refused(struct fixture *fixture, struct output *output,
+                    enum error_code code, const char *words)
+{
+    assert_int_equal(output_write(output, &fixture->error), -1);
+    if (fixture->error.code != code ||
+        strstr(fixture->error.text, words) == NULL)
+        fail_msg("expected \"%s\": %s", words, fixture->error.text);
+}
+
+static void test_created_unchanged_changed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stat before, after;
+    struct output *output = make(fixture, "1\n", "2\n");
+    assert_int_equal(output_plan(output, &fixture->error), 0);
+    assert_int_equal(output->counts[OUTPUT_CREATED], 2);
+    assert_int_equal(access(at(fixture, "node_a"), F_OK), -1);
+    write_ok(fixture, output);
+    expect(fixture, "node_a/v1/one.py", "1\n");
+    assert_int_equal(stat(at(fixture, "node_a/two.sh"), &before), 0);
+    assert_true((before.st_mode & 0100) != 0);
+    const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    assert_int_equal(utimensat(AT_FDCWD, at(fixture, "node_a/two.sh"), old, 0),
+                     0);
+    assert_int_equal(
+        utimensat(AT_FDCWD, at(fixture, ".tidemill/node_a.json"), old, 0), 0);
+    output = make(fixture, "1\n", "2\n");
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_UNCHANGED], 2);
+    assert_int_equal(stat(at(fixture, ".tidemill/node_a.json"), &after), 0);
+    assert_int_equal(after.st_mtim.tv_sec, 1000);
+    output = make(fixture, "changed\n", "2\n");
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_CHANGED], 1);
+    assert_int_equal(output->counts[OUTPUT_UNCHANGED], 1);
+    expect(fixture, "node_a/v1/one.py", "changed\n");
+    assert_int_equal(stat(at(fixture, "node_a/two.sh"), &after), 0);
+    assert_int_equal(after.st_mtim.tv_sec, 1000);
+}
+
+static void test_edits_are_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct buffer words;
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    put(fixture, "node_a/v1/one.py", "mine\n");
+    struct output *output = make(fixture, "new\n", "2\n");
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_KEPT], 1);
+    expect(fixture, "node_a/v1/one.py", "mine\n");
+    buffer_init(&words, 1000);
+    output_summary(output, false, &words);
+    assert_non_null(strstr(words.bytes, "kept       node_a/v1/one.py\n"));
+    buffer_deinit(&words);
+    output = make(fixture, "newer\n", "2\n");
+    write_ok(fixture, output); /* still known as edited */
+    assert_int_equal(output->counts[OUTPUT_KEPT], 1);
+    output = make(fixture, "newer\n", "2\n");
+    output->force = true;
+    write_ok(fixture, output);
+    expect(fixture, "node_a/v1/one.py", "newer\n");
+}
+
+static void test_an_empty_file_is_damage(void **state)
+{
+    struct fixture *fixture = *state;
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    put(fixture, "node_a/v1/one.py", "");
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    expect(fixture, "node_a/v1/one.py", "1\n");
+}
+
+static void test_another_contract_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    struct output *output = make(fixture, "x\n", "2\n");
+    output->contract = "/c/other.yaml";
+    output->contract_sha256 = SHA_B;
+    refused(fixture, output, ERROR_NOT_ALLOWED,
+            "belongs to the contract /c/a.yaml");
+    expect(fixture, "node_a/v1/one.py", "1\n");
+}
+
+static void test_outside_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *path, *words;
+    } rows[] = {
+        {"node_a/../../etc", "has '..'"},   {"/etc/passwd", "is absolute"},
+        {"node_b/x", "not below the node"}, {"node_a", "not below the node"},
+        {"node_a//x", "plainly"},           {"node_a/./x", "plainly"},
+        {"node_a/x\ny", "control"},         {"", "is empty"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct output *output = make(fixture, "1\n", "2\n");
+        output->files[0].path = rows[i].path;
+        refused(fixture, output, ERROR_NOT_ALLOWED, rows[i].words);
+    }
+    assert_int_equal(safe_path_check("a\0b", 3, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.text, "NUL"));
+    struct output *output = make(fixture, "1\n", "2\n");
+    output->files[1].path = output->files[0].path;
+    refused(fixture, output, ERROR_DATA, "two templates");
+    output = make(fixture, "1\n", "2\n");
+    output->directory = "relative";
+    refused(fixture, output, ERROR_USAGE, "not absolute");
+}
+
+static void test_links_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char outside[] = "/tmp/tidemill-outside-XXXXXX";
+    assert_non_null(mkdtemp(outside));
+    assert_int_equal(symlink(outside, at(fixture, "node_a")), 0);
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_NOT_ALLOWED,
+            "symbolic link");
+    assert_int_equal(unlink(at(fixture, "node_a")), 0);
+    assert_int_equal(mkdir(at(fixture, "node_a"), 0777), 0);
+    assert_int_equal(symlink(outside, at(fixture, "node_a/v1")), 0);
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_NOT_ALLOWED,
+            "symbolic link");
+    assert_int_equal(unlink(at(fixture, "node_a/v1")), 0);
+    assert_int_equal(mkdir(at(fixture, "node_a/v1"), 0777), 0);
+    assert_int_equal(symlink("/etc/hostname", at(fixture, "node_a/v1/one.py")),
+                     0);
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_NOT_ALLOWED,
+            "symbolic link");
+    assert_int_equal(unlink(at(fixture, "node_a/v1/one.py")), 0);
+    assert_int_equal(symlink(outside, at(fixture, ".tidemill")), 0);
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_NOT_ALLOWED,
+            "symbolic link");
+    assert_int_equal(rmdir(outside), 0); /* nothing was written there */
+}
+
+static void test_other_kinds_of_file_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    put(fixture, "node_a", "a file\n");
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_NOT_ALLOWED,
+            "a file stands where");
+    assert_int_equal(unlink(at(fixture, "node_a")), 0);
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    assert_int_equal(unlink(at(fixture, "node_a/two.sh")), 0);
+    assert_int_equal(mkfifo(at(fixture, "node_a/two.sh"), 0600), 0);
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_NOT_ALLOWED,
+            "no regular file");
+}
+
+static void test_what_a_dead_job_left_is_completed(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(mkdir(at(fixture, "node_a"), 0777), 0);
+    put(fixture, "node_a/two.sh", "2\n");
+    assert_int_equal(chmod(at(fixture, "node_a/two.sh"), 0755), 0);
+    assert_int_equal(mkdir(at(fixture, "node_a/v1"), 0777), 0);
+    put(fixture, "node_a/v1/.tidemill-new-one.py", "ha");
+    struct output *output = make(fixture, "1\n", "2\n");
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_CREATED], 1);
+    assert_int_equal(output->counts[OUTPUT_UNCHANGED], 1);
+    assert_int_equal(access(at(fixture, "node_a/v1/.tidemill-new-one.py"),
+                            F_OK),
+                     -1);
+}
+
+static void test_the_manifest_says_it_all(void **state)
+{
+    struct fixture *fixture = *state;
+    struct arena arena;
+    struct manifest manifest;
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    arena_init(&arena, 1u << 20);
+    int root = safe_open_root(fixture->folder, false, &fixture->error);
+    assert_true(root >= 0);
+    assert_int_equal(manifest_read(root, "node_a", &arena, &manifest,
+                                   &fixture->error),
+                     0);
+    assert_string_equal(manifest.contract, "/c/a.yaml");
+    assert_int_equal(manifest.file_count, 2);
+    const struct manifest_file *file =
+        manifest_find(&manifest, "node_a/v1/one.py");
+    assert_non_null(file);
+    assert_string_equal(file->template_name, "one");
+    assert_string_equal(file->sha256, "4355a46b19d348dc2f57c046f8ef63d4538ebb93"
+                                      "6000f3c9ee954a27460dd865");
+    put(fixture, ".tidemill/node_a.json", "{\"format\": 1");
+    refused(fixture, make(fixture, "1\n", "2\n"), ERROR_DATA, "is damaged");
+    close(root);
+    arena_deinit(&arena);
+}
+
+static void test_an_unwritable_place_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    char long_name[300] = "node_a/v1/";
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    memset(long_name + 10, 'x', 245);
+    long_name[255] = '\0';
+    struct output *output = make(fixture, "3\n", "4\n");
+    output->files[1].path = long_name;
+    refused(fixture, output, ERROR_NOT_ALLOWED, "over-long");
+    expect(fixture, "node_a/v1/one.py", "1\n");
+    expect(fixture, "node_a/two.sh", "2\n");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_created_unchanged_changed),
+        TEST(test_edits_are_kept),
+        TEST(test_an_empty_file_is_damage),
+        TEST(test_another_contract_is_refused),
+        TEST(test_outside_is_refused),
+        TEST(test_links_are_refused),
+        TEST(test_other_kinds_of_file_are_refused),
+        TEST(test_what_a_dead_job_left_is_completed),
+        TEST(test_the_manifest_says_it_all),
+        TEST(test_an_unwritable_place_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
