@@ -89,13 +89,13 @@ static void test_a_whole_contract(void **state)
 static void test_json_is_the_same(void **state)
 {
     struct fixture *fixture = *state;
-    const struct contract *contract = read_as(
-        fixture, "c.json",
-        "{\"node_type\": \"EFFECT\", \"domain\": \"shop\", "
-        "\"service\": \"cart\", \"description\": \"d\", "
-        "\"version\": {\"major\": 1, \"minor\": 0, \"patch\": 0}, "
-        "\"operations\": [{\"name\": \"add\"}], "
-        "\"models\": {\"input\": [], \"output\": []}}");
+    const struct contract *contract =
+        read_as(fixture, "c.json",
+                "{\"node_type\": \"EFFECT\", \"domain\": \"shop\", "
+                "\"service\": \"cart\", \"description\": \"d\", "
+                "\"version\": {\"major\": 1, \"minor\": 0, \"patch\": 0}, "
+                "\"operations\": [{\"name\": \"add\"}], "
+                "\"models\": {\"input\": [], \"output\": []}}");
     assert_non_null(contract);
     assert_string_equal(contract->node_name, "node_shop_cart_effect");
 }
@@ -110,12 +110,14 @@ static void test_all_errors_at_once(void **state)
                        "version: {major: 1, minor: -1}\n"
                        "operations: []\n"
                        "models: 5\n";
-    refused(fixture, text, "c.yaml:1:12: node_type: 'EFECT' is unknown; did "
-                           "you mean 'EFFECT'?");
+    refused(fixture, text,
+            "c.yaml:1:12: node_type: 'EFECT' is unknown; did "
+            "you mean 'EFFECT'?");
     refused(fixture, text, "c.yaml:2:9: domain: '7up' is no identifier");
     refused(fixture, text, "'class' is a keyword of Python");
-    refused(fixture, text, "c.yaml:4:1: unknown key 'descripton'; did you "
-                           "mean 'description'?");
+    refused(fixture, text,
+            "c.yaml:4:1: unknown key 'descripton'; did you "
+            "mean 'description'?");
     refused(fixture, text, "the key 'description' is missing");
     refused(fixture, text, "version.minor");
     refused(fixture, text, "the key 'patch' is missing");
@@ -172,8 +174,8 @@ static void test_steps(void **state)
                                         "[b]}, {name: b, depends_on: [a]}]",
             "'a' waits for itself");
     refused(fixture,
-            HEAD("ORCHESTRATOR")
-                MODELS "operations: [{name: a, depends_on: [c]}]",
+            HEAD("ORCHESTRATOR") MODELS
+            "operations: [{name: a, depends_on: [c]}]",
             "there is no operation 'c'");
     refused(fixture,
             HEAD("EFFECT") MODELS "operations: [{name: b}, {name: a, "
@@ -217,8 +219,8 @@ static void test_formulas(void **state)
         {"sqrt(x)", FIELD_FLOAT, "math.sqrt(request.x)", NULL},
         {"-a ** 2", FIELD_INT, "-request.a ** 2", NULL},
         {"upper(s) + 'x'", FIELD_STR, "str.upper(request.s) + \"x\"", NULL},
-        {"1 if a > b else 0", FIELD_INT,
-         "1 if request.a > request.b else 0", NULL},
+        {"1 if a > b else 0", FIELD_INT, "1 if request.a > request.b else 0",
+         NULL},
         {"not (a == b) and a < rate", FIELD_BOOL,
          "not (request.a == request.b) and request.a < self._config.rate",
          NULL},

@@ -265,9 +265,8 @@ static void test_what_a_dead_job_left_is_completed(void **state)
     write_ok(fixture, output);
     assert_int_equal(output->counts[OUTPUT_CREATED], 1);
     assert_int_equal(output->counts[OUTPUT_UNCHANGED], 1);
-    assert_int_equal(access(at(fixture, "node_a/v1/.tidemill-new-one.py"),
-                            F_OK),
-                     -1);
+    assert_int_equal(
+        access(at(fixture, "node_a/v1/.tidemill-new-one.py"), F_OK), -1);
 }
 
 static void test_the_manifest_says_it_all(void **state)
@@ -279,9 +278,8 @@ static void test_the_manifest_says_it_all(void **state)
     arena_init(&arena, 1u << 20);
     int root = safe_open_root(fixture->folder, false, &fixture->error);
     assert_true(root >= 0);
-    assert_int_equal(manifest_read(root, "node_a", &arena, &manifest,
-                                   &fixture->error),
-                     0);
+    assert_int_equal(
+        manifest_read(root, "node_a", &arena, &manifest, &fixture->error), 0);
     assert_string_equal(manifest.contract, "/c/a.yaml");
     assert_int_equal(manifest.file_count, 2);
     const struct manifest_file *file =
