@@ -180,38 +180,50 @@ static int carry_found(struct store_writer *writer,
     return 0;
 }
 
+/* Gathers the rows of the record that must go along: all that are pending
+ * when one of them is less important, else none. */
+static int gather_earlier(struct store_writer *writer,
+                          struct outbox_append *append, uint32_t table,
+                          int64_t newest, struct gathering *found,
+                          struct error *error)
+{
+    found->append = append;
+    found->count = 0;
+    found->too_many = false;
+    found->least_important = 0;
+    if (!has_less_important(writer, append, table))
+        return 0;
+    if (gather(writer, found, append->priority + 1, OUTBOX_PRIORITIES - 1,
+               newest, error) != 0)
+        return -1;
+    return found->count == 0
+               ? 0
+               : gather(writer, found, 0, append->priority, newest, error);
+}
+
 int outbox_carry(struct store_writer *writer, struct outbox_append *append,
                  uint32_t table, enum carry *carry, struct error *error)
 {
     int64_t newest;
-    if (look_at_record(writer, append, &newest, carry, error) != 0)
+    struct gathering found;
+    enum carry outside; /* what the record has outside its line already */
+    *carry = CARRY_NONE;
+    if (look_at_record(writer, append, &newest, &outside, error) != 0 ||
+        gather_earlier(writer, append, table, newest, &found, error) != 0)
         return -1;
-    if (has_less_important(writer, append, table)) {
-        struct gathering found;
-        found.append = append;
-        found.count = 0;
-        found.too_many = false;
-        found.least_important = 0;
-        if (gather(writer, &found, append->priority + 1, OUTBOX_PRIORITIES - 1,
-                   newest, error) != 0)
-            return -1;
-        if (found.count > 0 &&
-            gather(writer, &found, 0, append->priority, newest, error) != 0)
-            return -1;
-        if (found.too_many) {
-            append->priority = found.least_important;
-            *carry = CARRY_NONE;
-            return 0;
-        }
-        if (found.count > 0) {
-            if (*carry == CARRY_NONE)
-                *carry = CARRY_READY;
-            if (carry_found(writer, &found, *carry, error) != 0)
-                return -1;
-        }
-    }
-    if (*carry == CARRY_NONE)
+    if (found.too_many) {
+        append->priority = found.least_important;
         return 0;
+    }
+    if (found.count > 0) {
+        *carry = outside == CARRY_NONE ? CARRY_READY : outside;
+        if (carry_found(writer, &found, *carry, error) != 0)
+            return -1;
+    }
+    if (outside == CARRY_NONE)
+        return 0;
+    /* In its range it is held, if need be, when that is claimed: rows between
+     * those outside and it may still be in their ranges. */
     if (writer_protect(writer, error) != 0)
         return -1;
     return record_raise(writer, append->record_hash, writer->state.next_id,
