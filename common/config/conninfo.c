@@ -159,7 +159,7 @@ static int put_password(struct conninfo *conninfo, const struct config *config,
         put(conninfo, "password", value);
     }
     if (config->database_password_file[0] != '\0') {
-        char password[PASSWORD_MAX + 4];
+        char password[PASSWORD_MAX + 4] = "";
         if (read_password_file(config->database_password_file, password,
                                error) != 0)
             return -1;

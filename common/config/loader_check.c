@@ -130,7 +130,8 @@ static void check_sources(struct loader *loader)
     config_state_path(config, "tidemill.db", store, sizeof(store));
     const struct node *node =
         loader->sources != NULL ? loader->sources->first : NULL;
-    for (size_t i = 0; i < config->source_count; i++, node = node->next) {
+    for (size_t i = 0; i < config->source_count && node != NULL;
+         i++, node = node->next) {
         const char *path = config->sources[i].path;
         bool is_store = strcmp(path, store) == 0;
         if (is_store || strcmp(path, config->sync_sqlite_path) == 0)

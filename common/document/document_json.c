@@ -172,8 +172,8 @@ static int read_key(struct json_reader *reader)
 {
     uint32_t line;
     uint32_t column;
-    const char *key;
-    size_t size;
+    const char *key = "";
+    size_t size = 0;
     if (peek(reader) != '"')
         return fail_at(reader, reader->at, "expected a key in double quotes");
     locate(reader, reader->at, &line, &column);
