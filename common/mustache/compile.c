@@ -213,6 +213,12 @@ static void add_pair(struct compiler *c, const struct program_pair *pair)
     c->run_open = !c->instructions.failed;
 }
 
+static bool has_newline(const struct compiler *c, struct program_span literal)
+{
+    return literal.size > 0 && !c->literals.failed &&
+           memchr(c->literals.bytes + literal.at, '\n', literal.size) != NULL;
+}
+
 static int compile_value(struct compiler *c, const struct scan_word *word)
 {
     struct program_pair pair = {
@@ -230,6 +236,8 @@ static int compile_value(struct compiler *c, const struct scan_word *word)
         pair.flags |= PAIR_LITERAL_LINE_START;
     if (word->line_start)
         pair.flags |= PAIR_VALUE_LINE_START;
+    if (pair.flags != 0 || has_newline(c, pair.literal))
+        pair.mask |= PAIR_LINES;
     c->pending = (struct program_span){(uint32_t)c->literals.size, 0};
     add_pair(c, &pair);
     return 0;

@@ -262,7 +262,7 @@ static int run_pairs(struct execution *x, const struct call *call,
     const char *text = program_text(call->unit->program);
     struct slot *slots = call->unit->slots;
     const uint64_t stamp = context->stamp;
-    const unsigned always = call->indentation == NULL ? 0 : ~0u;
+    const unsigned always = call->indentation == NULL ? 0 : PAIR_LINES;
     const char *window_end = x->end;
     char *at = x->at;
     for (const struct program_pair *end = pair + count; pair < end; pair++) {

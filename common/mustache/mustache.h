@@ -3,6 +3,11 @@
  * The template engine: Mustache (the core modules of the public
  * specification, https://github.com/mustache/spec, version 1.4), compiled
  * once into a flat program that holds no pointers, then executed.
+ * Besides: lambdas that are built in (lambda.h), and a leading dot
+ * ({{.name}}), which looks in the innermost context only.
+ *
+ * Numbers and strings print as they were written.  False, null, an empty
+ * list and an undefined name are falsy; "" and 0 are not.
  *
  * A program is one block of bytes: it can be copied, kept in shared memory
  * and run by any process.  Partials are programs of their own, found at
@@ -57,7 +62,8 @@ typedef const struct mustache_program *(*mustache_resolver)(
 
 struct mustache_options {
     enum mustache_escape escape; /* of {{name}}; {{{name}}} is never escaped */
-    bool strict;                 /* an undefined name is an error */
+    bool strict; /* an undefined name is an error, in sections and for
+                    partials too, and so is a list or map as a value */
     mustache_resolver resolver;  /* may be NULL: no partials */
     void *resolver_context;
     size_t output_max;           /* 0: MUSTACHE_OUTPUT_MAX */
@@ -65,7 +71,10 @@ struct mustache_options {
 
 /* Renders into `out` (appended).  Errors: ERROR_DATA with template name,
  * line, column and the chain of partials.  On an error `out` has a part of
- * the output. */
+ * the output.
+ * Bounded in time by a count of steps, in memory by output_max;
+ * re-entrant: program and data are only read.  The program must be
+ * whole: mustache_compile's, or mustache_program_valid. */
 int mustache_execute(const struct mustache_program *program,
                      const struct node *data,
                      const struct mustache_options *options,

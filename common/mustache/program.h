@@ -62,6 +62,7 @@ struct program_instruction {
 #define PAIR_LONG_VALUE   1u /* over PROGRAM_SLACK, or no scalar */
 #define PAIR_ESCAPE       2u /* has bytes that its escape changes */
 #define PAIR_LONG_LITERAL 4u /* over PROGRAM_SLACK: set in every value */
+#define PAIR_LINES        8u /* begins or crosses lines: set when indented */
 
 /* Flags of pairs. */
 #define PAIR_LITERAL_LINE_START 1u

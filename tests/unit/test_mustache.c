@@ -218,6 +218,24 @@ static void test_section_depth(void **state)
     buffer_deinit(&text);
 }
 
+/* Neither sections that push nothing nor partials exhaust the stack. */
+static void test_call_depth(void **state)
+{
+    (void)state;
+    struct buffer partials;
+    buffer_init(&partials, 1u << 20);
+    buffer_append_text(&partials, "{\"p\":\"");
+    for (unsigned i = 0; i < 100; i++)
+        buffer_append_text(&partials, "{{^a}}");
+    buffer_append_text(&partials, "{{>p}}");
+    for (unsigned i = 0; i < 100; i++)
+        buffer_append_text(&partials, "{{/a}}");
+    buffer_append_text(&partials, "\"}");
+    expect_error("{{>p}}", "{}", partials.bytes, false,
+                 "more than 1024 sections within each other");
+    buffer_deinit(&partials);
+}
+
 /* More names than the first scratch has room for, and partials. */
 static void test_many_names(void **state)
 {
@@ -518,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_section_depth),
+        cmocka_unit_test(test_call_depth),
         cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_program_moves),
