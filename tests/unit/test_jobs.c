@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/store_fixture.h"
+
+#include <sqlite3.h>
+
+static int init(void **state)
+{
+    struct store_fixture *f = calloc(1, sizeof(*f));
+    fixture_init(f);
+    *state = f;
+    return 0;
+}
+
+static int deinit(void **state)
+{
+    fixture_deinit(*state);
+    free(*state);
+    return 0;
+}
+
+static int64_t submit(struct store_fixture *f, int priority)
+{
+    struct store_call call = CALL(JOB_SUBMIT, T("render"), I(priority),
+                                  T("{\"a\":1}"), I(0), I(1000));
+    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
+    assert_true(store_writer_topics(f->writer) & TOPIC_JOB_QUEUED);
+    return f->answer.results[0].changed;
+}
+
+/* Claims; the rows stay in f->answer. */
+static size_t claim(struct store_fixture *f, int slot, int spawn, int most,
+                    int64_t now)
+{
+    struct store_call call =
+        CALL(JOB_CLAIM, I(slot), I(spawn), I(most), I(now));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &call, 1), ERROR_NONE);
+    return f->answer.results[0].rows;
+}
+
+static const struct value *cell(const struct store_fixture *f, size_t row,
+                                unsigned column)
+{
+    const struct store_result *result = &f->answer.results[0];
+    return &result->values[row * result->columns + column];
+}
+
+static enum error_code finish(struct store_fixture *f, int64_t id, int spawn,
+                              const char *outcome, int64_t now)
+{
+    struct store_call call = CALL(JOB_FINISH, I(id), I(0), I(spawn), T(outcome),
+                                  T("{}"), N, N, I(5), I(now));
+    return fixture_run(f, CALLER_GENERATION, &call, 1);
+}
+
+static size_t adopt(struct store_fixture *f, int slot, int spawn, int pool,
+                    int64_t died_on)
+{
+    struct store_call call =
+        CALL(JOB_ADOPT, I(slot), I(spawn), I(pool), I(died_on), I(2),
+             T("crashed by signal 9"), I(5000));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &call, 1), ERROR_NONE);
+    return f->answer.results[0].rows;
+}
+
+static void expect_outcome(const struct store_fixture *f, size_t row,
+                           int64_t id, const char *outcome)
+{
+    assert_int_equal(cell(f, row, 0)->integer, id);
+    assert_int_equal(cell(f, row, 1)->size, strlen(outcome));
+    assert_memory_equal(cell(f, row, 1)->bytes, outcome, strlen(outcome));
+}
+
+static void test_order_and_finish(void **state)
+{
+    struct store_fixture *f = *state;
+    int64_t low = submit(f, 3);
+    int64_t normal = submit(f, 2);
+    int64_t urgent = submit(f, 0);
+    assert_int_equal(claim(f, 0, 1, 2, 2000), 2);
+    assert_int_equal(cell(f, 0, 0)->integer, urgent);
+    assert_int_equal(cell(f, 1, 0)->integer, normal);
+    assert_int_equal(cell(f, 0, 3)->integer, 1);
+    assert_memory_equal(cell(f, 0, 2)->bytes, "{\"a\":1}", 7);
+    assert_int_equal(finish(f, urgent, 9, "done", 3000), ERROR_NOT_ALLOWED);
+    assert_int_equal(finish(f, urgent, 1, "maybe", 3000), ERROR_DATA);
+    assert_int_equal(finish(f, urgent, 1, "done", 3000), ERROR_NONE);
+    assert_true(store_writer_topics(f->writer) & TOPIC_JOB_OVER);
+    assert_int_equal(finish(f, urgent, 1, "done", 3000), ERROR_NOT_ALLOWED);
+    assert_int_equal(finish(f, 999, 1, "done", 3000), ERROR_DATA);
+    assert_int_equal(claim(f, 1, 2, 5, 2000), 1);
+    assert_int_equal(cell(f, 0, 0)->integer, low);
+}
+
+static void test_backoff(void **state)
+{
+    struct store_fixture *f = *state;
+    static const int64_t waits[] = {1000,  2000,  4000,  8000,
+                                    16000, 32000, 60000, 60000};
+    int64_t id = submit(f, 2);
+    int64_t now = 10000;
+    for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+        assert_int_equal(claim(f, 0, 1, 1, now), 1);
+        assert_int_equal(cell(f, 0, 3)->integer, i + 1);
+        assert_int_equal(finish(f, id, 1, "retry", now), ERROR_NONE);
+        assert_int_equal(claim(f, 0, 1, 1, now + waits[i] - 1), 0);
+        now += waits[i];
+    }
+}
+
+static void test_adopt(void **state)
+{
+    struct store_fixture *f = *state;
+    int64_t first = submit(f, 2);
+    int64_t second = submit(f, 2);
+    assert_int_equal(claim(f, 0, 1, 5, 2000), 2);
+    assert_int_equal(adopt(f, 0, 2, 2, first), 2);
+    expect_outcome(f, 0, first, "retry");
+    expect_outcome(f, 1, second, "queued");
+    /* At once, and only the one that it died on has used an attempt. */
+    assert_int_equal(claim(f, 0, 2, 5, 5000), 2);
+    assert_int_equal(cell(f, 0, 3)->integer, 2);
+    assert_int_equal(cell(f, 1, 3)->integer, 1);
+    assert_int_equal(finish(f, first, 1, "done", 5000), ERROR_NOT_ALLOWED);
+    assert_int_equal(adopt(f, 0, 2, 2, first), 0);
+    assert_int_equal(adopt(f, 1, 3, 2, 0), 0);
+    assert_int_equal(adopt(f, 0, 3, 2, first), 2);
+    assert_int_equal(claim(f, 0, 3, 5, 5999), 1);
+    assert_int_equal(finish(f, second, 3, "done", 5999), ERROR_NONE);
+    assert_int_equal(claim(f, 0, 3, 5, 6000), 1);
+    assert_int_equal(adopt(f, 0, 4, 2, first), 1);
+    expect_outcome(f, 0, first, "failed");
+    assert_int_equal(claim(f, 0, 4, 5, 100000), 0);
+}
+
+static void test_adopt_beyond_pool(void **state)
+{
+    struct store_fixture *f = *state;
+    submit(f, 2);
+    assert_int_equal(claim(f, 3, 1, 5, 2000), 1);
+    assert_int_equal(adopt(f, 1, 5, 2, 0), 0);
+    assert_int_equal(adopt(f, 0, 6, 2, 0), 1);
+    assert_int_equal(claim(f, 0, 6, 5, 2000), 1);
+}
+
+static void test_records(void **state)
+{
+    struct store_fixture *f = *state;
+    struct store_call hook = CALL(HOOK_RECORD, T("e1"), T("PreToolUse"), T("s"),
+                                  N, T("{}"), I(1), N);
+    assert_int_equal(fixture_run(f, CALLER_CLI, &hook, 1), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 1);
+    assert_int_equal(fixture_run(f, CALLER_CLI, &hook, 1), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 0);
+    hook.arguments[4] = T("{");
+    assert_int_equal(fixture_run(f, CALLER_CLI, &hook, 1), ERROR_DATA);
+    for (int i = 0; i < 5; i++) {
+        struct store_call sample =
+            CALL(SAMPLE_RECORD, I(i), T("{\"x\":1}"), I(3));
+        assert_int_equal(fixture_run(f, CALLER_MONITOR, &sample, 1),
+                         ERROR_NONE);
+    }
+    struct store_call file = CALL(FILE_RECORD, I(1), T("a.py"), T("00"), I(1),
+                                  T("effect"), T("11"), T("c.yaml"), I(1));
+    struct store_call phase = CALL(PERFORMANCE_RECORD, T("s"), T("EFFECT"),
+                                   I(3), T("total"), I(2), I(1));
+    struct store_call metric =
+        CALL(SYNC_METRIC, I(1), I(2), I(3), T("urgent"), I(1), N, I(2), I(3));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &file, 1), ERROR_NONE);
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &phase, 1), ERROR_NONE);
+    assert_int_equal(fixture_run(f, CALLER_SYNC, &metric, 1), ERROR_NONE);
+    phase.arguments[3] = T("coffee");
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &phase, 1), ERROR_DATA);
+    sqlite3_stmt *row;
+    sqlite3_prepare_v2(store_reader_db(f->reader),
+                       "SELECT (SELECT count(*) FROM metric_samples), "
+                       "(SELECT count(*) FROM hook_events), "
+                       "(SELECT count(*) FROM generated_files), "
+                       "(SELECT count(*) FROM sync_metrics)",
+                       -1, &row, NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(row, 0), 3);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(sqlite3_column_int(row, i), 1);
+    sqlite3_finalize(row);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, init, deinit)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_order_and_finish),  TEST(test_backoff), TEST(test_adopt),
+        TEST(test_adopt_beyond_pool), TEST(test_records),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
