@@ -116,9 +116,7 @@ static void sink_answer(evutil_socket_t fd, short what, void *self)
 static void sink_apply(struct sink *sink, const struct sink_batch *batch,
                        sink_done done, void *self)
 {
-    static struct sink_batch copy;
-    copy = *batch;
-    sink->batch = &copy;
+    sink->batch = batch;
     sink->done = done;
     sink->self = self;
     sink->sends++;

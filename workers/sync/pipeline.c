@@ -33,7 +33,8 @@ struct pipeline {
     struct pipeline_setup setup;
     struct store_reader *reader;
     struct place places[PIPELINE_PLACES];
-    struct place *sent; /* at the sink */
+    struct place *sent; /* at the sink, as sink_batch */
+    struct sink_batch sink_batch;
     struct exchange exchanges[EXCHANGES_MAX];
     struct arena adopt_arena;
     struct outbox_batch *adopted;
@@ -441,15 +442,16 @@ static void send_next(struct pipeline *pipeline)
         pipeline->broken)
         return;
     struct batch *batch = &next->batch;
-    struct sink_batch sink_batch = {.epoch = batch->source.epoch,
-                                    .batch_id = batch->source.batch_id,
-                                    .operations = batch->operations,
-                                    .count = batch->count};
+    pipeline->sink_batch =
+        (struct sink_batch){.epoch = batch->source.epoch,
+                            .batch_id = batch->source.batch_id,
+                            .operations = batch->operations,
+                            .count = batch->count};
     pipeline->sent = next;
     pipeline->setup.hooks->sending(pipeline->setup.self, batch);
     batch_sent(batch);
-    pipeline->setup.sink_methods->apply(pipeline->setup.sink, &sink_batch,
-                                        sink_answered, pipeline);
+    pipeline->setup.sink_methods->apply(
+        pipeline->setup.sink, &pipeline->sink_batch, sink_answered, pipeline);
 }
 
 static void turn_place(struct pipeline *pipeline, struct place *place)
