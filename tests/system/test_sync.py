@@ -170,15 +170,12 @@ def test_operations_of_a_record_in_their_order(daemon, centre):
     for part in range(0, 300, 30):
         daemon.run("enqueue", "--batch", "-", input="\n".join(
             map(json.dumps, operations[part:part + 30])))
-    daemon.run("enqueue", "t", "r0", "--operation", "DELETE")
     daemon.run("sync", "drain")
     wanted = {}
     for operation in operations:
         wanted.setdefault(operation["record_id"], {}).update(
             operation["data"])
-    rows = centre.rows("t")
-    for record in ("r1", "r2", "r3", "r4", "r5", "r6"):
-        assert rows[record] == wanted[record]
+    assert centre.rows("t") == wanted
 
 
 def test_typed_target(daemon, postgres):
@@ -421,8 +418,6 @@ def test_many_poisoned_ones_among_many(daemon, postgres):
     daemon.configure(postgres.config(sync={"max_retries": 0}))
     daemon.run("sync", "pause")
     daemon.start()
-    for n in range(1000):
-        pass
     operations = [{"table": "t", "record_id": f"r{n}",
                    "data": {"text": "\u0000" if n % 37 == 0 else "fine"}}
                   for n in range(1000)]
