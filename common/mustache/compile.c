@@ -296,20 +296,32 @@ static int compile_close(struct compiler *c, const struct scan_word *word)
     return 0;
 }
 
-static void compile_partial(struct compiler *c, const struct scan_word *word)
+static uint32_t add_partial(struct compiler *c, const struct scan_word *word)
 {
-    begin_tag(c, word);
+    uint32_t index = count_of(&c->partials, sizeof(struct program_span));
+    struct program_span name = add_name(c, word->name, word->name_size);
+    buffer_append(&c->partials, &name, sizeof(name));
+    return index;
+}
+
+static int compile_partial(struct compiler *c, const struct scan_word *word)
+{
     struct program_instruction partial = {
         .op = PROGRAM_PARTIAL,
         .flags = word->standalone ? PROGRAM_STANDALONE : 0,
-        .index = count_of(&c->partials, sizeof(struct program_span)),
         .place = word->place,
     };
-    struct program_span name = add_name(c, word->name, word->name_size);
-    buffer_append(&c->partials, &name, sizeof(name));
+    begin_tag(c, word);
+    if (word->kind == SCAN_PARTIAL)
+        partial.index = add_partial(c, word);
+    else if (add_path(c, word, &partial.index) == 0)
+        partial.flags |= PROGRAM_DYNAMIC;
+    else
+        return -1;
     if (word->standalone)
         partial.span = add_name(c, word->indent, word->indent_size);
     add_instruction(c, &partial);
+    return 0;
 }
 
 static int compile_word(struct compiler *c, const struct scan_word *word)
@@ -325,8 +337,8 @@ static int compile_word(struct compiler *c, const struct scan_word *word)
     case SCAN_CLOSE:
         return compile_close(c, word);
     case SCAN_PARTIAL:
-        compile_partial(c, word);
-        return 0;
+    case SCAN_DYNAMIC:
+        return compile_partial(c, word);
     case SCAN_END:
         flush_text(c);
         return 0;

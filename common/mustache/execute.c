@@ -405,45 +405,72 @@ static struct unit *unit_new(struct execution *x,
 
 /* The unit of a partial; NULL on an error. */
 static struct unit *find_partial(struct execution *x, const struct call *call,
-                                 const struct program_instruction *instruction)
+                                 struct program_place place, const char *name,
+                                 size_t size)
 {
-    const struct mustache_program *program = call->unit->program;
-    struct program_span span = program_partials(program)[instruction->index];
-    const char *name = program_text(program) + span.at;
     struct error error = {.code = ERROR_NONE};
     const struct mustache_program *found = NULL;
     if (x->options->resolver != NULL)
-        found = x->options->resolver(x->options->resolver_context, name,
-                                     span.size, &error);
+        found = x->options->resolver(x->options->resolver_context, name, size,
+                                     &error);
     if (found != NULL) {
         struct unit *unit = unit_new(x, found);
         if (unit == NULL)
-            execution_fail(x, call, instruction->place,
-                           "no memory for the partial %.*s", (int)span.size,
-                           name);
+            execution_fail(x, call, place, "no memory for the partial %.*s",
+                           (int)size, name);
         return unit;
     }
     if (error.code != ERROR_NONE)
-        execution_fail(x, call, instruction->place, "partial %.*s: %s",
-                       (int)span.size, name, error.text);
+        execution_fail(x, call, place, "partial %.*s: %s", (int)size, name,
+                       error.text);
     else if (x->options->strict)
-        execution_fail(x, call, instruction->place,
+        execution_fail(x, call, place,
                        "there is no partial %.*s; add it to the folder of "
                        "partials",
-                       (int)span.size, name);
+                       (int)size, name);
     else
         return &x->missing;
     return NULL;
+}
+
+/* {{>*name}}: whatever the name means here. */
+static struct unit *find_dynamic(struct execution *x, const struct call *call,
+                                 const struct program_instruction *instruction,
+                                 const struct context *context)
+{
+    struct slot *slot = &call->unit->slots[instruction->index];
+    if (slot->stamp != context->stamp &&
+        slot_fill(x, call, instruction->index, context, instruction->place,
+                  false) != 0)
+        return NULL;
+    if (slot->size == 0)
+        return &x->missing;
+    return find_partial(x, call, instruction->place, slot->text, slot->size);
+}
+
+/* {{>name}}: asked for once. */
+static struct unit *find_named(struct execution *x, const struct call *call,
+                               const struct program_instruction *instruction)
+{
+    struct unit **known = &call->unit->partials[instruction->index];
+    const struct mustache_program *program = call->unit->program;
+    struct program_span name = program_partials(program)[instruction->index];
+    if (*known == NULL)
+        *known = find_partial(x, call, instruction->place,
+                              program_text(program) + name.at, name.size);
+    return *known;
 }
 
 static int run_partial(struct execution *x, const struct call *call,
                        const struct program_instruction *instruction,
                        const struct context *context)
 {
-    struct unit **place = &call->unit->partials[instruction->index];
-    if (*place == NULL && (*place = find_partial(x, call, instruction)) == NULL)
+    struct unit *unit = (instruction->flags & PROGRAM_DYNAMIC) != 0
+                            ? find_dynamic(x, call, instruction, context)
+                            : find_named(x, call, instruction);
+    if (unit == NULL)
         return -1;
-    if (*place == &x->missing)
+    if (unit == &x->missing)
         return 0;
     if (call->depth == MUSTACHE_PARTIAL_DEPTH_MAX)
         return execution_fail(x, call, instruction->place,
@@ -451,14 +478,13 @@ static int run_partial(struct execution *x, const struct call *call,
                               "that includes itself for ever; put the tag "
                               "into a section that ends",
                               MUSTACHE_PARTIAL_DEPTH_MAX);
-    const struct mustache_program *program = call->unit->program;
     struct indentation indentation = {
         call->indentation,
-        program_text(program) + instruction->span.at,
+        program_text(call->unit->program) + instruction->span.at,
         instruction->span.size,
     };
     struct call inner = {
-        .unit = *place,
+        .unit = unit,
         .up = call,
         .from = instruction->place,
         .depth = call->depth + 1,
@@ -466,8 +492,7 @@ static int run_partial(struct execution *x, const struct call *call,
     if ((instruction->flags & PROGRAM_STANDALONE) != 0)
         inner.indentation =
             indentation.size > 0 ? &indentation : call->indentation;
-    return run_block(x, &inner, 0, (*place)->program->instruction_count,
-                     context);
+    return run_block(x, &inner, 0, unit->program->instruction_count, context);
 }
 
 static int run_text(struct execution *x, const struct call *call,

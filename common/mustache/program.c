@@ -103,7 +103,9 @@ static bool instruction_valid(const struct mustache_program *program,
     case PROGRAM_INVERTED:
         return index < program->path_count;
     case PROGRAM_PARTIAL:
-        return index < program->partial_count;
+        return index < ((instruction->flags & PROGRAM_DYNAMIC) != 0
+                            ? program->path_count
+                            : program->partial_count);
     default:
         return false;
     }

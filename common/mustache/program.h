@@ -37,6 +37,7 @@ enum program_op {
 /* Flags of instructions. */
 #define PROGRAM_LINE_START 1u /* TEXT: a template line starts here */
 #define PROGRAM_STANDALONE 2u /* PARTIAL: alone on its line */
+#define PROGRAM_DYNAMIC    4u /* PARTIAL: path `index` gives its name */
 
 struct program_span { /* in the text */
     uint32_t at;

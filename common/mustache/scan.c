@@ -135,7 +135,8 @@ static int set_delimiters(struct scan *scan, const struct scan_word *word,
 
 static enum scan_kind kind_of(char mark)
 {
-    for (size_t kind = SCAN_RAW; kind < sizeof(kind_marks); kind++)
+    for (size_t kind = SCAN_RAW; mark != '\0' && kind < sizeof(kind_marks);
+         kind++)
         if (kind_marks[kind] == mark)
             return (enum scan_kind)kind;
     return SCAN_VALUE;
@@ -163,6 +164,13 @@ static int read_tag(struct scan *scan, size_t begin, size_t *end,
     word->name = scan->text + from;
     word->name_size = (size_t)(close - word->name) - (before != '\0');
     trim(&word->name, &word->name_size);
+    if (word->kind == SCAN_PARTIAL && word->name_size > 0 &&
+        word->name[0] == '*') {
+        word->kind = SCAN_DYNAMIC;
+        word->name++;
+        word->name_size--;
+        trim(&word->name, &word->name_size);
+    }
     if (word->kind == SCAN_COMMENT)
         return 0;
     if (word->kind == SCAN_DELIMITERS)

@@ -20,6 +20,7 @@ enum scan_kind {
     SCAN_INVERTED,
     SCAN_CLOSE,
     SCAN_PARTIAL,
+    SCAN_DYNAMIC, /* {{>*name}}: a partial that the data names */
     SCAN_COMMENT,
     SCAN_DELIMITERS,
 };

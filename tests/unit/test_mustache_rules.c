@@ -384,12 +384,45 @@ static void test_partials(void **state)
     CHECK_RULES(rules);
 }
 
+/* The optional module of dynamic names. */
+static void test_dynamic_names(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"the data names the partial", "\"{{>*d}}\"", "{\"d\":\"p\"}",
+         "\"hello\"", "{\"p\":\"hello\"}"},
+        {"found as any name", "\"{{#s}}{{>*d}}{{/s}}\"",
+         "{\"d\":\"x\",\"s\":{\"d\":\"p\"}}", "\"hello\"",
+         "{\"p\":\"hello\",\"x\":\"no\"}"},
+        {"no such name", "\"{{>*d}}\"", "{}", "\"\"", "{\"d\":\"no\"}"},
+        {"no such partial", "\"{{>*d}}\"", "{\"d\":\"p\"}", "\"\"", "{}"},
+        {"sees the context", "\"{{>*d}}\"", "{\"d\":\"p\",\"v\":\"c\"}",
+         "\"*c*\"", "{\"p\":\"*{{v}}*\"}"},
+        {"dotted", "{{>*a.b}}", "{\"a\":{\"b\":\"p\"}}", "hello",
+         "{\"p\":\"hello\"}"},
+        {"dotted, broken", "({{>*a.b}})", "{\"a\":\"b\",\"b\":\"p\"}", "()",
+         "{\"p\":\"hello\"}"},
+        {"each item its own", "{{#l}}{{>*k}};{{/l}}",
+         "{\"l\":[{\"k\":\"p\",\"v\":1},{\"k\":\"q\",\"v\":2}]}", "p1;q2;",
+         "{\"p\":\"p{{v}}\",\"q\":\"q{{v}}\"}"},
+        {"recursive", "{{>*t}}",
+         "{\"t\":\"n\",\"c\":\"X\",\"l\":[{\"c\":\"Y\",\"l\":[]}]}", "X<Y<>>",
+         "{\"n\":\"{{c}}<{{#l}}{{>*t}}{{/l}}>\"}"},
+        {"alone, indented", " a\n  {{> * d }}\nz", "{\"d\":\"p\"}",
+         " a\n  1\n  2\nz", "{\"p\":\"1\\n2\\n\"}"},
+        {"within a line", "a {{>*d}} z", "{\"d\":\"p\"}", "a 1\n2 z",
+         "{\"p\":\"1\\n2\"}"},
+    };
+    CHECK_RULES(rules);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interpolation), cmocka_unit_test(test_sections),
         cmocka_unit_test(test_inverted),      cmocka_unit_test(test_comments),
         cmocka_unit_test(test_delimiters),    cmocka_unit_test(test_partials),
+        cmocka_unit_test(test_dynamic_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
