@@ -27,7 +27,10 @@ struct writing {
     struct output *output;
     struct arena arena;
     int root;
-    int node; /* its folder, locked; -1 when planning */
+    int node;         /* its folder, locked; -1 when planning */
+    bool node_is_new; /* we made it: nothing of ours can be in it */
+    int folder;       /* the one opened last: files come ordered by path */
+    char folder_path[SAFE_PATH_MAX + 1];
     struct manifest before;
     bool has_before;
 };
@@ -119,7 +122,7 @@ static int plan_file(const struct writing *writing, struct output_file *file,
     char *bytes = NULL;
     size_t size = 0;
     SHA256Data((const uint8_t *)file->bytes, file->size, file->sha256);
-    if (writing->root < 0) {
+    if (writing->root < 0 || (writing->node_is_new && !writing->has_before)) {
         file->change = OUTPUT_CREATED;
         return 0;
     }
@@ -180,12 +183,15 @@ static int plan(struct writing *writing, struct error *error)
 
 static void writing_init(struct writing *writing, struct output *output)
 {
-    *writing = (struct writing){.output = output, .root = -1, .node = -1};
+    *writing = (struct writing){
+        .output = output, .root = -1, .node = -1, .folder = -1};
     arena_init(&writing->arena, ARENA_BYTES);
 }
 
 static void writing_deinit(struct writing *writing)
 {
+    if (writing->folder >= 0)
+        close(writing->folder);
     if (writing->node >= 0)
         close(writing->node);
     if (writing->root >= 0)
@@ -237,15 +243,21 @@ static int lock_node(struct writing *writing, struct error *error)
 }
 
 /* Splits a path into its folder, opened and made where missing, and its
- * last part. */
-static int open_folder(const struct writing *writing, const char *path,
+ * last part.  The descriptor stays writing's own. */
+static int open_folder(struct writing *writing, const char *path,
                        const char **last, struct error *error)
 {
     char folder[SAFE_PATH_MAX + 1];
     const char *slash = strrchr(path, '/');
     *last = slash + 1;
     snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
-    return safe_open_directory(writing->root, folder, true, error);
+    if (writing->folder >= 0 && strcmp(folder, writing->folder_path) == 0)
+        return writing->folder;
+    if (writing->folder >= 0)
+        close(writing->folder);
+    writing->folder = safe_open_directory(writing->root, folder, true, error);
+    memcpy(writing->folder_path, folder, sizeof(folder));
+    return writing->folder;
 }
 
 static int write_bytes(int fd, const char *bytes, size_t size)
@@ -264,7 +276,7 @@ static int write_bytes(int fd, const char *bytes, size_t size)
 
 /* Writes a file beside its place.  Under the node's lock a temporary file
  * of this name can only be a dead job's. */
-static int write_beside(const struct writing *writing, const char *path,
+static int write_beside(struct writing *writing, const char *path,
                         const char *bytes, size_t size, unsigned mode,
                         struct error *error)
 {
@@ -291,13 +303,12 @@ static int write_beside(const struct writing *writing, const char *path,
                                  writing->output->directory, path);
         unlinkat(folder, name, 0);
     }
-    close(folder);
     return result;
 }
 
 /* Puts the file written beside in its place, or takes it away. */
-static int finish_beside(const struct writing *writing, const char *path,
-                         bool place, struct error *error)
+static int finish_beside(struct writing *writing, const char *path, bool place,
+                         struct error *error)
 {
     char name[300];
     const char *last;
@@ -313,7 +324,6 @@ static int finish_beside(const struct writing *writing, const char *path,
                                  "cannot put %s/%s in its place; run it again "
                                  "to complete the node",
                                  writing->output->directory, path);
-    close(folder);
     return result;
 }
 
