@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,7 +48,7 @@ void channel_send(struct master *master, struct slot *slot,
                   enum message_kind kind, uint64_t number)
 {
     (void)master;
-    if (slot->down_fd < 0)
+    if (slot->down_fd < 0 || slot->down_event == NULL)
         return;
     if (slot->pending == 0 && send_now(slot, kind, number) == 0)
         return;
@@ -162,7 +163,7 @@ static int read_up(struct master *master, struct slot *slot)
 {
     struct error error;
     ssize_t got = read(slot->up_fd, slot->up_bytes + slot->up_size,
-                       sizeof(slot->up_bytes) - slot->up_size);
+                       UP_BYTES_MAX - slot->up_size);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (got <= 0)
@@ -192,24 +193,28 @@ int channel_open(struct master *master, struct slot *slot, int down_fd,
     slot->pending = 0;
     slot->up_size = 0;
     slot->message_count = 0;
+    slot->up_bytes = malloc(UP_BYTES_MAX);
     slot->up_event =
         event_new(master->base, up_fd, EV_READ | EV_PERSIST, on_up, slot);
     slot->down_event =
         event_new(master->base, down_fd, EV_WRITE, on_room, slot);
-    if (slot->up_event == NULL || slot->down_event == NULL ||
-        event_add(slot->up_event, NULL) != 0)
+    if (slot->up_bytes == NULL || slot->up_event == NULL ||
+        slot->down_event == NULL || event_add(slot->up_event, NULL) != 0)
         return -1;
     return 0;
 }
 
 void channel_close(struct master *master, struct slot *slot)
 {
-    if (slot->up_event != NULL && slot->death != DEATH_BAD_MESSAGE)
+    if (slot->up_event != NULL && slot->up_bytes != NULL &&
+        slot->death != DEATH_BAD_MESSAGE)
         read_up(master, slot);
     if (slot->up_event != NULL)
         event_free(slot->up_event);
     if (slot->down_event != NULL)
         event_free(slot->down_event);
+    free(slot->up_bytes);
+    slot->up_bytes = NULL;
     slot->up_event = NULL;
     slot->down_event = NULL;
     if (slot->down_fd >= 0)

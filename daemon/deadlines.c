@@ -73,20 +73,30 @@ static uint64_t next_due_ms(struct master *master, uint64_t now_ms)
     return due_ms;
 }
 
-void deadlines_arm(struct master *master)
+static void set_timer(struct master *master, uint64_t due_ms)
 {
-    struct daemon_board *board = &master->mapping->daemon;
     uint64_t now_ms = clock_monotonic_ms();
-    /* A worker that takes up work now either sees that we want to be told,
-     * or we see its deadline. */
-    atomic_store(&board->next_check_ms, UINT64_MAX);
-    uint64_t due_ms = next_due_ms(master, now_ms);
-    atomic_store(&board->next_check_ms, due_ms);
     uint64_t delay_ms = due_ms > now_ms ? due_ms - now_ms : 0;
     struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
                             .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
     master->check_due_ms = due_ms;
+    atomic_store(&master->mapping->daemon.next_check_ms, due_ms);
     event_add(master->check_event, &delay);
+}
+
+void deadlines_arm(struct master *master)
+{
+    /* A worker that takes up work now either sees that we want to be told,
+     * or we see its deadline. */
+    atomic_store(&master->mapping->daemon.next_check_ms, UINT64_MAX);
+    set_timer(master, next_due_ms(master, clock_monotonic_ms()));
+}
+
+void deadlines_hasten(struct master *master, const struct slot *slot)
+{
+    uint64_t due_ms = slot_due_ms(master, slot);
+    if (due_ms < master->check_due_ms)
+        set_timer(master, due_ms);
 }
 
 static void judge_slot(struct master *master, struct slot *slot,

@@ -118,12 +118,17 @@ static void fill_again(struct master *master, struct slot *slot)
     spawn_later(master, slot, (unsigned)delay_ms);
 }
 
-/* Others wait for this one to be READY or gone. */
-static void forget_predecessor(struct master *master, const struct slot *slot)
+/* A successor that waited in back-off is needed now. */
+static void hurry_successor(struct master *master, const struct slot *slot)
 {
-    for (unsigned i = 0; i < SLOTS_MAX; i++)
-        if (master->slots[i].predecessor == slot)
-            master->slots[i].predecessor = NULL;
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        struct slot *successor = &master->slots[i];
+        if (successor->predecessor != slot)
+            continue;
+        successor->predecessor = NULL;
+        if (successor->state == SLOT_BACKOFF)
+            slot_event(master, successor, SLOT_EVENT_START);
+    }
 }
 
 void reap_bury(struct master *master, struct slot *slot)
@@ -132,7 +137,6 @@ void reap_bury(struct master *master, struct slot *slot)
     channel_close(master, slot);
     write_obituary(master, slot, &ending);
     slot->pid = 0;
-    forget_predecessor(master, slot);
     if (master->stopping) {
         slot_change_state(master, slot, SLOT_EMPTY);
         shutdown_advance(master);
@@ -145,4 +149,5 @@ void reap_bury(struct master *master, struct slot *slot)
         fill_again(master, slot);
     else
         slot_change_state(master, slot, SLOT_EMPTY);
+    hurry_successor(master, slot);
 }

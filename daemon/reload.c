@@ -60,6 +60,8 @@ static void finish_attempt(struct master *master, bool failed)
     atomic_store(&board->reload_wall_ms, clock_wall_ms());
     atomic_store(&board->reload_failed, failed);
     atomic_fetch_add(&board->reload_attempts, 1);
+    if (!master->ready)
+        return; /* the start is not over yet */
     notify_send(&master->notify, "READY=1");
     master_say_status(master);
 }
@@ -93,6 +95,7 @@ static void apply(struct master *master, struct config *after, unsigned cost,
     deadlines_arm(master);
     config_free(&before);
     finish_attempt(master, false);
+    master_check_ready(master);
 }
 
 void reload(struct master *master)

@@ -200,10 +200,14 @@ static const slot_action actions[SLOT_STATE_COUNT][SLOT_EVENT_COUNT] = {
 void slot_event(struct master *master, struct slot *slot, enum slot_event event)
 {
     slot_action action = actions[slot->state][event];
-    if (action == NULL)
-        return;
-    action(master, slot);
-    deadlines_arm(master);
+    if (action != NULL)
+        action(master, slot);
+    /* Work only ever brings the timer forward: were it put off at IDLE, every
+     * BUSY would have to be told. */
+    if (event == SLOT_EVENT_BUSY)
+        deadlines_hasten(master, slot);
+    else if (event != SLOT_EVENT_IDLE)
+        deadlines_arm(master);
 }
 
 void slot_condemn(struct master *master, struct slot *slot, enum death death)

@@ -65,7 +65,7 @@ struct slot {
     uint64_t message_second;   /* for the limit of messages a second */
     unsigned message_count;
     size_t up_size;
-    unsigned char up_bytes[UP_BYTES_MAX];
+    unsigned char *up_bytes; /* UP_BYTES_MAX while it has a worker */
 };
 
 /* Numbers the slots and gives each its role. */

@@ -315,29 +315,40 @@ void worker_loop_ready(struct worker_loop *loop)
         worker_loop_leave(loop, WORKER_EXIT_MASTER_GONE);
 }
 
-/* The master looks at its next check by itself; is the deadline before? */
-static bool must_tell(const struct worker_loop *loop, uint64_t deadline_ms)
+/* The master looks at its next check by itself.  It is told of work only
+ * when it must act before; what it was told of counts as its next check at
+ * once, so that it is told once and not with each job until it has heard. */
+static void tell_busy(struct worker_loop *loop, uint64_t work_id,
+                      uint64_t deadline_ms)
 {
+    _Atomic uint64_t *next_ms = &loop->worker->mapping->daemon.next_check_ms;
+    struct error error;
+    if (deadline_ms == 0)
+        return;
+    uint64_t due_ms =
+        deadline_ms + (uint64_t)loop->worker->config->kill_grace_ms;
     atomic_thread_fence(memory_order_seq_cst);
-    return deadline_ms != 0 &&
-           deadline_ms <
-               atomic_load(&loop->worker->mapping->daemon.next_check_ms);
+    uint64_t known_ms = atomic_load(next_ms);
+    if (due_ms >= known_ms ||
+        send_up(loop, MESSAGE_BUSY, work_id, "", &error) != 0)
+        return;
+    loop->busy_sent = true;
+    while (due_ms < known_ms &&
+           !atomic_compare_exchange_weak(next_ms, &known_ms, due_ms))
+        ;
 }
 
 void worker_loop_busy(struct worker_loop *loop, uint64_t work_id,
                       uint64_t deadline_ms, const char *what)
 {
     struct slot_entry *entry = loop->entry;
-    struct error error;
     beat(loop);
     atomic_store(&entry->work_id, work_id);
     atomic_store(&entry->work_started_ms, clock_monotonic_ms());
     atomic_store(&entry->work_deadline_ms, deadline_ms);
     set_state(loop, SLOT_BUSY);
     set_title(loop, "busy", what);
-    if (must_tell(loop, deadline_ms) &&
-        send_up(loop, MESSAGE_BUSY, work_id, "", &error) == 0)
-        loop->busy_sent = true;
+    tell_busy(loop, work_id, deadline_ms);
 }
 
 void worker_loop_idle(struct worker_loop *loop)

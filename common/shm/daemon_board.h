@@ -25,7 +25,8 @@ struct daemon_board {
     _Atomic uint32_t degraded_roles; /* bit 1 << enum role */
     _Atomic uint64_t next_check_ms; /* monotonic: when the master next looks at
                                      * deadlines by itself; UINT64_MAX while it
-                                     * looks: then it wants to be told */
+                                     * looks: then it wants to be told; a
+                                     * worker that told it brings it forward */
     _Atomic uint32_t text_sequence;
     char reload_errors[DAEMON_TEXT_MAX];   /* every error, a line each */
     char pending_restart[DAEMON_TEXT_MAX]; /* "path: old -> new", a line each */

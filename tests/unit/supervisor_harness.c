@@ -157,6 +157,15 @@ static void write_garbage(const struct actor *actor)
     (void)wrote;
 }
 
+static void work_quickly(const struct actor *actor)
+{
+    for (unsigned i = 1; i <= 20000; i++) {
+        worker_loop_busy(actor->loop, i, clock_monotonic_ms() + 200, "job");
+        worker_loop_finished(actor->loop);
+        worker_loop_idle(actor->loop);
+    }
+}
+
 static void misbehave(struct actor *actor)
 {
     struct error error;
@@ -172,6 +181,9 @@ static void misbehave(struct actor *actor)
     case WORKS_FOR_EVER:
         worker_loop_busy(actor->loop, 4711, clock_monotonic_ms() + 100,
                          "job 4711");
+        break;
+    case WORKS_QUICKLY:
+        work_quickly(actor);
         break;
     case FALSE_REQUEST:
         worker_loop_request(actor->loop, REQUEST_STOP, "", &error);

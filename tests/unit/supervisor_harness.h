@@ -17,6 +17,7 @@ enum behaviour {
     REFUSES,        /* says FAILED, leaves with STORE_REFUSED */
     MUTE,           /* never says READY */
     SPINS,          /* READY, then a busy loop */
+    WORKS_QUICKLY,  /* READY, then 20,000 pieces of work */
     WORKS_FOR_EVER, /* READY, busy with a deadline that passes */
     WRITES_GARBAGE, /* READY, then bytes that are no message */
     FLOODS,         /* READY, then valid messages without end */

@@ -14,9 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -282,6 +281,35 @@ static void orphans_do_not_survive(void **state)
     stop(supervisor);
 }
 
+static void no_descriptors_is_waited_out(void **state)
+{
+    struct supervisor *supervisor = started(state);
+    struct slot_entry *entry = supervisor_entry(supervisor, ROLE_SYNC, 0);
+    struct rlimit before;
+    struct rlimit none;
+    assert_int_equal(prlimit(supervisor->pid, RLIMIT_NOFILE, NULL, &before), 0);
+    none = before;
+    none.rlim_cur = 4;
+    assert_int_equal(prlimit(supervisor->pid, RLIMIT_NOFILE, &none, NULL), 0);
+    kill(atomic_load(&entry->pid), SIGKILL);
+    wait_until(atomic_load(&entry->state) == SLOT_BACKOFF);
+    assert_int_equal(prlimit(supervisor->pid, RLIMIT_NOFILE, &before, NULL), 0);
+    wait_until(atomic_load(&entry->state) == SLOT_IDLE);
+    stop(supervisor);
+}
+
+/* Thousands of jobs a second with short deadlines are no flood. */
+static void quick_work_is_no_flood(void **state)
+{
+    struct supervisor *supervisor = *state;
+    behave(supervisor, ROLE_GENERATION, WORKS_QUICKLY);
+    started(state);
+    struct slot_entry *entry = supervisor_entry(supervisor, ROLE_GENERATION, 0);
+    wait_until(atomic_load(&entry->finished) >= 20000);
+    assert_int_equal(atomic_load(&entry->restarts), 0);
+    stop(supervisor);
+}
+
 static void store_refusal_ends_the_start(void **state)
 {
     struct supervisor *supervisor = *state;
@@ -424,6 +452,8 @@ int main(void)
         T(false_request_costs_the_worker),
         T(stopped_worker_is_replaced),
         T(orphans_do_not_survive),
+        T(no_descriptors_is_waited_out),
+        T(quick_work_is_no_flood),
         T(store_refusal_ends_the_start),
         T(crash_loop_ends_the_start),
         T(second_daemon_is_refused),
