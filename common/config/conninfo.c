@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/config/option_table.h"
+#include "common/config/loader.h"
 
 #define PASSWORD_MAX 1000u
 
@@ -196,15 +196,17 @@ int config_conninfo(const struct config *config, struct buffer *out,
     return 0;
 }
 
-/* The keys whose values nobody may see. */
+/* Values of such keys nobody may see.  Wide on purpose: one that is written
+ * "passwd" by mistake is a password too. */
 static bool is_secret_key(const char *key, size_t size)
 {
-    static const char *const keys[] = {"password", "sslpassword",
-                                       "oauth_client_secret",
-                                       "scram_client_key", "scram_server_key"};
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-        if (strlen(keys[i]) == size && strncasecmp(keys[i], key, size) == 0)
-            return true;
+    static const char *const words[] = {"pass", "pwd", "secret", "scram"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        size_t length = strlen(words[i]);
+        for (size_t at = 0; at + length <= size; at++)
+            if (strncasecmp(key + at, words[i], length) == 0)
+                return true;
+    }
     return false;
 }
 
@@ -289,32 +291,64 @@ static const char *skip_keyword_value(const char *at)
     return quoted ? NULL : at;
 }
 
+struct keyword {
+    const char *key;
+    size_t key_size;
+    const char *value; /* as it was written, with its quotes */
+    size_t value_size;
+};
+
+/* Reads the keyword at *at, where one begins, and goes to the next; false
+ * when there is none. */
+static bool next_keyword(const char **at, struct keyword *keyword)
+{
+    const char *value = *at + strcspn(*at, "=" BLANKS);
+    keyword->key = *at;
+    keyword->key_size = (size_t)(value - *at);
+    value += strspn(value, BLANKS);
+    if (keyword->key_size == 0 || *value != '=')
+        return false;
+    value++;
+    value += strspn(value, BLANKS);
+    const char *end = skip_keyword_value(value);
+    if (end == NULL)
+        return false;
+    keyword->value = value;
+    keyword->value_size = (size_t)(end - value);
+    *at = end + strspn(end, BLANKS);
+    return true;
+}
+
+bool conninfo_is_valid(const char *conninfo)
+{
+    struct keyword keyword;
+    const char *at = conninfo + strspn(conninfo, BLANKS);
+    if (is_uri(conninfo))
+        return true;
+    while (*at != '\0')
+        if (!next_keyword(&at, &keyword))
+            return false;
+    return true;
+}
+
 /* What cannot be understood is hidden to the end. */
 static void mask_keywords(const char *text, struct buffer *out)
 {
+    struct keyword keyword;
     const char *before = "";
     const char *at = text + strspn(text, BLANKS);
     while (*at != '\0') {
-        size_t key = strcspn(at, "=" BLANKS);
-        const char *value = at + key + strspn(at + key, BLANKS);
-        const char *end = NULL;
-        if (*value == '=') {
-            value++;
-            value += strspn(value, BLANKS);
-            end = skip_keyword_value(value);
-        }
         buffer_append_text(out, before);
         before = " ";
-        if (end == NULL) {
+        if (!next_keyword(&at, &keyword)) {
             buffer_append_text(out, "***");
             return;
         }
-        buffer_printf(out, "%.*s=", (int)key, at);
-        if (is_secret_key(at, key))
+        buffer_printf(out, "%.*s=", (int)keyword.key_size, keyword.key);
+        if (is_secret_key(keyword.key, keyword.key_size))
             buffer_append_text(out, "***");
         else
-            buffer_append(out, value, (size_t)(end - value));
-        at = end + strspn(end, BLANKS);
+            buffer_append(out, keyword.value, keyword.value_size);
     }
 }
 

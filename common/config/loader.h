@@ -59,6 +59,10 @@ void loader_read_sources(struct loader *loader, const struct node *list);
 /* What no option can judge by itself. */
 void loader_check(struct loader *loader);
 
+/* Is it a URI, or keywords with values as libpq reads them?  Which keywords
+ * there are, libpq alone knows. */
+bool conninfo_is_valid(const char *conninfo);
+
 /* Gives an option a value from its text, which the configuration's arena
  * owns.  -1 with `why` as option_parse. */
 int loader_set(struct loader *loader, enum option_index index, const char *text,

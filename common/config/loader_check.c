@@ -74,10 +74,7 @@ static void check_paths(struct loader *loader)
 static void check_database(struct loader *loader)
 {
     const struct config *config = loader->config;
-    const char *conninfo = config->database_conninfo;
-    if (conninfo[0] != '\0' && strchr(conninfo, '=') == NULL &&
-        strncmp(conninfo, "postgresql://", 13) != 0 &&
-        strncmp(conninfo, "postgres://", 11) != 0)
+    if (!conninfo_is_valid(config->database_conninfo))
         loader_error_option(loader, OPTION_INDEX_database_conninfo,
                             "database.conninfo is neither a URI "
                             "(postgresql://host/name) nor keywords (host=x "

@@ -259,6 +259,10 @@ static void masks(void **state)
     check_mask("password='abc", "***");
     check_mask("host=x password secret", "host=x ***");
     check_mask("secret", "***");
+    check_mask("passwd=x host=y", "passwd=*** host=y");
+    check_mask("=x", "***");
+    check_mask("a= b", "a=b");
+    check_mask("host=", "host=");
     check_mask("postgresql://h/d", "postgresql://h/d");
     check_mask("postgresql://u@h:1/d", "postgresql://u@h:1/d");
     check_mask("postgresql://u:p@h1,h2:1/d?x=y",
@@ -271,8 +275,7 @@ static void masks(void **state)
                                                "***");
     check_mask("postgresql:///d?passwor%64=p", "postgresql:///d?passwor%64="
                                                "***");
-    check_mask("postgresql:///d?passwor%6=p&x", "postgresql:///d?passwor%6=p&"
-                                                "x");
+    check_mask("postgresql:///d?hos%6=p&x", "postgresql:///d?hos%6=p&x");
 }
 
 static void table_is_sound(void **state)
