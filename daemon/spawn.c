@@ -67,7 +67,7 @@ static _Noreturn void run_worker(struct master *master, const struct slot *slot,
             row->has_control_listener ? master->listeners.control_fd : -1,
     };
     atomic_store(&slot_entry(master, slot)->pid, getpid());
-    _exit(row->main(&worker));
+    _exit((int)row->main(&worker));
 }
 
 void spawn_later(struct master *master, struct slot *slot, unsigned delay_ms)

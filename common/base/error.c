@@ -21,7 +21,8 @@ void error_clear(struct error *error)
     error->text[0] = '\0';
 }
 
-static void format_text(char *text, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+format_text(char *text, const char *format, va_list args)
 {
     int n = vsnprintf(text, ERROR_TEXT_MAX, format, args);
     if (n >= ERROR_TEXT_MAX)
