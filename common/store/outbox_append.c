@@ -41,7 +41,7 @@ static int find_key(struct store_writer *writer,
         return 1;
     if (writer->old_tokens == NULL)
         return 0;
-    if ((int64_t)clock_monotonic_ms() > writer->tokens_until_ms) {
+    if (clock_wall_ms() > writer->tokens_until_ms) {
         recent_tokens_free(&writer->old_tokens);
         return 0;
     }

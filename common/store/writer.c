@@ -22,40 +22,72 @@
 #define WAL_RESTART_BYTES (64 << 20)
 #define WAL_CLOSE_BYTES   (1 << 20)
 
-static void read_holder(int fd, char *holder, size_t size)
+/* The lock file: the holder's pid, and until when (wall clock, ms) requests
+ * may come that an earlier writer committed without having answered; 0 while
+ * a writer is open, so that its crash counts as one. */
+static void read_lock_file(int fd, long *pid, long long *repeats_until)
 {
-    ssize_t n = pread(fd, holder, size - 1, 0);
-    holder[n > 0 ? n : 0] = '\0';
-    holder[strcspn(holder, "\n")] = '\0';
+    char text[64];
+    ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    *pid = 0;
+    *repeats_until = 0;
+    sscanf(text, "%ld %lld", pid, repeats_until);
+}
+
+static int write_lock_file(int fd, int64_t repeats_until)
+{
+    char text[64];
+    int n = snprintf(text, sizeof(text), "%ld\n%lld\n", (long)getpid(),
+                     (long long)repeats_until);
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
+        return -1;
+    return 0;
 }
 
 static int take_lock(struct store_writer *writer, const char *state_dir,
                      struct error *error)
 {
     char path[4096];
+    long pid;
+    long long repeats_until;
     snprintf(path, sizeof(path), "%s/%s", state_dir, STORE_LOCK_NAME);
-    writer->lock_fd =
-        open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (writer->lock_fd < 0)
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
         return error_set_errno(error, ERROR_CANT_CREATE,
                                "cannot open the store's lock file %s", path);
-    if (flock(writer->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        char holder[32];
-        if (errno != EWOULDBLOCK)
-            return error_set_errno(error, ERROR_SYSTEM, "cannot lock %s", path);
-        read_holder(writer->lock_fd, holder, sizeof(holder));
-        return error_set(error, ERROR_TRY_AGAIN,
-                         "the store in %s is in use by process %s; stop that, "
-                         "or ask it through its socket",
-                         state_dir, holder[0] != '\0' ? holder : "(unknown)");
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        bool held = errno == EWOULDBLOCK;
+        if (!held)
+            error_set_errno(error, ERROR_SYSTEM, "cannot lock %s", path);
+        read_lock_file(fd, &pid, &repeats_until);
+        close(fd);
+        return !held ? -1
+                     : error_set(error, ERROR_TRY_AGAIN,
+                                 "the store in %s is in use by process %ld; "
+                                 "stop that, or ask it through its socket",
+                                 state_dir, pid);
     }
-    char text[32];
-    int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (ftruncate(writer->lock_fd, 0) != 0 ||
-        pwrite(writer->lock_fd, text, (size_t)n, 0) != n)
+    writer->lock_fd = fd;
+    read_lock_file(fd, &pid, &repeats_until);
+    writer->tokens_until_ms = repeats_until != 0
+                                  ? (int64_t)repeats_until
+                                  : clock_wall_ms() + TOKENS_REPEAT_MS;
+    if (write_lock_file(fd, 0) != 0)
         return error_set_errno(error, ERROR_CANT_CREATE, "cannot write %s",
                                path);
     return 0;
+}
+
+static void leave_lock(struct store_writer *writer)
+{
+    int64_t until = writer->tokens_until_ms;
+    if (!writer->is_private)
+        until = clock_wall_ms() + TOKENS_REPEAT_MS;
+    /* When this fails the next writer looks back in vain, no more. */
+    if (writer->db != NULL)
+        (void)!write_lock_file(writer->lock_fd, until);
+    close(writer->lock_fd);
 }
 
 /* SQLite tells the pages of the WAL after each commit; taking this hook also
@@ -149,10 +181,11 @@ static int load(struct store_writer *writer, const char *system_id,
                 struct error *error)
 {
     writer->tokens = recent_tokens_new(TOKENS_RECENT);
-    writer->old_tokens = recent_tokens_new(TOKENS_OLD);
-    if (writer->tokens == NULL || writer->old_tokens == NULL)
+    bool repeats = clock_wall_ms() < writer->tokens_until_ms;
+    if (repeats)
+        writer->old_tokens = recent_tokens_new(TOKENS_OLD);
+    if (writer->tokens == NULL || (repeats && writer->old_tokens == NULL))
         return error_set(error, ERROR_SYSTEM, "no memory for the store");
-    writer->tokens_until_ms = (int64_t)clock_monotonic_ms() + TOKENS_REPEAT_MS;
     if (store_writer_begin(writer, error) != 0)
         return -1;
     if (check_identity(writer, system_id, error) != 0 ||
@@ -186,6 +219,20 @@ int store_writer_open(struct store_writer **writer, const char *state_dir,
     return 0;
 }
 
+/* The next writer, maybe a short command, reads the whole WAL when it opens
+ * the store: leave none when there are no readers. */
+static void empty_wal(struct store_writer *writer)
+{
+    sqlite3_busy_timeout(writer->db, 0);
+    sqlite3_wal_checkpoint_v2(writer->db, NULL, SQLITE_CHECKPOINT_TRUNCATE,
+                              NULL, NULL);
+}
+
+void store_writer_private(struct store_writer *writer)
+{
+    writer->is_private = true;
+}
+
 void store_writer_close(struct store_writer **writer)
 {
     struct store_writer *old = *writer;
@@ -194,8 +241,9 @@ void store_writer_close(struct store_writer **writer)
     *writer = NULL;
     if (old->in_group)
         store_writer_rollback(old);
-    if (old->db != NULL && store_writer_wal_bytes(old) > WAL_CLOSE_BYTES)
-        store_writer_checkpoint(old, NULL);
+    if (old->db != NULL &&
+        (int64_t)old->wal_pages * old->page_size > WAL_CLOSE_BYTES)
+        empty_wal(old);
     sql_finalize(old);
     sqlite3_close(old->db);
     lane_filters_forget(old);
@@ -205,7 +253,7 @@ void store_writer_close(struct store_writer **writer)
     recent_tokens_free(&old->old_tokens);
     free(old->request.releases);
     if (old->lock_fd >= 0)
-        close(old->lock_fd);
+        leave_lock(old);
     free(old->path);
     free(old);
 }

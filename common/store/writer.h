@@ -32,6 +32,11 @@ int store_writer_open(struct store_writer **writer, const char *state_dir,
                       const char *system_id, struct error *error);
 void store_writer_close(struct store_writer **writer);
 
+/* Promises that this process itself is the only one that asks, so that its
+ * end leaves nobody without an answer: the next writer need not expect
+ * requests again.  For commands, right after opening. */
+void store_writer_private(struct store_writer *writer);
+
 /* A group: begin, run requests, commit; then, and only then, the answers
  * may be sent.  On a failed commit nothing of the group is stored. */
 int store_writer_begin(struct store_writer *writer, struct error *error);

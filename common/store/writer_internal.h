@@ -28,10 +28,12 @@ struct sqlite3;
 #define OUTBOX_STRIPES         (OUTBOX_PRIORITIES * OUTBOX_LANES)
 
 /* Tokens of operations: kept of the last ones (more than a request holds);
- * after opening, rows looked back at, for so long. */
-#define TOKENS_RECENT     65536
+ * after opening, rows of a stripe looked back at (beside as many as the
+ * request has calls), for so long.  Only what the last group before the
+ * opening committed can be asked for again. */
+#define TOKENS_RECENT    65536
 #define TOKENS_OLD        262144
-#define TOKENS_LOOKBACK   10000
+#define TOKENS_LOOKBACK   2000
 #define TOKENS_REPEAT_MS  600000
 
 #define SOURCES_MAX            1000
@@ -194,7 +196,8 @@ struct store_writer {
     struct recent_tokens *tokens;
     struct recent_tokens *old_tokens;     /* committed before this writer was
                                              opened; NULL when not needed */
-    int64_t tokens_until_ms;              /* monotonic: forget them then */
+    int64_t tokens_until_ms;              /* wall clock: forget them then */
+    bool is_private;                      /* leaves nobody without answer */
     uint32_t tokens_depth[OUTBOX_STRIPES]; /* rows looked back at */
     int64_t epoch;
 
