@@ -15,6 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/store/schema.h"
+#include "common/store/wal_vfs.h"
 #include "common/store/writer_internal.h"
 
 /* A WAL beyond this is emptied at the next moment without readers, and on
@@ -113,7 +114,8 @@ static int open_database(struct store_writer *writer, struct error *error)
         "PRAGMA mmap_size=0; PRAGMA foreign_keys=OFF";
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                 SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-    if (sqlite3_open_v2(writer->path, &writer->db, flags, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(writer->path, &writer->db, flags, wal_vfs_name()) !=
+        SQLITE_OK) {
         if (writer->db == NULL)
             return error_set(error, ERROR_SYSTEM, "no memory for SQLite");
         return sql_failed(writer, error);

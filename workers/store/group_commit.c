@@ -265,12 +265,9 @@ static void answer_failure(struct group_commit *group,
                        &answer);
 }
 
-static void fail_group(struct group_commit *group, struct error *error)
+static void fail_group(struct group_commit *group, const struct error *error)
 {
     store_writer_rollback(group->options.writer);
-    if (error->code == ERROR_FULL)
-        error_prefix(error, "nothing of this request was stored; free space "
-                            "in the state directory and send it again");
     log_error("a group of %u requests was not committed: %s", group->count,
               error->text);
     answer_failure(group, error);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/store/wal_vfs.h"
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VFS_NAME "tidemill-wal"
+/* https://www.sqlite.org/fileformat2.html#walformat */
+#define FRAME_HEADER_BYTES 24
+#define FRAME_COMMIT_AT    4 /* u32: not 0 in a commit frame */
+/* The unix VFS cannot write 128 KiB or more at once. */
+#define GATHER_BYTES (120 << 10)
+
+struct wal_file {
+    sqlite3_file base;  /* what SQLite sees */
+    sqlite3_file *real; /* behind this struct, in the same memory */
+    char *bytes;        /* gathered, GATHER_BYTES of room */
+    int size;
+    sqlite3_int64 offset; /* in the file, of bytes */
+    bool commit_follows;  /* the next write ends a commit frame */
+};
+
+static struct wal_file *wal(sqlite3_file *file)
+{
+    return (struct wal_file *)(void *)file;
+}
+
+/* What cannot be written is forgotten: the transaction fails, and its
+ * frames were never valid. */
+static int flush(struct wal_file *file)
+{
+    if (file->size == 0)
+        return SQLITE_OK;
+    int size = file->size;
+    file->size = 0;
+    return file->real->pMethods->xWrite(file->real, file->bytes, size,
+                                        file->offset);
+}
+
+static int wal_write(sqlite3_file *base, const void *bytes, int size,
+                     sqlite3_int64 offset)
+{
+    static const char none[4];
+    struct wal_file *file = wal(base);
+    bool ends_commit = file->commit_follows;
+    file->commit_follows =
+        size == FRAME_HEADER_BYTES &&
+        memcmp((const char *)bytes + FRAME_COMMIT_AT, none, sizeof(none)) != 0;
+    if (file->size > 0 && (offset != file->offset + file->size ||
+                           size > GATHER_BYTES - file->size)) {
+        int result = flush(file);
+        if (result != SQLITE_OK)
+            return result;
+    }
+    if (size > GATHER_BYTES)
+        return file->real->pMethods->xWrite(file->real, bytes, size, offset);
+    if (file->size == 0)
+        file->offset = offset;
+    memcpy(file->bytes + file->size, bytes, (size_t)size);
+    file->size += size;
+    /* Readers look for the frames as soon as SQLite has published them. */
+    return ends_commit ? flush(file) : SQLITE_OK;
+}
+
+static int wal_read(sqlite3_file *base, void *bytes, int size,
+                    sqlite3_int64 offset)
+{
+    struct wal_file *file = wal(base);
+    int result = flush(file);
+    return result != SQLITE_OK
+               ? result
+               : file->real->pMethods->xRead(file->real, bytes, size, offset);
+}
+
+static int wal_truncate(sqlite3_file *base, sqlite3_int64 size)
+{
+    struct wal_file *file = wal(base);
+    int result = flush(file);
+    return result != SQLITE_OK
+               ? result
+               : file->real->pMethods->xTruncate(file->real, size);
+}
+
+static int wal_sync(sqlite3_file *base, int flags)
+{
+    struct wal_file *file = wal(base);
+    int result = flush(file);
+    return result != SQLITE_OK ? result
+                               : file->real->pMethods->xSync(file->real, flags);
+}
+
+static int wal_size(sqlite3_file *base, sqlite3_int64 *size)
+{
+    struct wal_file *file = wal(base);
+    int result = flush(file);
+    return result != SQLITE_OK
+               ? result
+               : file->real->pMethods->xFileSize(file->real, size);
+}
+
+static int wal_close(sqlite3_file *base)
+{
+    struct wal_file *file = wal(base);
+    flush(file);
+    free(file->bytes);
+    file->bytes = NULL;
+    return file->real->pMethods->xClose(file->real);
+}
+
+static int wal_lock(sqlite3_file *base, int level)
+{
+    return wal(base)->real->pMethods->xLock(wal(base)->real, level);
+}
+
+static int wal_unlock(sqlite3_file *base, int level)
+{
+    return wal(base)->real->pMethods->xUnlock(wal(base)->real, level);
+}
+
+static int wal_check_lock(sqlite3_file *base, int *reserved)
+{
+    return wal(base)->real->pMethods->xCheckReservedLock(wal(base)->real,
+                                                         reserved);
+}
+
+static int wal_control(sqlite3_file *base, int operation, void *argument)
+{
+    struct wal_file *file = wal(base);
+    int result = flush(file);
+    return result != SQLITE_OK ? result
+                               : file->real->pMethods->xFileControl(
+                                     file->real, operation, argument);
+}
+
+static int wal_sector_size(sqlite3_file *base)
+{
+    return wal(base)->real->pMethods->xSectorSize(wal(base)->real);
+}
+
+static int wal_characteristics(sqlite3_file *base)
+{
+    return wal(base)->real->pMethods->xDeviceCharacteristics(wal(base)->real);
+}
+
+static const sqlite3_io_methods wal_methods = {
+    .iVersion = 1,
+    .xClose = wal_close,
+    .xRead = wal_read,
+    .xWrite = wal_write,
+    .xTruncate = wal_truncate,
+    .xSync = wal_sync,
+    .xFileSize = wal_size,
+    .xLock = wal_lock,
+    .xUnlock = wal_unlock,
+    .xCheckReservedLock = wal_check_lock,
+    .xFileControl = wal_control,
+    .xSectorSize = wal_sector_size,
+    .xDeviceCharacteristics = wal_characteristics,
+};
+
+static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,
+                    int flags, int *out_flags)
+{
+    sqlite3_vfs *system = vfs->pAppData;
+    if ((flags & SQLITE_OPEN_WAL) == 0)
+        return system->xOpen(system, name, base, flags, out_flags);
+    struct wal_file *file = wal(base);
+    *file = (struct wal_file){.real = (sqlite3_file *)(void *)(file + 1)};
+    file->bytes = malloc(GATHER_BYTES);
+    if (file->bytes == NULL)
+        return SQLITE_NOMEM;
+    int result = system->xOpen(system, name, file->real, flags, out_flags);
+    /* With methods SQLite closes it also after a failure. */
+    if (file->real->pMethods != NULL)
+        file->base.pMethods = &wal_methods;
+    else
+        free(file->bytes);
+    return result;
+}
+
+const char *wal_vfs_name(void)
+{
+    static sqlite3_vfs vfs;
+    if (vfs.zName != NULL)
+        return VFS_NAME;
+    sqlite3_vfs *system = sqlite3_vfs_find(NULL);
+    if (system == NULL)
+        return NULL;
+    /* All but opening is the system's own: it never looks at the vfs that
+     * it is called with. */
+    vfs = *system;
+    vfs.pNext = NULL;
+    vfs.zName = VFS_NAME;
+    vfs.pAppData = system;
+    vfs.szOsFile += (int)sizeof(struct wal_file);
+    vfs.xOpen = vfs_open;
+    if (sqlite3_vfs_register(&vfs, 0) == SQLITE_OK)
+        return VFS_NAME;
+    vfs.zName = NULL;
+    return NULL;
+}
