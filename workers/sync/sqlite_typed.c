@@ -51,7 +51,9 @@ struct writing {
     const char *target; /* without a schema: SQLite has none */
     const struct sqlite_change *change;
     bool has_deleted, has_key;
-    struct buffer columns, values, settings;
+    struct buffer columns, values; /* of an INSERT */
+    struct buffer settings;        /* of its ON CONFLICT */
+    struct buffer replacements;    /* of an UPDATE */
 };
 
 static void quoted(struct buffer *out, const char *name)
@@ -81,6 +83,9 @@ static void column_add(struct writing *w, const char *name)
     buffer_append_text(&w->columns, ", ");
     quoted(&w->columns, name);
     buffer_printf(&w->values, ", json_extract(?3, '$.\"%s\"')", name);
+    buffer_append_text(&w->replacements, ", ");
+    quoted(&w->replacements, name);
+    buffer_printf(&w->replacements, " = json_extract(?3, '$.\"%s\"')", name);
     buffer_append_text(&w->settings, w->settings.size ? ", " : "");
     quoted(&w->settings, name);
     buffer_append_text(&w->settings, " = excluded.");
@@ -185,6 +190,26 @@ static enum sqlite_step upsert_row(struct writing *w, char *code,
     return step;
 }
 
+/* The row that is there: an INSERT ... ON CONFLICT would check NOT NULL on a
+ * part of a row. */
+static enum sqlite_step update_row(struct writing *w, char *code,
+                                   struct error *error)
+{
+    struct buffer sql;
+    buffer_init(&sql, SQL_MAX_BYTES);
+    buffer_append_text(&sql, "UPDATE ");
+    quoted(&sql, w->target);
+    buffer_append_text(&sql, " SET system_id = ?1");
+    if (w->replacements.size)
+        buffer_append(&sql, w->replacements.bytes, w->replacements.size);
+    buffer_append_text(&sql, " WHERE system_id = ?1 AND ");
+    quoted(&sql, w->table->key);
+    buffer_append_text(&sql, " = ?2");
+    enum sqlite_step step = run(w, &sql, code, error);
+    buffer_deinit(&sql);
+    return step;
+}
+
 /* A record that is set, and one merged into a tombstone, starts from the
  * columns' defaults: SQLite has no SET column = DEFAULT, so the row goes
  * first. */
@@ -199,6 +224,11 @@ static enum sqlite_step change_apply(struct writing *w, char *code,
     if (w->change->kind == UNIT_SET || w->has_deleted)
         step = remove_row(w, w->change->kind == UNIT_SET ? "" : " AND deleted",
                           code, error);
+    if (step == STEP_DONE && w->change->kind == UNIT_MERGE) {
+        step = update_row(w, code, error);
+        if (step == STEP_DONE && sqlite3_changes(w->db) > 0)
+            return step;
+    }
     return step == STEP_DONE ? upsert_row(w, code, error) : step;
 }
 
@@ -222,10 +252,12 @@ enum sqlite_step sqlite_typed_apply(sqlite3 *db, const struct sync_table *table,
     buffer_init(&w.columns, SQL_MAX_BYTES);
     buffer_init(&w.values, SQL_MAX_BYTES);
     buffer_init(&w.settings, SQL_MAX_BYTES);
+    buffer_init(&w.replacements, SQL_MAX_BYTES);
     enum sqlite_step step = change_apply(&w, code, error);
     buffer_deinit(&w.columns);
     buffer_deinit(&w.values);
     buffer_deinit(&w.settings);
+    buffer_deinit(&w.replacements);
     if (step != STEP_DONE)
         sqlite3_exec(db, "ROLLBACK TO change", NULL, NULL, NULL);
     sqlite3_exec(db, "RELEASE change", NULL, NULL, NULL);

@@ -54,6 +54,7 @@ DECLARE
     batch record;
     columns text;
     sources text;
+    replacements text;
     settings text;
 BEGIN
     IF relation IS NULL THEN
@@ -96,8 +97,9 @@ BEGIN
         GROUP BY v.names
     LOOP
         SELECT coalesce(string_agg(format(', %I', attname), ''), ''),
-               coalesce(string_agg(format(', (p.r).%I', attname), ''), '')
-        INTO columns, sources
+               coalesce(string_agg(format(', (p.r).%I', attname), ''), ''),
+               string_agg(format('%1$I = (p.r).%1$I', attname), ', ')
+        INTO columns, sources, replacements
         FROM pg_attribute
         WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
           AND attgenerated = '' AND attidentity <> 'a'
@@ -118,12 +120,23 @@ BEGIN
           AND (a.attname = ANY (batch.names)
                OR (kind = 1 AND coalesce(pg_get_expr(d.adbin, d.adrelid), '')
                                 NOT LIKE 'nextval(%'));
-        EXECUTE format('INSERT INTO %s AS t (system_id, %I%s)'
-            ' SELECT $1, p.i::%s%s FROM (SELECT u.i,'
+        -- A merge changes the rows that are there and inserts the others:
+        -- ON CONFLICT alone would check NOT NULL on a part of a row.
+        EXECUTE format('WITH p AS (SELECT u.i::%s AS k,'
             ' jsonb_populate_record(NULL::%s, u.d) AS r'
-            ' FROM unnest($2, $3) AS u (i, d)) AS p'
+            ' FROM unnest($2, $3) AS u (i, d)), changed AS (',
+            key_type, relation)
+            || CASE WHEN kind = 1 THEN 'SELECT NULL AS k WHERE false'
+               ELSE format('UPDATE %s AS t SET %s FROM p WHERE'
+                   ' t.system_id = $1 AND t.%I = p.k RETURNING p.k',
+                   relation,
+                   coalesce(replacements, 'system_id = t.system_id'), key)
+               END
+            || format(') INSERT INTO %s AS t (system_id, %I%s)'
+            ' SELECT $1, p.k%s FROM p'
+            ' WHERE p.k NOT IN (SELECT c.k::%s FROM changed AS c)'
             ' ON CONFLICT (system_id, %I) DO %s',
-            relation, key, columns, key_type, sources, relation, key,
+            relation, key, columns, sources, key_type, key,
             coalesce('UPDATE SET ' || settings, 'NOTHING'))
         USING system, batch.records, batch.data;
     END LOOP;

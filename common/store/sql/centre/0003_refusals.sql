@@ -92,7 +92,7 @@ DECLARE
 BEGIN
     IF lower_end > upper_end THEN
         RETURN '[]';
-    ELSIF lower_end = upper_end THEN
+    ELSIF lower_end = upper_end AND units[lower_end].count = 1 THEN
         RETURN tidemill.apply_each(system, units[lower_end], op_keys,
             op_kinds, op_data, targets, target_keys);
     END IF;
@@ -105,6 +105,10 @@ BEGIN
             RAISE;
         END IF;
     END;
+    IF lower_end = upper_end THEN
+        RETURN tidemill.apply_each(system, units[lower_end], op_keys,
+            op_kinds, op_data, targets, target_keys);
+    END IF;
     RETURN tidemill.apply_range(system, units, lower_end, middle, op_keys,
                op_kinds, op_data, targets, target_keys)
         || tidemill.apply_range(system, units, middle + 1, upper_end, op_keys,

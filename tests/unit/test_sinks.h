@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cases that only a server knows: it stops, cuts, waits, refuses.
+ */
+#ifndef TIDEMILL_TESTS_TEST_SINKS_H
+#define TIDEMILL_TESTS_TEST_SINKS_H
+
+#include <stddef.h>
+
+struct fixture;
+
+struct server_case {
+    const char *name;
+    void (*run)(struct fixture *f);
+};
+
+#define SERVER_CASES_MAX 32
+
+extern const struct server_case server_cases[];
+extern const size_t server_case_count;
+
+#endif
