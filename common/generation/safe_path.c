@@ -123,6 +123,11 @@ static int open_beneath(int directory, const char *path, int flags)
                    is_last ? flags | O_NOFOLLOW
                            : O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int saved = errno;
+        struct stat about;
+        if (below < 0 && saved == ENOTDIR &&
+            fstatat(fd, part, &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISLNK(about.st_mode))
+            saved = ELOOP; /* the word for it that openat2 has */
         close(fd);
         errno = saved;
         fd = below;

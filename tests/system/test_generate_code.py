@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generated code compiles, passes its own tests, and stays the same."""
+import contextlib
+import hashlib
 import json
 import os
 import re
@@ -148,3 +150,44 @@ def test_two_contracts_of_one_node(daemon, folder):
                         check=False)
     assert result.returncode == 1
     assert f"belongs to the contract {mine}" in result.stderr
+
+
+def test_killed_workers_lose_no_job_and_do_none_twice(daemon, folder):
+    daemon.start()
+    contracts = folder / "contracts"
+    subprocess.run([sys.executable, SOURCE / "tests/fixtures/make_contracts.py",
+                    "--count", "400", contracts], check=True)
+    command = subprocess.Popen(
+        [binaries() / "tidemill", "-c", daemon.config_path, "--json",
+         "generate", "--output", folder / "out", *sorted(contracts.iterdir())],
+        stdout=subprocess.PIPE)
+    kills = 0
+    while command.poll() is None and kills < 20:
+        for worker in daemon.workers("generation"):
+            if worker["pid"] and worker["state"] == "busy":
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker["pid"], signal.SIGKILL)
+                kills += 1
+                break
+    report = json.loads(command.communicate(timeout=60)[0])
+    print(f"{kills} workers killed, {report['seconds']} s")
+    assert report["failed"] == 0
+    assert {row["state"] for row in report["results"]} == {"done"}
+    with contextlib.closing(daemon.store()) as db:
+        twice = db.execute(
+            "SELECT record_id, count(*) FROM sync_queue WHERE table_name = "
+            "'generation_jobs' GROUP BY 1 HAVING count(*) <> 1").fetchall()
+        recorded = db.execute(
+            "SELECT count(*) FROM sync_queue WHERE table_name = "
+            "'generation_jobs'").fetchone()[0]
+    assert not twice and recorded == 400
+    listed = set()
+    for manifest in (folder / "out/.tidemill").glob("*.json"):
+        for file in json.loads(manifest.read_text())["files"]:
+            path = folder / "out" / file["path"]
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            assert digest == file["sha256"], path
+            listed.add(path)
+    found = {p for p in (folder / "out").rglob("*") if p.is_file()
+             and ".tidemill" not in p.relative_to(folder / "out").parts}
+    assert found == listed
