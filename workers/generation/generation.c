@@ -2,6 +2,7 @@
 #include "workers/generation/generation.h"
 
 #include <event2/event.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "common/ipc/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
+#include "common/store/reader.h"
 #include "workers/generation/claim_size.h"
 #include "workers/generation/render_job.h"
 #include "workers/generation/report.h"
@@ -24,8 +26,8 @@
 #define REPORTS_SENT_MAX   64           /* in one request */
 #define CALLS_SENT_MAX     20000        /* in one request */
 #define TURN_US            2000         /* work between two looks at messages */
-#define LOOK_AGAIN_MIN_MS  1000         /* for jobs that wait to be retried: */
-#define LOOK_AGAIN_MAX_MS  64000        /* longer than the longest back-off */
+#define LOOK_AGAIN_MIN_MS  20           /* for jobs that wait to be retried */
+#define LOOK_AGAIN_MAX_MS  60000
 #define REFUSED_WAIT_MS    1000
 
 struct generation {
@@ -33,6 +35,7 @@ struct generation {
     const struct config *config;
     struct worker_loop *loop;
     struct store_link *link;
+    struct store_reader *reader; /* NULL until it is needed */
     struct template_cache *templates;
     struct reporter reporter;
     struct claim_size claim_size;
@@ -48,8 +51,7 @@ struct generation {
     unsigned report_sent; /* of the first ones, with the request under way */
     unsigned alone;       /* of the first ones: to be sent one by one */
     unsigned asked;       /* jobs, with the request under way */
-    uint64_t look_again_ms;
-    bool adopted; /* what the predecessor left is settled */
+    bool adopted;         /* what the predecessor left is settled */
     bool under_way;
     bool may_have_jobs; /* the queue, as far as we know */
     bool draining;
@@ -67,15 +69,40 @@ static void start_timer(struct event *event, uint64_t delay_ms)
     event_add(event, &delay);
 }
 
-/* A job that waits to be retried gives no word when its time has come; so
- * after each sign of life the queue is looked at after 1, 2, 4 ... 64 s, and
- * then no more: no back-off is longer. */
+/* When the earliest job that waits to be retried may be claimed, on the wall
+ * clock; 0 when none waits, -1 when it cannot be told. */
+static int64_t next_retry_ms(struct generation *generation)
+{
+    sqlite3_stmt *statement = NULL;
+    struct error error;
+    int64_t when_ms = -1;
+    if (generation->reader == NULL &&
+        store_reader_open(&generation->reader, generation->config->state_dir,
+                          &error) != 0)
+        return -1;
+    if (sqlite3_prepare_v2(store_reader_db(generation->reader),
+                           "SELECT coalesce(min(not_before_ms), 0) "
+                           "FROM generation_jobs WHERE state = 'queued'",
+                           -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        when_ms = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return when_ms;
+}
+
+/* A job that waits to be retried gives no word when its time has come, so
+ * the queue is looked at again then. */
 static void look_later(struct generation *generation)
 {
-    if (generation->draining || generation->look_again_ms > LOOK_AGAIN_MAX_MS)
+    int64_t when_ms = generation->draining ? 0 : next_retry_ms(generation);
+    if (when_ms == 0)
         return;
-    start_timer(generation->look_event, generation->look_again_ms);
-    generation->look_again_ms *= 2;
+    int64_t wait_ms = when_ms - clock_wall_ms() + 1;
+    if (when_ms < 0 || wait_ms > LOOK_AGAIN_MAX_MS)
+        wait_ms = LOOK_AGAIN_MAX_MS;
+    start_timer(generation->look_event, wait_ms < LOOK_AGAIN_MIN_MS
+                                            ? LOOK_AGAIN_MIN_MS
+                                            : (uint64_t)wait_ms);
 }
 
 /* --- reports --- */
@@ -157,8 +184,6 @@ static void take_claim(struct generation *generation,
     claim_size_answer(&generation->claim_size, generation->asked, got);
     if (got < generation->asked)
         generation->may_have_jobs = false;
-    if (got > 0)
-        generation->look_again_ms = LOOK_AGAIN_MIN_MS;
     if (!generation->may_have_jobs)
         look_later(generation);
 }
@@ -543,6 +568,7 @@ static void adopt(struct generation *generation)
 static void on_connected(void *self)
 {
     struct generation *generation = self;
+    store_reader_close(&generation->reader); /* it may be another file now */
     if (generation->adopted)
         go_on(generation);
     else if (!generation->under_way)
@@ -555,7 +581,6 @@ static void on_notified(void *self, uint32_t topics)
     if ((topics & TOPIC_JOB_QUEUED) == 0)
         return;
     generation->may_have_jobs = true;
-    generation->look_again_ms = LOOK_AGAIN_MIN_MS;
     go_on(generation);
 }
 
@@ -623,6 +648,7 @@ static int generation_open(struct generation *generation, struct error *error)
 static void generation_close(struct generation *generation)
 {
     store_link_free(&generation->link);
+    store_reader_close(&generation->reader);
     if (generation->turn_event != NULL)
         event_free(generation->turn_event);
     if (generation->look_event != NULL)
@@ -644,7 +670,6 @@ enum worker_exit generation_main(const struct worker *worker)
     struct generation generation = {
         .worker = worker,
         .config = worker->config,
-        .look_again_ms = LOOK_AGAIN_MIN_MS,
         .reporter = {.slot = worker->slot,
                      .spawn = worker->spawn,
                      .worker_count =
