@@ -353,8 +353,11 @@ int store_writer_checkpoint(struct store_writer *writer, struct error *error)
     sqlite3_busy_timeout(writer->db, 2000);
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
         return sql_failed(writer, error);
-    writer->wal_pages = pages > 0 ? pages : 0;
-    writer->wal_checkpointed = done > 0 ? done : 0;
+    /* All of it is in the database: the next commit begins the WAL anew,
+     * unless a reader still looks at it. */
+    bool emptied = done >= pages;
+    writer->wal_pages = emptied ? 0 : pages;
+    writer->wal_checkpointed = emptied ? 0 : done;
     return 0;
 }
 

@@ -221,8 +221,9 @@ static void store_round(bool mixed, double *append, double *carry)
     struct error error;
     if (mkdtemp(dir) == NULL)
         die("mkdtemp", dir);
-    if (store_writer_open(&writer, dir, "bench", &error) != 0 ||
-        store_reader_open(&reader, dir, &error) != 0)
+    if (store_writer_open(&writer, dir, "bench", &error) != 0)
+        die("open", error.text);
+    if (store_reader_open(&reader, dir, &error) != 0)
         die("open", error.text);
     *append = store_append(writer, mixed);
     *carry = store_carry(writer, reader);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/store_fixture.h"
 
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/wait.h>
 
 #include "common/store/record_filter.h"
 #include "common/store/recent_tokens.h"
@@ -364,6 +366,69 @@ static void test_checkpoint(void **state)
     assert_true(store_writer_wal_bytes(f->writer) > 0);
 }
 
+/* A writer that acknowledges through a pipe until it is killed. */
+static void write_until_killed(const char *dir, int fd)
+{
+    struct store_fixture f = {0};
+    char name[24];
+    snprintf(f.dir, sizeof(f.dir), "%s", dir);
+    arena_init(&f.arena, 64u << 20);
+    fixture_open(&f);
+    for (int64_t i = 1;; i++) {
+        snprintf(name, sizeof(name), "r%lld", (long long)i % 50);
+        struct store_call call =
+            append_call("tasks", name, (int)(i * 7 % 4), "{}", i);
+        if (fixture_run(&f, CALLER_CLI, &call, 1) != ERROR_NONE ||
+            write(fd, &f.answer.results[0].changed, sizeof(int64_t)) !=
+                (ssize_t)sizeof(int64_t))
+            _exit(1);
+        arena_reset(&f.arena);
+    }
+}
+
+static int64_t count_rows(struct store_fixture *f)
+{
+    sqlite3_stmt *row;
+    sqlite3_prepare_v2(store_reader_db(f->reader),
+                       "SELECT count(*), max(id) FROM sync_queue", -1, &row,
+                       NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    int64_t count = sqlite3_column_int64(row, 0);
+    assert_int_equal(sqlite3_column_int64(row, 1), count);
+    sqlite3_finalize(row);
+    return count;
+}
+
+/* What a killed writer acknowledged is there, and its lock is free. */
+static void test_killed_writer(void **state)
+{
+    struct store_fixture *f = *state;
+    for (int round = 1; round <= 8; round++) {
+        int fds[2];
+        int64_t id = 0;
+        int64_t acknowledged = 0;
+        assert_int_equal(pipe(fds), 0);
+        fixture_close(f);
+        pid_t pid = fork();
+        if (pid == 0)
+            write_until_killed(f->dir, fds[1]);
+        close(fds[1]);
+        for (int i = 0; i < 40 * round; i++)
+            if (read(fds[0], &id, sizeof(id)) == (ssize_t)sizeof(id))
+                acknowledged = id;
+        kill(pid, SIGKILL);
+        while (read(fds[0], &id, sizeof(id)) == (ssize_t)sizeof(id))
+            acknowledged = id;
+        close(fds[0]);
+        waitpid(pid, NULL, 0);
+        fixture_open(f);
+        assert_true(acknowledged > 0);
+        int64_t rows = count_rows(f);
+        assert_true(rows == acknowledged || rows == acknowledged + 1);
+        assert_int_equal(store_writer_totals(f->writer).pending, rows);
+    }
+}
+
 static void test_filter(void **state)
 {
     (void)state;
@@ -418,6 +483,7 @@ int main(void)
         TEST(test_disk_full),
         TEST(test_sources),
         TEST(test_checkpoint),
+        TEST(test_killed_writer),
         cmocka_unit_test(test_filter),
         cmocka_unit_test(test_recent_tokens),
     };
