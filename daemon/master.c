@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,6 +111,16 @@ static int make_events(struct master *master, struct error *error)
     return signals_init(master, error);
 }
 
+/* Claims in the store outlive us with their spawn numbers: the next life of
+ * the daemon must not count over the same ones. */
+static uint32_t random_start(void)
+{
+    uint32_t start;
+    if (getrandom(&start, sizeof(start), GRND_NONBLOCK) != sizeof(start))
+        start = (uint32_t)clock_wall_ms();
+    return start & 0x7fffffffu;
+}
+
 struct master *master_new(const struct master_options *options,
                           struct config *config, struct starter *starter,
                           struct error *error)
@@ -136,6 +147,7 @@ struct master *master_new(const struct master_options *options,
         return NULL;
     }
     slots_init(master);
+    master->spawn_count = random_start();
     return master;
 }
 

@@ -69,7 +69,9 @@ struct worker {
     enum role role;
     unsigned slot;         /* its number within the role's pool, from 0 */
     unsigned board_index;  /* its entry in the scoreboard */
-    uint32_t spawn;        /* spawn number, counted over all workers */
+    uint32_t spawn;        /* spawn number, counted over all workers from a
+                            * random start: what a worker of an earlier life
+                            * of the daemon claimed is told apart */
     int down_fd;           /* reading end, from the master */
     int up_fd;             /* writing end, to the master */
     const struct config *config; /* of its epoch; never changes */

@@ -280,6 +280,71 @@ def test_logs_are_reopened(daemon, background):
     wait_exit(pid)
 
 
+def test_service_manager_is_told(daemon, folder):
+    abstract = f"\0tm-notify-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(abstract)
+        manager.settimeout(10)
+        process = subprocess.Popen(
+            [binaries() / "tidemilld", "-f", "-c", daemon.config_path],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=dict(os.environ, NOTIFY_SOCKET="@" + abstract[1:]))
+
+        def until(line):
+            seen = []
+            while line not in seen:
+                seen += manager.recv(4096).decode().splitlines()
+            return seen
+
+        try:
+            assert f"MAINPID={process.pid}" in until("READY=1")
+            process.send_signal(signal.SIGHUP)
+            seen = until("RELOADING=1")
+            usec = [line for line in seen if line.startswith("MONOTONIC_")]
+            now = time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6
+            assert 0 <= now - int(usec[0].split("=")[1]) < 10e6
+            until("READY=1")
+            process.terminate()
+            until("STOPPING=1")
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_journal_prefix(daemon, folder):
+    output = folder / "journal"
+    with open(output, "wb") as file:
+        status = os.fstat(file.fileno())
+        process = subprocess.Popen(
+            [binaries() / "tidemilld", "-f", "-c", daemon.config_path],
+            stdout=file, stderr=file, env=dict(
+                os.environ,
+                JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}"))
+    wait_for(lambda: "is ready" in output.read_text())
+    process.terminate()
+    assert process.wait(10) == 0
+    lines = output.read_text().splitlines()
+    assert all(line.startswith(("<3>{", "<4>{", "<5>{", "<6>{"))
+               for line in lines)
+
+
+def test_spawn_numbers_differ_between_lives(daemon):
+    def spawns():
+        import json
+        return {json.loads(line)["spawn"]
+                for line in daemon.log_text().splitlines()
+                if "worker is ready" in line}
+
+    daemon.start()
+    daemon.kill()
+    first = spawns()
+    daemon.start()
+    wait_for(lambda: len(spawns()) == len(first) + len(ROLES),
+             what="spawn numbers of the second life, none of the first")
+    assert daemon.stop() == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another")
 def test_becomes_another_user(daemon, folder):
     import pwd
