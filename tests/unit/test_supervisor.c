@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -150,27 +149,42 @@ static void interrupt_is_immediate(void **state)
     assert_false(exists(supervisor, "tidemilld.pid"));
 }
 
-static void killed_worker_has_a_successor(void **state)
+/* Kills the worker of a slot; the time until its successor was READY. */
+static double successor_ms(struct slot_entry *entry)
 {
-    struct supervisor *supervisor = started(state);
-    struct slot_entry *entry = supervisor_entry(supervisor, ROLE_SYNC, 0);
     uint32_t spawn = atomic_load(&entry->spawn);
-    struct timespec from;
-    struct timespec to;
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    uint64_t from_ns = clock_monotonic_ns();
     kill(atomic_load(&entry->pid), SIGKILL);
     while (atomic_load(&entry->spawn) == spawn ||
            atomic_load(&entry->state) != SLOT_IDLE)
         sched_yield();
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    double ms = (double)(to.tv_sec - from.tv_sec) * 1e3 +
-                (double)(to.tv_nsec - from.tv_nsec) / 1e6;
-    print_message("successor ready after %.2f ms\n", ms);
-    assert_true(ms < 100);
+    double ms = (double)(clock_monotonic_ns() - from_ns) / 1e6;
     assert_int_equal(atomic_load(&entry->death), DEATH_SIGNALLED);
     assert_int_equal(atomic_load(&entry->death_detail), SIGKILL);
     assert_int_equal(atomic_load(&entry->death_spawn), spawn);
     assert_int_equal(atomic_load(&entry->restarts), 1);
+    return ms;
+}
+
+#define KILLED_WORKERS 40
+
+static void killed_worker_has_a_successor(void **state)
+{
+    struct supervisor *supervisor = *state;
+    double total_ms = 0;
+    double most_ms = 0;
+    atomic_store(&supervisor->plan->generation_workers, KILLED_WORKERS);
+    started(state);
+    for (unsigned i = 0; i < KILLED_WORKERS; i++) {
+        double ms =
+            successor_ms(supervisor_entry(supervisor, ROLE_GENERATION, i));
+        total_ms += ms;
+        most_ms = ms > most_ms ? ms : most_ms;
+    }
+    print_message("%d killed workers: successor ready after %.2f ms on "
+                  "average, %.2f ms at most\n",
+                  KILLED_WORKERS, total_ms / KILLED_WORKERS, most_ms);
+    assert_true(most_ms < 100);
     stop(supervisor);
 }
 
