@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -21,7 +22,7 @@
 /* A WAL beyond this is emptied at the next moment without readers, and on
  * closing anything beyond the second is. */
 #define WAL_RESTART_BYTES (64 << 20)
-#define WAL_CLOSE_BYTES   (1 << 20)
+#define WAL_CLOSE_BYTES   (256 << 10)
 
 /* The lock file: the holder's pid, and until when (wall clock, ms) requests
  * may come that an earlier writer committed without having answered; 0 while
@@ -106,8 +107,10 @@ static int count_wal(void *self, sqlite3 *db, const char *name, int pages)
 
 static int open_database(struct store_writer *writer, struct error *error)
 {
+    /* On a store that is there already the second would be a commit. */
+    static const char pragmas_new[] =
+        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;";
     static const char pragmas[] =
-        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;"
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
         "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864;"
         "PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;"
@@ -122,7 +125,11 @@ static int open_database(struct store_writer *writer, struct error *error)
     }
     sqlite3_busy_timeout(writer->db, 2000);
     sqlite3_db_config(writer->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (sqlite3_exec(writer->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+    struct stat status;
+    bool is_new = stat(writer->path, &status) != 0 || status.st_size == 0;
+    if ((is_new &&
+         sqlite3_exec(writer->db, pragmas_new, NULL, NULL, NULL) != 0) ||
+        sqlite3_exec(writer->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
         return sql_failed(writer, error);
     sqlite3_wal_hook(writer->db, count_wal, writer);
     writer->page_size = 4096;
