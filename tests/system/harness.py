@@ -201,9 +201,13 @@ class Daemon:
 
     def kill_worker(self, role, slot=0, sig=signal.SIGKILL):
         """Kills the process in a slot; returns its pid."""
-        worker = [w for w in self.workers(role) if w["slot"] == slot][0]
-        os.kill(worker["pid"], sig)
-        return worker["pid"]
+        def running():
+            # Between two workers of a slot there is none: pid 0 would be us.
+            return [w["pid"] for w in self.workers(role)
+                    if w["slot"] == slot and w["pid"]]
+        pid = wait_for(running, 10, f"a worker in {role}[{slot}]")[0]
+        os.kill(pid, sig)
+        return pid
 
     def store(self):
         """A read-only connection to the local store."""

@@ -118,8 +118,11 @@ static void higher_slots_join(void **state)
     facts.claimable = 1001;
     assert_int_equal(plan_for(1, facts).trigger, TRIGGER_THRESHOLD);
     assert_int_equal(plan_for(2, facts).trigger, TRIGGER_NONE);
-    facts.claimable = 1;
+    facts.claimable = 100;
     facts.drain_wanted = true;
+    assert_int_equal(plan_for(1, facts).trigger, TRIGGER_REQUEST);
+    assert_int_equal(plan_for(2, facts).trigger, TRIGGER_NONE);
+    facts.claimable = 101;
     assert_int_equal(plan_for(2, facts).trigger, TRIGGER_REQUEST);
     assert_true(plan_for(2, facts).drain);
 }

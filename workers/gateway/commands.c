@@ -142,10 +142,10 @@ static void refuse_offline(struct control_connection *connection)
     char reason[SYNC_ERROR_TEXT_MAX];
     sync_view_get_error(&mapping_of(connection)->sync.views[0], reason,
                         sizeof(reason));
-    error_set(&error, ERROR_TRY_AGAIN,
-              "the centre cannot be reached: %.900s; operations stay in the "
-              "outbox and are sent when it returns",
-              reason[0] != '\0' ? reason : "no answer yet");
+    error_set(&error, ERROR_TRY_AGAIN, "%s",
+              reason[0] != '\0' ? reason
+                                : "the centre has not answered; operations "
+                                  "stay here and are sent when it does");
     control_refuse(connection, &error);
 }
 

@@ -32,6 +32,7 @@ void pass_add(struct pass *pass, const struct batch *batch)
     pass->bytes += (int64_t)batch->bytes;
     if ((int64_t)batch->count > pass->largest_batch)
         pass->largest_batch = (int64_t)batch->count;
+    pass->refused += (int64_t)batch->refused;
     pass->batches++;
     if (batch->sent_ns != 0)
         metric_record_us(METRIC_SYNC_BATCH_SECONDS, batch->took_ns / 1000);

@@ -21,6 +21,7 @@ struct pass {
     bool contact; /* the centre answered */
     uint64_t ticket; /* the highest that it answers; 0: none */
     int64_t claimed; /* operations */
+    int64_t refused;
     /* since its last row */
     int64_t started_wall_ms;
     uint64_t started_ns;

@@ -165,6 +165,28 @@ static void look_first(struct schedule *schedule,
         schedule_probe(schedule);
 }
 
+/* In a drain another worker's line is down, with what is left in its hands.
+ * Then ours tells, once a second, whether the centre is: who waits for the
+ * drain looks at slot 0.  True when it probes now. */
+static bool look_for_others(struct schedule *schedule,
+                            const struct outbox_pending *pending)
+{
+    bool offline = false;
+    if (schedule->rules.slot != 0 || pending->total == 0 ||
+        atomic_load(&schedule->board->drain_wanted) == 0)
+        return false;
+    for (unsigned i = 1; i < SYNC_SLOTS_MAX; i++)
+        offline = offline ||
+                  atomic_load(&schedule->board->views[i].state) == LINK_OFFLINE;
+    uint64_t since_ms = clock_monotonic_ms() - schedule->probed_ms;
+    if (!offline || since_ms < TRIGGER_BLOCKED_MS) {
+        schedule_look_after(schedule, TRIGGER_BLOCKED_MS);
+        return false;
+    }
+    schedule_probe(schedule);
+    return true;
+}
+
 static void look_at_outbox(struct schedule *schedule)
 {
     struct outbox_pending pending;
@@ -181,6 +203,8 @@ static void look_at_outbox(struct schedule *schedule)
     if (pending.by_priority[0] == 0)
         schedule->urgent_since_ms = 0; /* it went with an earlier pass */
     gather_facts(schedule, &pending, &facts);
+    if (facts.claimable == 0)
+        schedule->unfinished = TRIGGER_NONE;
     if (schedule->rules.slot == 0 && pending.total == 0)
         atomic_store(&schedule->board->drain_wanted, 0);
     if (facts.reconnected && facts.claimable == 0) {
@@ -193,6 +217,8 @@ static void look_at_outbox(struct schedule *schedule)
         schedule_start_pass(schedule, &plan, facts.claimable);
         return;
     }
+    if (look_for_others(schedule, &pending))
+        return;
     standing_next(&schedule->standing, plan.next, plan.next_ms);
     if (plan.next_ms != 0)
         schedule_look_after(schedule, plan.next_ms - facts.now_ms);

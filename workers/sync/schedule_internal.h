@@ -37,6 +37,7 @@ struct schedule {
     int64_t urgent_since_ms;
     int64_t blocked_until_ms;
     enum trigger unfinished; /* a pass that blocked claims ended */
+    uint64_t probed_ms;   /* monotonic */
     uint64_t looked_ms;   /* monotonic, as look_due_ms */
     uint64_t look_due_ms; /* of the timer; 0: it is not set */
     int64_t record_bytes; /* of recent records; 0: not known yet */

@@ -71,6 +71,7 @@ static void probe_answered(void *self, const struct sink_result *result)
 void schedule_probe(struct schedule *schedule)
 {
     schedule->probing = true;
+    schedule->probed_ms = clock_monotonic_ms();
     atomic_store(&schedule->standing.view->last_attempt_wall_ms,
                  clock_wall_ms());
     schedule->setup.sink_methods->probe(schedule->setup.sink, probe_answered,
@@ -225,12 +226,20 @@ static bool report(void *self, struct store_call *call)
 static void rested(void *self)
 {
     struct schedule *schedule = self;
-    /* Lanes of what pends are in other workers' batches: once more, when
-     * one of those is settled. */
+    const struct pass *pass = &schedule->pass;
+    /* Once more: when lanes of what pends are in other workers' batches,
+     * as soon as one of those is settled; when some were refused, for those
+     * that the end of a refused one has freed. */
     schedule->unfinished =
-        schedule->pass.active && schedule->blocked_until_ms != 0
-            ? schedule->pass.trigger
+        pass->active && (schedule->blocked_until_ms != 0 || pass->refused > 0)
+            ? pass->trigger
             : TRIGGER_NONE;
+    /* Somebody waits, and others had taken all: is the centre there? */
+    if (pass->active && !pass->contact && !schedule->leaving &&
+        pass->ticket > schedule->standing.answered) {
+        schedule_probe(schedule);
+        return;
+    }
     end_pass(schedule, NULL);
     schedule_look_after(schedule, 0);
     schedule_leave_if_over(schedule);

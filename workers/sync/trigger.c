@@ -90,9 +90,10 @@ static void decide_higher_slot(const struct trigger_rules *rules,
                                struct trigger_plan *plan)
 {
     bool some = facts->claimable > 0;
-    if (facts->drain_wanted && some && !blocked)
+    bool enough = facts->claimable > rules->slot * rules->batch_min;
+    if (facts->drain_wanted && enough && !blocked)
         plan_start(plan, TRIGGER_REQUEST);
-    if (facts->reconnected && some && !blocked)
+    if (facts->reconnected && enough && !blocked)
         plan_start(plan, TRIGGER_RECONNECT);
     if (facts->claimable > rules->slot * rules->batch_max &&
         facts->claimable >= rules->threshold_operations && !blocked) {

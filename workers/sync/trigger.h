@@ -5,8 +5,9 @@
  * a store, a clock or a fork.
  *
  * Slot 0 takes the trickle and answers every trigger.  Higher slots join
- * while more than slot * sync.batch.max operations can be claimed, in a
- * drain, and for an urgent operation that slot 0 is too busy for.
+ * while more than slot * sync.batch.max operations can be claimed (in a
+ * drain, sync.batch.min), and for an urgent operation that slot 0 is too busy
+ * for.
  *
  * A pass of the trickle carries at most sync.max_per_pass operations.  A
  * pass that starts with more than TRIGGER_DRAIN_FACTOR times that, after an
