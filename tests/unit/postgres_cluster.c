@@ -33,13 +33,10 @@ static bool programs_find(char *folder, size_t room)
     return there;
 }
 
-static pid_t program_start(const struct cluster *cluster, const char *name,
-                           char *const *arguments)
+pid_t cluster_program(const struct cluster *cluster, const char *path,
+                      char *const *arguments)
 {
-    char folder[256], path[300], log[160];
-    if (!programs_find(folder, sizeof folder))
-        return -1;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    char log[160];
     snprintf(log, sizeof log, "%s/log", cluster->folder);
     pid_t pid = fork();
     if (pid != 0)
@@ -55,6 +52,16 @@ static pid_t program_start(const struct cluster *cluster, const char *name,
         _exit(126);
     execv(path, arguments);
     _exit(127);
+}
+
+static pid_t program_start(const struct cluster *cluster, const char *name,
+                           char *const *arguments)
+{
+    char folder[256], path[300];
+    if (!programs_find(folder, sizeof folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return cluster_program(cluster, path, arguments);
 }
 
 int cluster_start(struct cluster *cluster)

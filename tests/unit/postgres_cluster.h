@@ -22,6 +22,10 @@ int cluster_make(struct cluster *cluster);
 int cluster_start(struct cluster *cluster);
 /* SIGINT for the fast way, SIGQUIT for the immediate one; waits. */
 void cluster_stop(struct cluster *cluster, int signal);
+/* Starts another program as the server's user, in its folder; the caller
+ * ends it. */
+pid_t cluster_program(const struct cluster *cluster, const char *path,
+                      char *const *arguments);
 /* Stops it and removes its folder. */
 void cluster_remove(struct cluster *cluster);
 

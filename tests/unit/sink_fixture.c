@@ -140,6 +140,16 @@ enum sink_outcome fixture_wait(struct fixture *f)
     return f->outcome;
 }
 
+enum sink_outcome fixture_apply_beside(struct fixture *f,
+                                       const struct fixture *first)
+{
+    f->done = false;
+    f->methods->apply(f->sink, &current, on_done, f);
+    while (!f->done || !first->done)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    return f->outcome;
+}
+
 enum sink_outcome fixture_apply(struct fixture *f, int64_t batch_id,
                                 const struct outbox_operation *operations,
                                 size_t count)

@@ -49,6 +49,9 @@ enum sink_outcome fixture_wait(struct fixture *f);
 enum sink_outcome fixture_apply(struct fixture *f, int64_t batch_id,
                                 const struct outbox_operation *operations,
                                 size_t count);
+/* Applies what `first` has under way on `f` as well, whoever comes first. */
+enum sink_outcome fixture_apply_beside(struct fixture *f,
+                                       const struct fixture *first);
 enum sink_outcome fixture_probe(struct fixture *f);
 
 /* Runs SQL on our own line; the first value as text ("" for NULL or none).

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -391,6 +392,38 @@ static void case_long_key(struct fixture *f)
     assert_string_equal(field(f, "a", "x"), "1");
 }
 
+/* Somebody else writes at the centre: we wait, and lose nothing. */
+static void case_locked(struct fixture *f)
+{
+    struct outbox_operation list[] = {INS("t", "a", "{\"x\":1}")};
+    fixture_sql(f, f->pgsql ? "BEGIN; LOCK TABLE tidemill.synced_records"
+                            : "BEGIN IMMEDIATE");
+    fixture_begin(f, 1, list, 1);
+    for (int i = 0; i < 20; i++)
+        event_base_loop(f->base, EVLOOP_NONBLOCK);
+    assert_false(f->done);
+    fixture_sql(f, "COMMIT");
+    assert_int_equal(fixture_wait(f), SINK_APPLIED);
+    assert_string_equal(field(f, "a", "x"), "1");
+}
+
+/* Two senders of one batch, as after a worker's death. */
+static void case_two_senders(struct fixture *f)
+{
+    struct outbox_operation list[] = {INS("t", "a", "{\"x\":1}"),
+                                      UPD("t", "b", "{\"y\":1}")};
+    struct fixture second = *f;
+    second.sink = NULL;
+    fixture_again(&second);
+    for (int i = 0; i < 20; i++) {
+        fixture_begin(f, i, list, 2);
+        enum sink_outcome other = fixture_apply_beside(&second, f);
+        fixture_wait(f);
+        assert_int_equal(f->outcome + other, SINK_APPLIED + SINK_REPEATED);
+    }
+    second.methods->close(second.sink);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct fixture *f);
@@ -407,6 +440,8 @@ static const struct {
     {"exactly_once", case_exactly_once},
     {"close_under_way", case_close_under_way},
     {"long_key", case_long_key},
+    {"locked", case_locked},
+    {"two_senders", case_two_senders},
 };
 
 static void run_case(void **state)

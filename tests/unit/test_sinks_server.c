@@ -10,6 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "common/store/schema.h"
 #include "tests/unit/sink_fixture.h"
@@ -279,6 +282,51 @@ static void case_deferred_constraint(struct fixture *f)
     fixture_sql(f, "DROP TABLE typed_child; DROP TABLE parent");
 }
 
+/* One server connection for two of ours, changing hands at each commit. */
+static void case_pgbouncer(struct fixture *f)
+{
+    static const char path[] = "/usr/sbin/pgbouncer";
+    char ini[200], *arguments[] = {"pgbouncer", ini, NULL};
+    struct outbox_operation ops[] = {INS("t", "a", "{\"x\":1}"),
+                                     INS("t", "b", "{\"\\u0000\":1}")};
+    struct fixture second = *f;
+    if (access(path, X_OK) != 0)
+        skip();
+    snprintf(ini, sizeof ini, "%s/pgbouncer.ini", f->cluster->folder);
+    FILE *file = fopen(ini, "w");
+    assert_non_null(file);
+    fprintf(file,
+            "[databases]\npostgres = host=%s user=postgres pool_size=1\n[pgbouncer]\n"
+            "listen_port = 6432\nunix_socket_dir = %s\nauth_type = any\n"
+            "pool_mode = transaction\nignore_startup_parameters =\n",
+            f->cluster->folder, f->cluster->folder);
+    assert_int_equal(fclose(file), 0);
+    pid_t pid = cluster_program(f->cluster, path, arguments);
+    assert_true(pid > 0);
+    snprintf(f->conninfo, sizeof f->conninfo,
+             "host=%s port=6432 user=postgres dbname=postgres",
+             f->cluster->folder);
+    f->config.database_conninfo = f->conninfo;
+    fixture_again(f);
+    second.config.database_conninfo = f->conninfo;
+    second.sink = NULL;
+    fixture_again(&second);
+    for (int i = 0; i < 250 && fixture_probe(f) != SINK_APPLIED; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    if (fixture_probe(&second) != SINK_APPLIED)
+        fail_msg("%s", second.error.text);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(fixture_apply(i % 2 ? f : &second, i, ops, 2),
+                         SINK_APPLIED);
+        assert_int_equal(fixture_apply(i % 2 ? &second : f, i, ops, 2),
+                         SINK_REPEATED);
+        assert_int_equal(f->refusal_count, 1);
+    }
+    second.methods->close(second.sink);
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
 const struct server_case server_cases[] = {
     {"cut", case_cut},
     {"cut_while_idle", case_cut_while_idle},
@@ -293,5 +341,6 @@ const struct server_case server_cases[] = {
     {"first_connections_at_once", case_first_connections_at_once},
     {"weak_commit", case_weak_commit},
     {"deferred_constraint", case_deferred_constraint},
+    {"pgbouncer", case_pgbouncer},
 };
 const size_t server_case_count = sizeof server_cases / sizeof *server_cases;

@@ -4,7 +4,12 @@
  * batch in one call; where the server refuses a part of it for good, once
  * more the careful way, by bisection in subtransactions of one call.
  *
- * Measured (tests/bench/bench_sink.c): see the figures there.
+ * Measured (tests/bench/bench_sink.c; 200-byte rows, one connection, quiet
+ * machine) against COPY into the same table: 0.40 at 50 a batch, 0.71 at
+ * 500, 0.72 at 1000, 0.76 at 5000.  The client takes 2 % of the time.  What
+ * did not pay: a plain INSERT after asking which keys exist (0.67 at 5000,
+ * and its cached plan, made while the table is small, is 5 times slower
+ * below).  ON CONFLICT has no plan to get wrong.
  */
 #include "workers/sync/sink.h"
 
