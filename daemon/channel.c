@@ -100,6 +100,7 @@ static void take_failed(struct master *master, struct slot *slot,
               LOG_TEXT("error", message->text));
     snprintf(master->last_failure, sizeof(master->last_failure), "%s",
              message->text);
+    master->last_failure_role = slot->role;
 }
 
 typedef void (*up_action)(struct master *master, struct slot *slot,

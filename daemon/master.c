@@ -214,7 +214,7 @@ void master_check_start(struct master *master, const struct slot *slot)
     char words[64];
     enum death death = (enum death)atomic_load(&entry->death);
     unsigned detail = atomic_load(&entry->death_detail);
-    if (said[0] == '\0')
+    if (said[0] == '\0' || master->last_failure_role != slot->role)
         said = death_words(death, detail, words);
     if (death == DEATH_EXITED && detail == WORKER_EXIT_STORE_REFUSED)
         give_up(master, ERROR_IO, role_name(slot->role), said);

@@ -58,6 +58,7 @@ struct master {
     bool last_rank_told; /* the store was told to drain */
     uint64_t stop_deadline_ms;
     char last_failure[MESSAGE_TEXT_MAX]; /* what a worker said last */
+    enum role last_failure_role;         /* and whose worker it was */
     struct error failure;                /* why the daemon ends; code NONE: asked */
 };
 

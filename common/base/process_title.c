@@ -24,21 +24,23 @@ static char *extend(char *end, char *const *strings)
     return end;
 }
 
+/* One block, the pointers and behind them the strings: unsetenv() may drop
+ * any of them. */
 static char **copy_environment(void)
 {
     size_t count = 0;
-    while (environ[count] != NULL)
-        count++;
-    char **copy = calloc(count + 1, sizeof(*copy));
-    for (size_t i = 0; copy != NULL && i < count; i++) {
-        copy[i] = strdup(environ[i]);
-        if (copy[i] == NULL) {
-            while (i > 0)
-                free(copy[--i]);
-            free(copy);
-            return NULL;
-        }
+    size_t size = 0;
+    for (; environ[count] != NULL; count++)
+        size += strlen(environ[count]) + 1;
+    char **copy = malloc((count + 1) * sizeof(*copy) + size);
+    if (copy == NULL)
+        return NULL;
+    char *at = (char *)(copy + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = at;
+        at = stpcpy(at, environ[i]) + 1;
     }
+    copy[count] = NULL;
     return copy;
 }
 
