@@ -49,7 +49,8 @@ static int find_key(struct store_writer *writer,
         stripe_index(append->priority, outbox_lane(append->record_hash));
     if (load_tokens(writer, stripe, error) != 0)
         return -1;
-    return recent_tokens_find(writer->old_tokens, append->token, key);
+    return !recent_tokens_empty(writer->old_tokens) &&
+           recent_tokens_find(writer->old_tokens, append->token, key);
 }
 
 /* 1 and *id when a row of this lane has the token, 0, or -1. */

@@ -14,7 +14,7 @@ struct entry {
 struct recent_tokens {
     struct entry *young;
     struct entry *old;
-    uint32_t young_count;
+    uint32_t young_count; /* 0: nothing was ever added */
     uint32_t capacity; /* entries of a table; it has twice the slots */
 };
 
@@ -65,6 +65,11 @@ void recent_tokens_add(struct recent_tokens *tokens, int64_t token, int64_t key)
     if (entry->token == 0)
         tokens->young_count++;
     *entry = (struct entry){.token = token, .key = key};
+}
+
+bool recent_tokens_empty(const struct recent_tokens *tokens)
+{
+    return tokens->young_count == 0;
 }
 
 bool recent_tokens_find(const struct recent_tokens *tokens, int64_t token,

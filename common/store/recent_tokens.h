@@ -20,6 +20,7 @@ void recent_tokens_free(struct recent_tokens **tokens);
 /* token is not 0.  The newest key of a token wins. */
 void recent_tokens_add(struct recent_tokens *tokens, int64_t token,
                        int64_t key);
+bool recent_tokens_empty(const struct recent_tokens *tokens);
 bool recent_tokens_find(const struct recent_tokens *tokens, int64_t token,
                         int64_t *key);
 
