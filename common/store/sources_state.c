@@ -230,6 +230,14 @@ int store_writer_source_append(struct store_writer *writer, const char *source,
     error_clear(&reason);
     int64_t id;
     int checked = check_row(row, &append, &reason);
+    if (checked == 0 &&
+        table_counts_find(writer, append.table_name, append.table_name_size,
+                          append.table_hash, &reason) < 0)
+        checked = -1;
+    if (checked != 0 && reason.code != ERROR_DATA) {
+        *error = reason;
+        return give_up(writer, error);
+    }
     append.source = state->number;
     writer->request.savepoint = true; /* the group undoes it all */
     writer->request.call_count = 1;
