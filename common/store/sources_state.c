@@ -65,6 +65,9 @@ int sources_load(struct store_writer *writer, struct error *error)
         source->cursor = sqlite3_column_int64(rows, 2);
         snprintf(source->identity, sizeof(source->identity), "%s",
                  identity != NULL ? identity : "");
+        const char *words = (const char *)sqlite3_column_text(rows, 4);
+        snprintf(source->error, sizeof(source->error), "%s",
+                 words != NULL ? words : "");
     }
     return step;
 }
@@ -81,7 +84,8 @@ int sources_write(struct store_writer *writer, struct error *error)
                 value_text_sized(source->name, strlen(source->name)),
                 value_integer(source->cursor),
                 value_text_sized(source->identity, strlen(source->identity)),
-                value_integer(clock_wall_ms())) != 0)
+                value_integer(clock_wall_ms()),
+                value_text_sized(source->error, strlen(source->error))) != 0)
             return -1;
         source->dirty = false;
     }
@@ -145,6 +149,17 @@ int store_writer_source_move(struct store_writer *writer, const char *source,
                          source, sizeof(state->identity) - 1);
     state->cursor = cursor;
     snprintf(state->identity, sizeof(state->identity), "%s", identity);
+    state->dirty = true;
+    return 0;
+}
+
+int store_writer_source_error(struct store_writer *writer, const char *source,
+                              const char *words, struct error *error)
+{
+    struct source_state *state = touch_source(writer, source, error);
+    if (state == NULL)
+        return -1;
+    snprintf(state->error, sizeof(state->error), "%s", words);
     state->dirty = true;
     return 0;
 }

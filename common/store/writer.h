@@ -88,5 +88,9 @@ int store_writer_source_append(struct store_writer *writer, const char *source,
 int store_writer_source_move(struct store_writer *writer, const char *source,
                              int64_t cursor, const char *identity,
                              struct error *error);
+/* Remembers in the current group why a source is not read, for `tidemill
+ * doctor`; "" when it is read again. */
+int store_writer_source_error(struct store_writer *writer, const char *source,
+                              const char *words, struct error *error);
 
 #endif

@@ -138,6 +138,7 @@ struct source_state {
     int64_t number;
     int64_t cursor;
     char identity[128];
+    char error[ERROR_TEXT_MAX]; /* "" when it is read */
     bool dirty;
 };
 

@@ -88,9 +88,9 @@ X(BATCH_FINISH, "UPDATE sync_batches SET applied = ?2, refused = ?3, bytes = ?4,
   "trigger_type = ?7, slot = ?8, spawn = ?9 WHERE batch_id = ?1") \
 X(METRIC_INSERT, "INSERT INTO sync_metrics (timestamp, operations_synced, duration_ms, trigger_type, success, " \
   "error_message, batch_size, bytes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
-X(SOURCES_READ, "SELECT number, source, cursor, identity FROM source_cursors") \
-X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET " \
-  "cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
+X(SOURCES_READ, "SELECT number, source, cursor, identity, error FROM source_cursors") \
+X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET " \
+  "error = excluded.error, cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
 X(HOOK_INSERT, "INSERT OR IGNORE INTO hook_events (event_id, hook_type, session_id, tool_name, event_data, " \
   "hook_timestamp, file_path) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
 X(FILE_INSERT, "INSERT OR REPLACE INTO generated_files (job_id, path, sha256, size_bytes, template_set, template_hash, " \

@@ -358,6 +358,17 @@ static void test_the_owner_is_checked(void **state)
 
 /* --- with the writer and an event loop --- */
 
+static int count(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int found = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    return found;
+}
+
 struct copier {
     struct event_base *base;
     struct store_writer *writer;
@@ -445,6 +456,18 @@ static void test_rows_are_copied_exactly_once(void **state)
     expect_pending(&copier, 1700);
     assert_int_equal(sources_state(copier.sources, 0, &words), SOURCE_OK);
     assert_int_equal(sources_state(copier.sources, 1, &words), SOURCE_MISSING);
+    sqlite3 *store = NULL;
+    char path[160];
+    snprintf(path, sizeof(path), "%s/%s", f->folder, STORE_FILE_NAME);
+    assert_int_equal(sqlite3_open(path, &store), SQLITE_OK);
+    assert_int_equal(count(store,
+                           "SELECT count(*) FROM source_cursors WHERE"
+                           " source = 'gone' AND error LIKE '%No such%'"),
+                     1);
+    assert_int_equal(count(store, "SELECT count(*) FROM source_cursors WHERE"
+                                  " source = 'app' AND error = ''"),
+                     1);
+    sqlite3_close(store);
     uint64_t start = clock_monotonic_ms();
     add_rows(db, 1);
     expect_pending(&copier, 1701);

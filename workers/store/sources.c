@@ -36,6 +36,7 @@ struct source {
     uint64_t retry_ms; /* monotonic; not before */
     enum source_verdict verdict;
     char words[ERROR_TEXT_MAX];
+    bool words_unsaved; /* the store does not have them yet */
 };
 
 struct sources {
@@ -76,6 +77,7 @@ static void note_verdict(struct source *source, enum source_verdict verdict,
                       LOG_TEXT("source", source->config->name),
                       LOG_TEXT("reason", words));
     }
+    source->words_unsaved = source->words_unsaved || changed;
     source->verdict = verdict;
     snprintf(source->words, sizeof(source->words), "%s", words);
 }
@@ -263,6 +265,19 @@ static int copy_source(struct sources *sources, struct source *source,
     return batch->count == 0 ? 0 : append_rows(sources, source, error);
 }
 
+/* For `tidemill doctor`. */
+static int save_words(struct sources *sources, struct error *error)
+{
+    for (size_t i = 0; i < sources->count; i++) {
+        const struct source *source = &sources->sources[i];
+        if (source->words_unsaved && source->verdict != SOURCE_BUSY &&
+            store_writer_source_error(sources->writer, source->config->name,
+                                      source->words, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 int sources_contribute(void *self, struct store_writer *writer,
                        struct error *error)
 {
@@ -282,7 +297,7 @@ int sources_contribute(void *self, struct store_writer *writer,
         if (clock_monotonic_ns() - start_ns > TURN_MOST_NS)
             break;
     }
-    return 0;
+    return save_words(sources, error);
 }
 
 void sources_settled(void *self, bool committed)
@@ -290,6 +305,8 @@ void sources_settled(void *self, bool committed)
     struct sources *sources = self;
     for (size_t i = 0; i < sources->count; i++) {
         struct source *source = &sources->sources[i];
+        if (committed && source->verdict != SOURCE_BUSY)
+            source->words_unsaved = false;
         if (!source->moved)
             continue;
         source->moved = false;

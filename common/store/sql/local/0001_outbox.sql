@@ -121,7 +121,8 @@ CREATE TABLE source_cursors (
   source     TEXT NOT NULL UNIQUE,
   cursor     INTEGER NOT NULL,
   identity   TEXT NOT NULL DEFAULT '',
-  updated_ms INTEGER NOT NULL
+  updated_ms INTEGER NOT NULL,
+  error      TEXT NOT NULL DEFAULT '' -- why it is not read; '' when it is
 );
 
 CREATE TABLE store_meta (
