@@ -16,8 +16,9 @@
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"
+#include "workers/generation/backlog.h"
 #include "workers/generation/claim_size.h"
-#include "workers/generation/render_job.h"
+#include "workers/generation/job_run.h"
 #include "workers/generation/report.h"
 
 #define TEMPLATES_KEPT_MAX 100
@@ -39,15 +40,12 @@ struct generation {
     struct template_cache *templates;
     struct reporter reporter;
     struct claim_size claim_size;
-    struct arena arena;          /* of the job that runs */
-    struct event *turn_event;    /* there are jobs to run */
-    struct event *look_event;    /* look again for jobs */
-    struct event *again_event;   /* ask the store again after a refusal */
-    struct event *drain_event;   /* the bound of DRAIN */
-    struct job jobs[CLAIM_MOST]; /* claimed, not begun; a ring */
-    unsigned job_first, job_count;
-    struct report *report_first, *report_last;
-    unsigned report_count;
+    struct arena arena;        /* of the job that runs */
+    struct event *turn_event;  /* there are jobs to run */
+    struct event *look_event;  /* look again for jobs */
+    struct event *again_event; /* ask the store again after a refusal */
+    struct event *drain_event; /* the bound of DRAIN */
+    struct backlog backlog;
     unsigned report_sent; /* of the first ones, with the request under way */
     unsigned alone;       /* of the first ones: to be sent one by one */
     unsigned asked;       /* jobs, with the request under way */
@@ -105,65 +103,14 @@ static void look_later(struct generation *generation)
                                             : (uint64_t)wait_ms);
 }
 
-/* --- reports --- */
-
-static void push_report(struct generation *generation, struct report *report)
-{
-    if (generation->report_last == NULL)
-        generation->report_first = report;
-    else
-        generation->report_last->next = report;
-    generation->report_last = report;
-    generation->report_count++;
-}
-
 static void pop_report(struct generation *generation)
 {
-    struct report *report = generation->report_first;
-    generation->report_first = report->next;
-    if (report->next == NULL)
-        generation->report_last = NULL;
-    generation->report_count--;
+    backlog_pop_report(&generation->backlog);
     if (generation->alone > 0)
         generation->alone--;
-    report_free(&report);
 }
 
 /* --- answers of the store --- */
-
-static int take_text(const struct value *value, const char **text)
-{
-    *text = value->type == VALUE_TEXT ? value->bytes : NULL;
-    return *text == NULL ? -1 : 0;
-}
-
-/* A row of JOB_CLAIM. */
-static int take_job(struct generation *generation, const struct value *row)
-{
-    const char *kind, *spec;
-    if (generation->job_count == CLAIM_MOST || row[0].type != VALUE_INTEGER ||
-        take_text(&row[1], &kind) != 0 || take_text(&row[2], &spec) != 0)
-        return -1;
-    char *block = malloc(row[1].size + row[2].size + 2);
-    if (block == NULL)
-        return -1;
-    unsigned last =
-        (generation->job_first + generation->job_count) % CLAIM_MOST;
-    memcpy(block, kind, row[1].size);
-    block[row[1].size] = '\0';
-    memcpy(block + row[1].size + 1, spec, row[2].size);
-    block[row[1].size + 1 + row[2].size] = '\0';
-    generation->jobs[last] = (struct job){
-        .id = row[0].integer,
-        .attempt = row[3].integer,
-        .timeout_ms = row[4].integer,
-        .kind = block,
-        .spec = block + row[1].size + 1,
-        .spec_size = row[2].size,
-    };
-    generation->job_count++;
-    return 0;
-}
 
 static void take_claim(struct generation *generation,
                        const struct store_answer *answer)
@@ -172,7 +119,8 @@ static void take_claim(struct generation *generation,
         &answer->results[answer->result_count - 1];
     unsigned got = (unsigned)result->rows;
     for (size_t i = 0; i < result->rows && result->columns == 5; i++) {
-        if (take_job(generation, &result->values[i * 5]) != 0) {
+        if (backlog_push_job(&generation->backlog, &result->values[i * 5]) !=
+            0) {
             struct error error;
             error_set(&error, ERROR_SYSTEM,
                       "claimed jobs cannot be taken in; the successor will "
@@ -199,7 +147,7 @@ static void report_refused(struct generation *generation,
         return;
     }
     log_event(LOG_NOTICE_LEVEL, "the end of a job was not recorded",
-              LOG_INT("job", generation->report_first->job_id),
+              LOG_INT("job", generation->backlog.report_first->job_id),
               LOG_TEXT("why", answer->text));
     pop_report(generation);
 }
@@ -251,7 +199,7 @@ static unsigned reports_to_send(const struct generation *generation,
     unsigned most = generation->alone > 0 ? 1 : REPORTS_SENT_MAX;
     unsigned count = 0;
     *call_count = 0;
-    for (const struct report *report = generation->report_first;
+    for (const struct report *report = generation->backlog.report_first;
          report != NULL && count < most; report = report->next) {
         if (count > 0 && *call_count + report->call_count > CALLS_SENT_MAX)
             break;
@@ -268,10 +216,11 @@ static void send_request(struct generation *generation)
     unsigned reports = reports_to_send(generation, &call_count);
     bool claims = !generation->draining && generation->may_have_jobs &&
                   generation->alone == 0 &&
-                  generation->report_count < REPORTS_HELD_MAX / 2;
-    generation->asked = claims ? claim_size_wanted(&generation->claim_size,
-                                                   generation->job_count)
-                               : 0;
+                  generation->backlog.report_count < REPORTS_HELD_MAX / 2;
+    generation->asked = claims
+                            ? claim_size_wanted(&generation->claim_size,
+                                                generation->backlog.job_count)
+                            : 0;
     if (reports + generation->asked == 0)
         return;
     struct store_call *calls = calloc(call_count + 1, sizeof(*calls));
@@ -280,7 +229,7 @@ static void send_request(struct generation *generation)
         return;
     }
     size_t at = 0;
-    const struct report *report = generation->report_first;
+    const struct report *report = generation->backlog.report_first;
     for (unsigned i = 0; i < reports; i++, report = report->next) {
         memcpy(&calls[at], report->calls, report->call_count * sizeof(*calls));
         at += report->call_count;
@@ -335,10 +284,8 @@ static void give_back(struct generation *generation)
 
 static void drop_jobs(struct generation *generation)
 {
-    while (generation->job_count > 0) {
-        free(generation->jobs[generation->job_first].kind);
-        generation->job_first = (generation->job_first + 1) % CLAIM_MOST;
-        generation->job_count--;
+    while (generation->backlog.job_count > 0) {
+        backlog_pop_job(&generation->backlog);
         generation->gives_back = true;
     }
 }
@@ -351,12 +298,12 @@ static void talk(struct generation *generation)
         !store_link_connected(generation->link) ||
         event_pending(generation->again_event, EV_TIMEOUT, NULL) != 0)
         return;
-    if (generation->draining && generation->report_count == 0 &&
+    if (generation->draining && generation->backlog.report_count == 0 &&
         generation->gives_back)
         give_back(generation);
-    else if (claim_size_wanted(&generation->claim_size, generation->job_count) >
-                 0 ||
-             generation->report_count >= REPORTS_SENT_MAX)
+    else if (claim_size_wanted(&generation->claim_size,
+                               generation->backlog.job_count) > 0 ||
+             generation->backlog.report_count >= REPORTS_SENT_MAX)
         send_request(generation);
 }
 
@@ -366,13 +313,13 @@ static void go_on(struct generation *generation)
     if (generation->draining)
         drop_jobs(generation);
     talk(generation);
-    if (generation->job_count > 0 &&
-        generation->report_count < REPORTS_HELD_MAX) {
+    if (generation->backlog.job_count > 0 &&
+        generation->backlog.report_count < REPORTS_HELD_MAX) {
         event_active(generation->turn_event, EV_TIMEOUT, 0);
         return;
     }
-    if (generation->under_way || generation->report_count > 0 ||
-        generation->job_count > 0)
+    if (generation->under_way || generation->backlog.report_count > 0 ||
+        generation->backlog.job_count > 0)
         return;
     if (generation->draining && generation->gives_back)
         return; /* once the store is there, or the bound is over */
@@ -391,74 +338,25 @@ static void on_again(evutil_socket_t fd, short what, void *self)
 
 /* --- running --- */
 
-static int run_kind(struct generation *generation, const struct job *job,
-                    struct render_job *render, struct error *error)
-{
-    if (strcmp(job->kind, "render") == 0)
-        return render_job_run(
-            generation->templates, generation->config->template_dir, job->spec,
-            job->spec_size, &generation->arena, render, error);
-    /* does nothing: it measures what a job costs beside its work */
-    if (strcmp(job->kind, "noop") == 0)
-        return 0;
-    return error_set(error, ERROR_DATA,
-                     "the kind of job '%.64s' is unknown; this version runs "
-                     "render and noop",
-                     job->kind);
-}
-
-static void count_job(const struct render_job *render, const char *outcome,
-                      uint64_t duration_us)
-{
-    metric_record_us(METRIC_JOB_SECONDS, duration_us);
-    if (strcmp(outcome, "retry") == 0)
-        metric_add(METRIC_JOBS_RETRIED, 1);
-    else
-        metric_add(strcmp(outcome, "done") == 0 ? METRIC_JOBS_DONE
-                                                : METRIC_JOBS_FAILED,
-                   1);
-    if (render == NULL || strcmp(outcome, "done") != 0)
-        return;
-    const size_t *counts = render->output.counts;
-    metric_add(METRIC_FILES_WRITTEN,
-               counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED]);
-    metric_add(METRIC_FILES_UNCHANGED, counts[OUTPUT_UNCHANGED]);
-}
-
-static void say_end(const struct job *job, const char *outcome,
-                    const struct error *error)
-{
-    if (error->code == ERROR_NONE)
-        log_event(LOG_DEBUG_LEVEL, "job done", LOG_INT("job", job->id));
-    else
-        log_event(LOG_WARNING_LEVEL, "job not done", LOG_INT("job", job->id),
-                  LOG_TEXT("outcome", outcome),
-                  LOG_INT("attempt", job->attempt),
-                  LOG_TEXT("error", error->text));
-}
-
-static void run_job(struct generation *generation, struct job *job)
+static void run_job(struct generation *generation, const struct job *job)
 {
     char title[32];
     struct error error;
-    struct render_job render = {.contract = NULL};
-    const char *outcome;
+    uint64_t duration_us = 0;
     int64_t timeout_ms = job->timeout_ms > 0
                              ? job->timeout_ms
                              : generation->config->worker_timeout_ms;
-    uint64_t start_ns = clock_monotonic_ns();
     snprintf(title, sizeof(title), "job %lld", (long long)job->id);
     worker_loop_busy(generation->loop, (uint64_t)job->id,
-                     start_ns / 1000000 + (uint64_t)timeout_ms, title);
-    error_clear(&error);
-    bool is_render = strcmp(job->kind, "render") == 0;
-    run_kind(generation, job, &render, &error);
-    uint64_t duration_us = (clock_monotonic_ns() - start_ns) / 1000;
-    struct report *report =
-        report_new(&generation->reporter, job, is_render ? &render : NULL,
-                   &error, duration_us, &outcome);
+                     clock_monotonic_ms() + (uint64_t)timeout_ms, title);
+    const struct job_runner runner = {
+        .templates = generation->templates,
+        .template_dir = generation->config->template_dir,
+        .arena = &generation->arena,
+        .reporter = &generation->reporter,
+    };
+    struct report *report = job_run(&runner, job, &duration_us);
     claim_size_job(&generation->claim_size, duration_us, job->spec_size);
-    arena_reset(&generation->arena);
     if (report == NULL) {
         error_set(&error, ERROR_SYSTEM,
                   "no memory to report job %lld; the successor runs it again",
@@ -466,9 +364,7 @@ static void run_job(struct generation *generation, struct job *job)
         worker_loop_fail(generation->loop, WORKER_EXIT_FAILED, &error);
         return;
     }
-    count_job(is_render ? &render : NULL, outcome, duration_us);
-    say_end(job, outcome, &error);
-    push_report(generation, report);
+    backlog_push_report(&generation->backlog, report);
     worker_loop_finished(generation->loop);
 }
 
@@ -478,14 +374,11 @@ static void on_turn(evutil_socket_t fd, short what, void *self)
     uint64_t until_ns = clock_monotonic_ns() + TURN_US * 1000;
     (void)fd;
     (void)what;
-    while (generation->job_count > 0 &&
-           generation->report_count < REPORTS_HELD_MAX) {
-        struct job *job = &generation->jobs[generation->job_first];
-        run_job(generation, job);
-        free(job->kind);
-        *job = (struct job){.id = 0};
-        generation->job_first = (generation->job_first + 1) % CLAIM_MOST;
-        generation->job_count--;
+    while (generation->backlog.job_count > 0 &&
+           generation->backlog.report_count < REPORTS_HELD_MAX) {
+        run_job(generation,
+                &generation->backlog.jobs[generation->backlog.job_first]);
+        backlog_pop_job(&generation->backlog);
         if (clock_monotonic_ns() >= until_ns)
             break;
     }
@@ -530,7 +423,7 @@ static void on_adopted(void *self, const struct store_answer *answer)
                                        "its worker died on every attempt")
                    : NULL;
         if (report != NULL)
-            push_report(generation, report);
+            backlog_push_report(&generation->backlog, report);
         if (failed)
             metric_add(METRIC_JOBS_FAILED, 1);
     }
@@ -659,7 +552,7 @@ static void generation_close(struct generation *generation)
         event_free(generation->drain_event);
     drop_jobs(generation);
     generation->alone = 0;
-    while (generation->report_first != NULL)
+    while (generation->backlog.report_first != NULL)
         pop_report(generation);
     template_cache_free(&generation->templates);
     arena_deinit(&generation->arena);
