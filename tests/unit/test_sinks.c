@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/base/log.h"
 #include "tests/unit/sink_fixture.h"
@@ -407,6 +408,35 @@ static void case_locked(struct fixture *f)
     assert_string_equal(field(f, "a", "x"), "1");
 }
 
+/* The centre's disk takes no more: nothing of the batch is there, and it
+ * lands once there is room again. */
+static void case_no_room(struct fixture *f)
+{
+    if (f->pgsql)
+        return; /* 53100 is among the SQLSTATEs of the server's cases */
+    size_t size = 1u << 20;
+    char *data = malloc(size);
+    assert_non_null(data);
+    memset(data, ' ', size);
+    memcpy(data, "{}", 3);
+    data[2] = ' ';
+    data[size - 1] = '\0';
+    struct outbox_operation list[] = {INS("t", "a", "{\"x\":1}"),
+                                      INS("t", "b", data)};
+    struct rlimit limit, small = {.rlim_cur = 200000};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small.rlim_max = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(fixture_apply(f, 1, list, 2), SINK_TRANSIENT);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_non_null(strstr(f->error.text, "sqlite centre"));
+    assert_string_equal(rows(f), "0");
+    assert_int_equal(fixture_apply(f, 1, list, 2), SINK_APPLIED);
+    assert_string_equal(rows(f), "2");
+    free(data);
+}
+
 /* Two senders of one batch, as after a worker's death. */
 static void case_two_senders(struct fixture *f)
 {
@@ -442,6 +472,7 @@ static const struct {
     {"long_key", case_long_key},
     {"locked", case_locked},
     {"two_senders", case_two_senders},
+    {"no_room", case_no_room},
 };
 
 static void run_case(void **state)
