@@ -296,11 +296,22 @@ class Quickstart:
             raise Failure(f"jobs failed: {report}")
         return report
 
+    def wait_for_workers(self):
+        for _ in range(200):
+            workers = self.report("status")["workers"]
+            ready = [w for w in workers if w["role"] == "generation"
+                     and w["state"] == "idle"]
+            if len(ready) == self.workers:
+                return
+            time.sleep(0.02)
+        raise Failure("the workers of the new configuration did not come")
+
     def generate_all(self):
         self.make_contracts()
         one = self.generate("code-one-worker")
         self.configure(self.workers)
         self.tidemill("reload")
+        self.wait_for_workers()
         many = self.generate("code")
         speed_up = one["seconds"] / many["seconds"]
         self.figures += [
@@ -423,8 +434,9 @@ class Quickstart:
     def run(self):
         self.start()
         self.feed()
-        self.generate_all()
         self.drain()
+        self.generate_all()
+        self.tidemill("sync", "drain")  # the jobs' results
         self.compare()
         self.table()
 
