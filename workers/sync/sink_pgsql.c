@@ -4,12 +4,13 @@
  * batch in one call; where the server refuses a part of it for good, once
  * more the careful way, by bisection in subtransactions of one call.
  *
- * Measured (tests/bench/bench_sink.c; 200-byte rows, one connection, quiet
- * machine) against COPY into the same table: 0.40 at 50 a batch, 0.71 at
- * 500, 0.72 at 1000, 0.76 at 5000.  The client takes 2 % of the time.  What
- * did not pay: a plain INSERT after asking which keys exist (0.67 at 5000,
- * and its cached plan, made while the table is small, is 5 times slower
- * below).  ON CONFLICT has no plan to get wrong.
+ * Measured (tests/bench/bench_sink.c; 200-byte rows, one connection, medians
+ * of 5 rounds side by side) against COPY into a table of the same columns and
+ * key: 0.26 at 50 a batch, 0.54 at 500 and 1000, 0.57 at 5000; 0.72 at 1000
+ * in short runs.  The client takes 2 % of the time.  What did not pay: a
+ * plain INSERT after asking which keys exist (a tenth more at 5000, but its
+ * cached plan, made while the table is small, is 5 times slower below).  ON
+ * CONFLICT has no plan to get wrong.
  */
 #include "workers/sync/sink.h"
 
