@@ -162,6 +162,10 @@ static void too_large(void *self, int64_t bytes, int64_t operations)
 static void applied(void *self, const struct batch *batch)
 {
     struct schedule *schedule = self;
+    /* Its settlement may have to wait for the store, for as long as that
+     * takes: no deadline. */
+    worker_loop_busy(schedule->setup.loop, (uint64_t)batch->source.batch_id, 0,
+                     "settling");
     if (batch->sent_ns != 0) { /* an empty one never saw the sink */
         standing_line(&schedule->standing, LINE_WORKED, "a batch was applied");
         schedule->pass.contact = true;

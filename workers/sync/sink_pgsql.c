@@ -21,6 +21,7 @@
 #include "common/base/arena.h"
 #include "common/config/config.h"
 #include "common/postgres/connection.h"
+#include "common/shm/metrics.h"
 #include "workers/sync/pgsql_request.h"
 #include "workers/sync/pgsql_schema.h"
 
@@ -175,10 +176,12 @@ static void on_checked(void *self, const struct pg_answer *answer)
 static void on_connected(void *self, const struct pg_answer *answer)
 {
     struct sink *sink = self;
-    if (!answer->ok)
+    if (!answer->ok) {
         finish_failed(sink, answer);
-    else
-        pgsql_schema_check(&sink->schema, on_checked, sink);
+        return;
+    }
+    metric_add(METRIC_SYNC_CONNECTS, 1);
+    pgsql_schema_check(&sink->schema, on_checked, sink);
 }
 
 static void sink_start(struct sink *sink)
