@@ -302,6 +302,11 @@ void store_writer_rollback(struct store_writer *writer)
 {
     if (!writer->in_group)
         return;
+    /* A statement that stopped at a full disk holds SQLite in that error
+     * until it is reset. */
+    for (sqlite3_stmt *each = sqlite3_next_stmt(writer->db, NULL); each != NULL;
+         each = sqlite3_next_stmt(writer->db, each))
+        sqlite3_reset(each);
     sqlite3_stmt *rollback = sql_get(writer, SQL_ROLLBACK, NULL);
     if (rollback != NULL && !sqlite3_get_autocommit(writer->db)) {
         sqlite3_step(rollback);

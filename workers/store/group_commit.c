@@ -43,6 +43,7 @@ struct group_commit {
     int64_t wal_stuck_bytes; /* size when a checkpoint could not empty it */
     uint64_t groups;         /* finished, and as of the last idle check */
     uint64_t groups_checked;
+    bool short_of_space; /* since a group met a full disk */
     void (*drained)(void *self);
     void *drained_self;
     struct group_request requests[GROUP_REQUESTS_MAX];
@@ -219,6 +220,15 @@ static void look_after_wal(struct group_commit *group)
     int64_t bytes = store_writer_wal_bytes(group->options.writer);
     if (bytes < group->wal_stuck_bytes)
         group->wal_stuck_bytes = 0;
+    /* What the log holds takes far less room in the database, and then the
+     * log's own room can be used again: as soon as there is space for that,
+     * before new groups take it. */
+    if (group->short_of_space && bytes > 0) {
+        checkpoint(group);
+        group->short_of_space =
+            store_writer_wal_bytes(group->options.writer) > 0;
+        return;
+    }
     if (bytes > WAL_BUSY_BYTES &&
         bytes > group->wal_stuck_bytes + WAL_RETRY_BYTES)
         checkpoint(group);
@@ -271,6 +281,7 @@ static void fail_group(struct group_commit *group, const struct error *error)
     log_error("a group of %u requests was not committed: %s", group->count,
               error->text);
     answer_failure(group, error);
+    group->short_of_space = group->short_of_space || error->code == ERROR_FULL;
 }
 
 static int commit(struct group_commit *group)
