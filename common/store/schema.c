@@ -45,8 +45,8 @@ static int check_applied(int version, const char *checksum, struct error *error)
     if (checksum == NULL || strcmp(checksum, migration->checksum) != 0)
         return error_set(
             error, ERROR_CONFIG,
-            "schema version %d (%s) of the local store was applied from "
-            "another file than this tidemill's (checksum %s there, %s here); "
+            "migration %d (%s) of the local store was applied from another "
+            "file than this tidemill's (checksum %.12s there, %.12s here); "
             "install the tidemill that made the store (nothing was changed)",
             version, migration->description,
             checksum != NULL ? checksum : "none", migration->checksum);
