@@ -82,6 +82,13 @@ static int take_places(struct master *master, struct error *error)
     return privileges_drop(&identity, error);
 }
 
+void master_show_config(struct master *master)
+{
+    struct sync_board *sync = &master->mapping->sync;
+    atomic_store(&sync->sink, (uint32_t)master->config->sync_sink);
+    atomic_store(&sync->enabled, master->config->sync_enabled);
+}
+
 static int make_mapping(struct master *master, struct error *error)
 {
     master->mapping = master->options->mapping;
@@ -94,6 +101,7 @@ static int make_mapping(struct master *master, struct error *error)
     atomic_store(&board->started_wall_ms, clock_wall_ms());
     atomic_store(&board->started_monotonic_ms, clock_monotonic_ms());
     atomic_store(&board->config_epoch, 1);
+    master_show_config(master);
     metrics_use(&master->mapping->metrics.slots[SLOTS_MAX]);
     return 0;
 }

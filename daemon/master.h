@@ -85,6 +85,9 @@ void master_check_start(struct master *master, const struct slot *slot);
 /* Opens the log as the configuration says. */
 int master_open_log(struct master *master, struct error *error);
 
+/* Puts what the workers need at once, replaced or not, into shared memory. */
+void master_show_config(struct master *master);
+
 /* The title and the status for systemd. */
 void master_say_status(struct master *master);
 

@@ -84,6 +84,7 @@ static void apply(struct master *master, struct config *after, unsigned cost,
     struct config *before = master->config;
     struct error error;
     master->config = after;
+    master_show_config(master);
     uint32_t epoch = atomic_fetch_add(&board->config_epoch, 1) + 1;
     daemon_board_set_texts(board, "", pending);
     if (master_open_log(master, &error) != 0)

@@ -63,6 +63,9 @@ struct sync_view {
 
 struct sync_board {
     alignas(128) _Atomic uint64_t ticket; /* last `sync now` asked for */
+    _Atomic uint32_t enabled; /* the master's: sync.enabled, sync.sink, as */
+    _Atomic uint32_t sink;    /* they are now; who was not replaced at a reload
+                               * has the configuration before it */
     _Atomic uint32_t paused;
     _Atomic uint32_t drain_wanted; /* drain until this is 0 or nothing pends */
     struct sync_view views[SYNC_SLOTS_MAX];

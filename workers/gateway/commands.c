@@ -18,11 +18,6 @@ static struct mapping *mapping_of(struct control_connection *connection)
     return control_worker(control_of(connection))->mapping;
 }
 
-static const struct config *config_of(struct control_connection *connection)
-{
-    return control_worker(control_of(connection))->config;
-}
-
 /* Relays to the master; on failure the connection is answered. */
 static int relay(struct control_connection *connection, enum request request,
                  const char *argument)
@@ -66,8 +61,7 @@ static void run_sync_status(struct control_connection *connection,
                             const json_t *args)
 {
     (void)args;
-    control_answer(connection, sync_line_json(mapping_of(connection),
-                                              config_of(connection)));
+    control_answer(connection, sync_line_json(mapping_of(connection)));
 }
 
 static bool reload_over(struct control_connection *connection,
@@ -114,7 +108,7 @@ static bool sync_can_run(struct control_connection *connection)
 {
     struct error error;
     struct mapping *mapping = mapping_of(connection);
-    if (!config_of(connection)->sync_enabled)
+    if (atomic_load(&mapping->sync.enabled) == 0)
         error_set(&error, ERROR_CONFIG,
                   "sync is switched off; set sync.enabled to true and reload");
     else if (atomic_load(&mapping->sync.paused) != 0)
@@ -154,8 +148,7 @@ static bool pass_over(struct control_connection *connection,
 {
     struct sync_view *view = &mapping_of(connection)->sync.views[0];
     if (atomic_load(&view->ticket_done) >= wait->ticket)
-        control_answer(connection, sync_line_json(mapping_of(connection),
-                                                  config_of(connection)));
+        control_answer(connection, sync_line_json(mapping_of(connection)));
     else if (atomic_load(&view->ticket_failed) >= wait->ticket)
         refuse_offline(connection);
     else

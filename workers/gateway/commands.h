@@ -23,7 +23,6 @@ bool command_changes(enum control_command command);
 json_t *status_json(const struct worker *worker);
 
 /* The line to the centre, as `sync status --json` shows it. */
-json_t *sync_line_json(struct mapping *mapping,
-                       const struct config *config);
+json_t *sync_line_json(struct mapping *mapping);
 
 #endif

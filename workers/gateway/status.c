@@ -116,8 +116,8 @@ json_t *status_json(const struct worker *worker)
         age_json(now_ms, atomic_load(&board->started_monotonic_ms)), "stopping",
         (int)atomic_load(&board->stopping), "degraded", degraded_json(board),
         "configuration", configuration_json(board, worker->config), "workers",
-        workers_json(mapping, now_ms), "sync",
-        sync_line_json(mapping, worker->config), "outbox", "pending",
+        workers_json(mapping, now_ms), "sync", sync_line_json(mapping),
+        "outbox", "pending",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
         "dead",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_DEAD));
@@ -149,7 +149,7 @@ static int64_t latest(struct sync_board *board, size_t offset)
     return best;
 }
 
-json_t *sync_line_json(struct mapping *mapping, const struct config *config)
+json_t *sync_line_json(struct mapping *mapping)
 {
     struct sync_board *board = &mapping->sync;
     struct sync_view *view = leading_view(board);
@@ -157,14 +157,14 @@ json_t *sync_line_json(struct mapping *mapping, const struct config *config)
     sync_view_get_error(view, error, sizeof(error));
     const char *state =
         link_state_name((enum link_state)atomic_load(&view->state));
-    if (!config->sync_enabled)
+    if (atomic_load(&board->enabled) == 0)
         state = "disabled";
     else if (atomic_load(&board->paused) != 0)
         state = "paused";
     unsigned trigger = atomic_load(&view->next_trigger);
     return json_pack(
         "{s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:s?}", "state", state, "sink",
-        config->sync_sink == SYNC_SINK_PGSQL ? "pgsql" : "sqlite",
+        atomic_load(&board->sink) == SYNC_SINK_PGSQL ? "pgsql" : "sqlite",
         "state_since", time_json(atomic_load(&view->state_since_wall_ms)),
         "last_attempt",
         time_json(
