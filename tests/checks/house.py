@@ -119,13 +119,34 @@ def check_functions():
                             f"at most {FUNCTION_LINES_MAX}")
 
 
-def check_words():
-    """Nothing of the machine it was written on, nothing left for later."""
+def tracked():
+    """The files that git knows; none in a released tree."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
-        return
-    names = subprocess.run([git, "-C", ROOT, "ls-files"], check=True,
-                           capture_output=True, text=True).stdout.split()
+        return []
+    return subprocess.run([git, "-C", ROOT, "ls-files"], check=True,
+                          capture_output=True, text=True).stdout.split()
+
+
+def check_distributed():
+    """A release must hold every file: each one's name, or its folder's,
+    stands in a fragment of the makefile."""
+    names = tracked()
+    fragments = "".join((ROOT / n).read_text() for n in names
+                        if n.endswith(".am"))
+    for name in names:
+        path = pathlib.PurePath(name)
+        if path.suffix in (".am", ".ac") or path.name == ".gitignore":
+            continue
+        if path.name not in fragments and \
+                f"{path.parent.parent.name}/{path.parent.name}" \
+                not in fragments:
+            problems.append(f"{name} is in no module.am: not distributed")
+
+
+def check_words():
+    """Nothing is left for later."""
+    names = tracked()
     left = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
     for name in names:
         path = ROOT / name
@@ -140,6 +161,7 @@ edges = check_includes()
 check_circles(edges)
 check_sizes()
 check_functions()
+check_distributed()
 check_words()
 for problem in problems:
     print("problem: " + problem)

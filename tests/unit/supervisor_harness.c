@@ -19,7 +19,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/ipc/messages.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "daemon/master.h"
 
 /* The one supervisor under test; inherited by master and workers. */

@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/ipc/messages.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "common/store/reader.h"
 
 #define METRICS_TEXT_MAX (1u << 20)

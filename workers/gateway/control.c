@@ -16,7 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/config/config.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "common/shm/metrics.h"
 #include "common/store/reader.h"
 #include "workers/gateway/commands.h"

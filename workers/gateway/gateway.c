@@ -2,7 +2,7 @@
 #include "workers/gateway/gateway.h"
 
 #include "common/base/log.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "workers/gateway/control.h"
 
 struct gateway {

@@ -12,7 +12,7 @@
 #include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/generation/template_set.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"

@@ -7,7 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/config/config.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "workers/sync/backoff.h"
 #include "workers/sync/schedule_internal.h"

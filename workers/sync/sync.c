@@ -5,7 +5,7 @@
 
 #include "common/base/log.h"
 #include "common/config/config.h"
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"

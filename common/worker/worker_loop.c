@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/ipc/worker_loop.h"
+#include "common/worker/worker_loop.h"
 
 #include <errno.h>
 #include <event2/event.h>
