@@ -117,6 +117,7 @@ class Quickstart:
         self.config = folder / "tidemill.yaml"
         self.progress = Progress()
         self.figures = []
+        self.outputs = []  # folders of generated code
         self.workers = max(2, min(os.cpu_count() or 2, 8))
 
     def configure(self, generation_workers):
@@ -296,6 +297,11 @@ class Quickstart:
             raise Failure(f"jobs failed: {report}")
         return report
 
+    def generate_twice(self, name):
+        """Two runs into folders of their own: one may meet a busy disk."""
+        self.outputs += [name, name + "-again"]
+        return [self.generate(output) for output in self.outputs[-2:]]
+
     def wait_for_workers(self):
         for _ in range(200):
             workers = self.report("status")["workers"]
@@ -308,23 +314,26 @@ class Quickstart:
 
     def generate_all(self):
         self.make_contracts()
-        one = self.generate("code-one-worker")
+        reports = {1: self.generate_twice("code-one-worker")}
         self.configure(self.workers)
         self.tidemill("reload")
         self.wait_for_workers()
-        many = self.generate("code")
-        speed_up = one["seconds"] / many["seconds"]
+        reports[self.workers] = self.generate_twice("code")
+        jobs = sum(r["jobs"] for rs in reports.values() for r in rs)
+        one, many = (min(r["seconds"] for r in reports[n])
+                     for n in (1, self.workers))
+        written = reports[self.workers][0]["written"]
         self.figures += [
-            ("jobs", f"{one['jobs'] + many['jobs']} done, 0 failed"),
-            ("files", f"{many['written']} written with {self.workers} "
-             f"workers, {many['written'] / many['seconds']:,.0f}/s"),
-            ("speed-up", f"{speed_up:.2f} over one worker "
-             f"({one['seconds']:.2f} s -> {many['seconds']:.2f} s)")]
+            ("jobs", f"{jobs} done, 0 failed"),
+            ("files", f"{written} written with {self.workers} workers, "
+             f"{written / many:,.0f}/s"),
+            ("speed-up", f"{one / many:.2f} over one worker ({one:.2f} s -> "
+             f"{many:.2f} s, the better of two runs each)")]
 
     def check_files(self):
         """Every file is as its manifest says, and no other file is there."""
         checked = 0
-        for name in ("code-one-worker", "code"):
+        for name in self.outputs:
             top = self.folder / name
             listed = set()
             for manifest in (top / ".tidemill").rglob("*.json"):
