@@ -25,51 +25,55 @@ typedef int (*command_function)(const struct command_context *context,
                                 int argc, char **argv);
 
 /* clang-format off */
-/* words, function, arguments, what it does */
+/* words, function, configuration, arguments, what it does
+ *
+ * STRICT commands refuse to run with a configuration that has errors; LENIENT
+ * ones look for the running daemon all the same: an operator must be able to
+ * ask it while the file is broken. */
 #define COMMAND_LIST(X) \
-X("status", command_status, "", \
+X("status", command_status, LENIENT, "", \
   "show the daemon, its workers and its configuration") \
-X("reload", command_reload, "", \
+X("reload", command_reload, LENIENT, "", \
   "read the configuration again; exit 78 when it is refused") \
-X("reopen-logs", command_reopen_logs, "", \
+X("reopen-logs", command_reopen_logs, LENIENT, "", \
   "open the log files again, after they were moved away") \
-X("doctor", command_doctor, "", \
+X("doctor", command_doctor, LENIENT, "", \
   "look for what is missing or wrong on this host") \
-X("enqueue", command_enqueue, "TABLE RECORD_ID [--operation O] [--priority P] [DATA|-] | --batch FILE|- [--atomic]", \
+X("enqueue", command_enqueue, STRICT, "TABLE RECORD_ID [--operation O] [--priority P] [DATA|-] | --batch FILE|- [--atomic]", \
   "put operations into the outbox, durable when it returns") \
-X("hook", command_hook, "[--priority P]", \
+X("hook", command_hook, STRICT, "[--priority P]", \
   "record an agent's hook event from standard input") \
-X("sync now", command_sync_now, "", \
+X("sync now", command_sync_now, LENIENT, "", \
   "carry operations now; returns when one pass is done") \
-X("sync status", command_sync_status, "", \
+X("sync status", command_sync_status, LENIENT, "", \
   "show what is pending and the line to the centre") \
-X("sync drain", command_sync_drain, "", \
+X("sync drain", command_sync_drain, LENIENT, "", \
   "carry until nothing is pending; exit 75 when the centre is away") \
-X("sync pause", command_sync_pause, "", \
+X("sync pause", command_sync_pause, STRICT, "", \
   "carry nothing until 'sync resume'") \
-X("sync resume", command_sync_resume, "", \
+X("sync resume", command_sync_resume, STRICT, "", \
   "carry operations again") \
-X("sync dead", command_sync_dead, "[--limit N]", \
+X("sync dead", command_sync_dead, STRICT, "[--limit N]", \
   "list the operations that the centre refused for good") \
-X("sync retry", command_sync_retry, "ID... | --all", \
+X("sync retry", command_sync_retry, STRICT, "ID... | --all", \
   "try dead operations again") \
-X("sync drop", command_sync_drop, "ID...", \
+X("sync drop", command_sync_drop, STRICT, "ID...", \
   "give dead operations up") \
-X("generate", command_generate, "[--output DIR] [--template-dir DIR] CONTRACT...", \
+X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
-X("render", command_render, "--template FILE --data FILE [--partials DIR] [--escape E] [--strict]", \
+X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--strict]", \
   "render one template to standard output, without the daemon") \
-X("jobs list", command_jobs_list, "[--state S] [--limit N]", \
+X("jobs list", command_jobs_list, STRICT, "[--state S] [--limit N]", \
   "list jobs, the newest first") \
-X("jobs show", command_jobs_show, "ID", \
+X("jobs show", command_jobs_show, STRICT, "ID", \
   "show one job with its files") \
-X("metrics", command_metrics, "", \
+X("metrics", command_metrics, LENIENT, "", \
   "print all metrics in Prometheus' text format") \
-X("migrate", command_migrate, "[--status]", \
+X("migrate", command_migrate, STRICT, "[--status]", \
   "bring the local store to this version's schema")
 /* clang-format on */
 
-#define X(words, function, arguments, what)                                    \
+#define X(words, function, configuration, arguments, what)                     \
     int function(const struct command_context *context, int argc, char **argv);
 COMMAND_LIST(X)
 #undef X

@@ -14,15 +14,19 @@
 
 #define CONFIG_ERRORS_MAX (256u << 10)
 
+enum configuration { STRICT, LENIENT };
+
 struct command {
     const char *words;
     command_function function;
+    enum configuration configuration;
     const char *arguments;
     const char *what;
 };
 
 static const struct command commands[] = {
-#define X(words, function, arguments, what) {words, function, arguments, what},
+#define X(words, function, configuration, arguments, what)                     \
+    {words, function, configuration, arguments, what},
     COMMAND_LIST(X)
 #undef X
 };
@@ -140,7 +144,8 @@ static int parse_options(int argc, char **argv, struct options *options)
     return -1;
 }
 
-static struct config *load_config(const struct options *options)
+static struct config *load_config(const struct options *options,
+                                  enum configuration configuration)
 {
     extern char **environ;
     const char *path = options->config_path;
@@ -151,12 +156,17 @@ static struct config *load_config(const struct options *options)
         .path_optional = path == NULL,
         .overrides = options->overrides,
         .environment = environ,
+        .keep_going = configuration == LENIENT,
     };
     struct buffer errors;
     buffer_init(&errors, CONFIG_ERRORS_MAX);
     struct config *config = config_load(&request, &errors);
     if (config == NULL && errors.size > 0)
         fputs(errors.bytes, stderr);
+    else if (errors.size > 0)
+        print_error("%s has errors ('tidemilld -t' shows them); looking for "
+                    "the daemon all the same",
+                    request.path);
     buffer_deinit(&errors);
     return config;
 }
@@ -205,7 +215,7 @@ int main(int argc, char **argv)
         return 0;
     }
     argc = take_json(argc, argv, &options.json);
-    struct config *config = load_config(&options);
+    struct config *config = load_config(&options, command->configuration);
     if (config == NULL)
         return error_exit_status(ERROR_CONFIG);
     char usage[256];

@@ -223,6 +223,7 @@ static void read_file(struct loader *loader)
     loader->config->path = arena_strdup(&loader->config->arena, path);
     if (document_read_file(&loader->scratch, path, &config_limits, &root,
                            &error) != 0) {
+        loader->unreadable = true;
         loader_error(loader, "%s%s", error.text,
                      error.code == ERROR_NO_INPUT
                          ? "; name the right file with -c FILE"
@@ -261,7 +262,8 @@ struct config *config_load(const struct config_request *request,
     arena_init(&loader.scratch, CONFIG_BYTES_MAX);
     load_all(&loader);
     arena_deinit(&loader.scratch);
-    if (loader.error_count > 0)
+    if (loader.unreadable ||
+        (loader.error_count > 0 && !request->keep_going))
         config_free(&loader.config);
     return loader.config;
 }

@@ -72,6 +72,10 @@ struct config_request {
     bool path_optional;           /* a missing file is no error */
     const char *const *overrides; /* "path=value", NULL-terminated; or NULL */
     char **environment;           /* environ; NULL: none */
+    bool keep_going; /* errors are told, but what was good is returned all the
+                        same (the rest are defaults), unless the file could
+                        not be read at all: for commands that only look for
+                        the running daemon */
 };
 
 /* Reads, overlays (command line over environment over file over default),

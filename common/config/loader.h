@@ -17,6 +17,7 @@ struct loader {
     struct arena scratch; /* the document, and texts of messages */
     struct buffer *errors;
     unsigned error_count;
+    bool unreadable; /* there is nothing to keep going with */
     uint32_t columns[OPTION_COUNT]; /* beside config->lines */
     const struct node *sources;     /* their list, or NULL */
 };

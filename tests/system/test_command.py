@@ -330,3 +330,23 @@ def test_a_reload_counts_at_once(daemon):
     assert daemon.json("sync", "status")["sink"] == "pgsql"
     assert daemon.run("sync", "now", check=False).returncode == 75
     assert daemon.workers("gateway")[0]["pid"] == gateway
+
+
+def test_asking_the_daemon_while_the_file_is_broken(daemon):
+    """A mistake in the file must not hide the daemon from its operator."""
+    daemon.start()
+    good = daemon.config_path.read_text()
+    daemon.config_path.write_text(good.rstrip().rstrip("}")
+                                  + ', "bogus": {"x": 1}}')
+    result = daemon.run("reload", check=False)
+    assert result.returncode == 78
+    assert 'unknown option "bogus"' in result.stderr
+    status = daemon.json("status")
+    assert status["configuration"]["reload_failed"]
+    assert 'unknown option "bogus"' in status["configuration"]["errors"][0]
+    assert 'unknown option "bogus"' in daemon.run("status").stdout
+    assert daemon.run("enqueue", "t", "1", "{}",
+                      check=False).returncode == 78
+    daemon.config_path.write_text(good)
+    daemon.run("reload")
+    assert not daemon.json("status")["configuration"]["reload_failed"]
