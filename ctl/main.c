@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
-#include <locale.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,8 +190,10 @@ static int take_json(int argc, char **argv, bool *json)
 int main(int argc, char **argv)
 {
     struct options options = {0};
-    setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
+    /* One thread, and nobody asks how much memory SQLite has. */
+    sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     log_identify("tidemill", -1);
     log_set_level(LOG_WARNING_LEVEL);
     int status = parse_options(argc, argv, &options);

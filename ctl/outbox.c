@@ -8,6 +8,8 @@
 
 #include "common/base/buffer.h"
 
+#define READ_STEP_BYTES 16384 /* most input is smaller */
+
 static const char *const priority_words[] = {"urgent", "high", "normal", "low"};
 
 int outbox_call(const struct new_operation *operation, int64_t created_ms,
@@ -49,12 +51,12 @@ static int read_all(int fd, const char *name, struct buffer *text,
                     struct error *error)
 {
     for (;;) {
-        char *at = buffer_reserve(text, 65536);
+        char *at = buffer_reserve(text, READ_STEP_BYTES);
         if (at == NULL)
             return error_set(error, ERROR_DATA,
                              "%s has more than %zu bytes; split it", name,
-                             text->limit - 65536);
-        ssize_t got = read(fd, at, 65536);
+                             text->limit - READ_STEP_BYTES);
+        ssize_t got = read(fd, at, READ_STEP_BYTES);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -75,7 +77,7 @@ int read_input(const char *path, size_t limit, struct arena *arena, char **text,
     if (fd < 0)
         return error_set_errno(error, ERROR_NO_INPUT, "cannot open %s", name);
     struct buffer bytes;
-    buffer_init(&bytes, limit + 65536);
+    buffer_init(&bytes, limit + READ_STEP_BYTES);
     int result = read_all(fd, name, &bytes, error);
     if (result == 0 && bytes.size > limit)
         result = error_set(error, ERROR_DATA,

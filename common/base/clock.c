@@ -24,16 +24,37 @@ int64_t clock_wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The civil date of a day since 1970-01-01 (Howard Hinnant's algorithm,
+ * https://howardhinnant.github.io/date_algorithms.html); gmtime_r would read
+ * /etc/localtime first. */
+static void civil_date(int64_t day, int *year, int *month, int *month_day)
+{
+    day += 719468; /* since 0000-03-01 */
+    int64_t era = (day >= 0 ? day : day - 146096) / 146097;
+    int64_t of_era = day - era * 146097;
+    int64_t year_of_era =
+        (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year =
+        of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t from_march = (5 * of_year + 2) / 153;
+    *month_day = (int)(of_year - (153 * from_march + 2) / 5 + 1);
+    *month = (int)(from_march < 10 ? from_march + 3 : from_march - 9);
+    *year = (int)(year_of_era + era * 400 + (*month <= 2));
+}
+
 char *clock_format(int64_t wall_ms, char *buffer)
 {
-    int64_t ms = ((wall_ms % 1000) + 1000) % 1000;
-    time_t seconds = (time_t)((wall_ms - ms) / 1000);
-    struct tm tm;
-    char date[24];
-    if (gmtime_r(&seconds, &tm) == NULL ||
-        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
-        date[0] = '\0';
-    snprintf(buffer, CLOCK_TEXT_SIZE, "%s.%03dZ", date, (int)ms);
+    int64_t of_day = wall_ms % 86400000;
+    if (of_day < 0)
+        of_day += 86400000;
+    int year;
+    int month;
+    int month_day;
+    civil_date((wall_ms - of_day) / 86400000, &year, &month, &month_day);
+    snprintf(buffer, CLOCK_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+             year, month, month_day, (int)(of_day / 3600000),
+             (int)(of_day / 60000 % 60), (int)(of_day / 1000 % 60),
+             (int)(of_day % 1000));
     return buffer;
 }
 
@@ -110,9 +131,8 @@ int clock_parse(const char *text, size_t size, int64_t *wall_ms)
         if (!offset_ms(&at, end, &offset) || at != end)
             return -1;
     }
-    if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
-        tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-        tm.tm_sec > 60)
+    if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+        tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
         return -1;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
