@@ -314,15 +314,16 @@ static uint32_t caller_of(const struct connections *connections,
     return 1u << atomic_load_explicit(&entry->role, memory_order_relaxed);
 }
 
-static int connection_new(struct connections *connections, int fd)
+static struct connection *connection_new(struct connections *connections,
+                                         int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-        return -1;
+        return NULL;
     struct connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL)
-        return -1;
+        return NULL;
     connection->owner = connections;
     connection->fd = fd;
     connection->pid = peer.pid;
@@ -341,11 +342,11 @@ static int connection_new(struct connections *connections, int fd)
         if (connection->write_event != NULL)
             event_free(connection->write_event);
         free(connection);
-        return -1;
+        return NULL;
     }
     LIST_INSERT_HEAD(&connections->alive, connection, all);
     connections->count++;
-    return 0;
+    return connection;
 }
 
 static void on_connection(evutil_socket_t fd, short what, void *self)
@@ -368,10 +369,13 @@ static void on_connection(evutil_socket_t fd, short what, void *self)
             }
             return;
         }
-        if (connection_new(connections, accepted) != 0) {
+        struct connection *connection = connection_new(connections, accepted);
+        if (connection == NULL) {
             log_warning("a connection to the store could not be served: %s",
                         strerror(errno));
             close(accepted);
+        } else { /* a command sends at once: save it a turn of the loop */
+            on_readable(accepted, EV_READ, connection);
         }
     }
 }
