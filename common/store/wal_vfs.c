@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define VFS_NAME "tidemill-wal"
 /* https://www.sqlite.org/fileformat2.html#walformat */
+#define WAL_HEADER_BYTES   32
 #define FRAME_HEADER_BYTES 24
 #define FRAME_COMMIT_AT    4 /* u32: not 0 in a commit frame */
 /* The unix VFS cannot write 128 KiB or more at once. */
@@ -161,6 +163,16 @@ static const sqlite3_io_methods wal_methods = {
     .xDeviceCharacteristics = wal_characteristics,
 };
 
+/* SQLite syncs the folder of a file that it may make at the first sync.  A
+ * log that has more than its header had that: the header is synced before
+ * the first frame is written. */
+static bool is_made(const char *name)
+{
+    struct stat status;
+    return name != NULL && stat(name, &status) == 0 &&
+           status.st_size > WAL_HEADER_BYTES;
+}
+
 static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,
                     int flags, int *out_flags)
 {
@@ -172,6 +184,8 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,
     file->bytes = malloc(GATHER_BYTES);
     if (file->bytes == NULL)
         return SQLITE_NOMEM;
+    if (is_made(name))
+        flags &= ~SQLITE_OPEN_CREATE;
     int result = system->xOpen(system, name, file->real, flags, out_flags);
     /* With methods SQLite closes it also after a failure. */
     if (file->real->pMethods != NULL)
