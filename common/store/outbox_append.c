@@ -33,18 +33,32 @@ static int load_tokens(struct store_writer *writer, unsigned stripe,
     return step;
 }
 
+static int make_tokens(struct store_writer *writer, struct error *error)
+{
+    if (writer->tokens == NULL)
+        writer->tokens = recent_tokens_new(TOKENS_RECENT);
+    if (writer->repeats && writer->old_tokens == NULL)
+        writer->old_tokens = recent_tokens_new(TOKENS_OLD);
+    if (writer->tokens == NULL ||
+        (writer->repeats && writer->old_tokens == NULL))
+        return error_set(error, ERROR_SYSTEM, "no memory for the store");
+    return 0;
+}
+
 static int find_key(struct store_writer *writer,
                     const struct outbox_append *append, int64_t *key,
                     struct error *error)
 {
+    if (writer->repeats && clock_wall_ms() > writer->tokens_until_ms) {
+        recent_tokens_free(&writer->old_tokens);
+        writer->repeats = false;
+    }
+    if (make_tokens(writer, error) != 0)
+        return -1;
     if (recent_tokens_find(writer->tokens, append->token, key))
         return 1;
-    if (writer->old_tokens == NULL)
+    if (!writer->repeats)
         return 0;
-    if (clock_wall_ms() > writer->tokens_until_ms) {
-        recent_tokens_free(&writer->old_tokens);
-        return 0;
-    }
     unsigned stripe =
         stripe_index(append->priority, outbox_lane(append->record_hash));
     if (load_tokens(writer, stripe, error) != 0)
@@ -118,7 +132,7 @@ int outbox_insert(struct store_writer *writer,
     if (state->tail[stripe] <= state->claimed[stripe])
         state->head[stripe] = state->next_id;
     state->tail[stripe] = state->next_id++;
-    if (append->token != 0)
+    if (append->token != 0 && writer->tokens != NULL)
         recent_tokens_add(writer->tokens, append->token, *key);
     return 0;
 }
@@ -127,7 +141,7 @@ int outbox_append(struct store_writer *writer,
                   const struct outbox_append *append, int64_t *id,
                   struct error *error)
 {
-    if (append->token != 0) {
+    if (append->token != 0 && !writer->is_asked_once) {
         int found = find_token(writer, append, id, error);
         if (found != 0)
             return found < 0 ? -1 : 0;

@@ -20,7 +20,7 @@ static int out_of_memory(struct error *error)
                      "this was stored");
 }
 
-/* The first id of the lane that may be unclaimed. */
+/* The first id of the lane that may be unclaimed; its heads are known. */
 static int64_t first_unclaimed(const struct outbox_state *state, unsigned lane)
 {
     int64_t first = state->next_id;
@@ -70,6 +70,8 @@ static int drop_old(struct store_writer *writer, unsigned lane,
                     struct error *error)
 {
     struct lane_filters *filters = &writer->filters[lane];
+    if (outbox_heads_find(writer, lane, error) != 0)
+        return -1;
     int64_t first = first_unclaimed(&writer->state, lane);
     size_t gone = 0;
     while (gone < filters->count && filters->segments[gone].last_id < first)

@@ -95,6 +95,8 @@ static int gather(struct store_writer *writer, struct gathering *into,
     const struct outbox_state *state = &writer->state;
     unsigned lane = outbox_lane(into->append->record_hash);
     int64_t from = INT64_MAX;
+    if (outbox_heads_find(writer, lane, error) != 0)
+        return -1;
     for (unsigned p = first_priority; p <= last_priority; p++) {
         unsigned stripe = stripe_index(p, lane);
         if (state->tail[stripe] > state->claimed[stripe] &&

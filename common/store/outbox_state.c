@@ -45,38 +45,66 @@ static int load_states(struct store_writer *writer, struct error *error)
     return step;
 }
 
-/* One id by a seek at an end of a stripe's rows; 0 when there is none. */
-static int seek_id(struct store_writer *writer, enum sql sql, unsigned stripe,
-                   int64_t after, int64_t *id, struct error *error)
+/* 1 and *key: that of one row, 0: there is none, -1. */
+static int one_key(struct store_writer *writer, sqlite3_stmt *row, int64_t *key,
+                   struct error *error)
 {
-    sqlite3_stmt *row =
-        SQL_QUERY(writer, sql, error, value_integer(stripe_key(stripe, after)),
-                  value_integer(stripe_key(stripe, OUTBOX_ID_MAX)));
     if (row == NULL)
         return -1;
     int step = sql_step(writer, row, error);
-    *id = step > 0 ? key_id(sqlite3_column_int64(row, 0)) : 0;
+    if (step > 0)
+        *key = sqlite3_column_int64(row, 0);
     sqlite3_reset(row);
-    return step < 0 ? -1 : 0;
+    return step;
 }
 
-static int load_ends(struct store_writer *writer, struct error *error)
+/* The last row of each stripe, from the last stripe that has any downwards:
+ * as many seeks as stripes are in use. */
+static int load_tails(struct store_writer *writer, struct error *error)
 {
     struct outbox_state *state = &writer->state;
+    int64_t key = INT64_MAX;
+    int found;
+    while ((found = one_key(
+                writer,
+                SQL_QUERY(writer, SQL_OUTBOX_TAIL, error, value_integer(key)),
+                &key, error)) > 0) {
+        int64_t number = key >> OUTBOX_ID_BITS;
+        int stripe = stripe_index_of(number);
+        if (stripe >= 0)
+            state->tail[stripe] = key_id(key);
+        if (number <= 0)
+            break;
+        key = number << OUTBOX_ID_BITS; /* no row has id 0 */
+    }
     for (unsigned i = 0; i < OUTBOX_STRIPES; i++) {
-        int64_t tail;
-        if (seek_id(writer, SQL_OUTBOX_TAIL, i, 0, &tail, error) != 0)
+        if (state->tail[i] < state->claimed[i])
+            state->tail[i] = state->claimed[i];
+        if (state->tail[i] >= state->next_id)
+            state->next_id = state->tail[i] + 1;
+    }
+    return found < 0 ? -1 : 0;
+}
+
+int outbox_heads_find(struct store_writer *writer, unsigned lane,
+                      struct error *error)
+{
+    struct outbox_state *state = &writer->state;
+    for (unsigned p = 0; p < OUTBOX_PRIORITIES; p++) {
+        unsigned stripe = stripe_index(p, lane);
+        int64_t *head = &state->head[stripe];
+        int64_t key;
+        if (*head != 0 || state->tail[stripe] <= state->claimed[stripe])
+            continue;
+        int found = one_key(
+            writer,
+            SQL_QUERY(writer, SQL_OUTBOX_HEAD, error,
+                      value_integer(stripe_key(stripe, state->claimed[stripe])),
+                      value_integer(stripe_key(stripe, OUTBOX_ID_MAX))),
+            &key, error);
+        if (found < 0)
             return -1;
-        if (tail < state->claimed[i])
-            tail = state->claimed[i];
-        state->tail[i] = tail;
-        state->head[i] = state->claimed[i] + 1;
-        if (tail > state->claimed[i] &&
-            seek_id(writer, SQL_OUTBOX_HEAD, i, state->claimed[i],
-                    &state->head[i], error) != 0)
-            return -1;
-        if (tail >= state->next_id)
-            state->next_id = tail + 1;
+        *head = found > 0 ? key_id(key) : state->tail[stripe] + 1;
     }
     return 0;
 }
@@ -93,7 +121,7 @@ int outbox_state_load(struct store_writer *writer, struct error *error)
         writer->state.next_id = sqlite3_column_int64(row, 0) + 1;
     sqlite3_reset(row);
     if (step < 0 || load_cursors(writer, error) != 0 ||
-        load_states(writer, error) != 0 || load_ends(writer, error) != 0)
+        load_states(writer, error) != 0 || load_tails(writer, error) != 0)
         return -1;
     return batches_load(writer, error);
 }

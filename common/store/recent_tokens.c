@@ -15,7 +15,7 @@ struct recent_tokens {
     struct entry *young;
     struct entry *old;
     uint32_t young_count; /* 0: nothing was ever added */
-    uint32_t capacity; /* entries of a table; it has twice the slots */
+    uint32_t capacity;    /* entries of a table; it has twice the slots */
 };
 
 struct recent_tokens *recent_tokens_new(uint32_t capacity)

@@ -104,7 +104,7 @@ static enum attempt lock_once(struct store_session *session,
 {
     if (store_writer_open(&session->writer, session->config->state_dir,
                           session->config->system_id, error) == 0) {
-        store_writer_private(session->writer);
+        store_writer_private(session->writer, session->number > 0);
         return ATTEMPT_DONE;
     }
     return error->code == ERROR_TRY_AGAIN ? ATTEMPT_BUSY : ATTEMPT_FAILED;

@@ -12,13 +12,15 @@
 
 #define SOURCE_NAME_MAX 128
 
-void sources_deinit(struct store_writer *writer)
+void sources_forget(struct store_writer *writer)
 {
     for (size_t i = 0; i < writer->source_count; i++)
         free(writer->sources[i].name);
     free(writer->sources);
     writer->sources = NULL;
     writer->source_count = 0;
+    writer->sources_loaded = false;
+    writer->sources_touched = false;
 }
 
 static struct source_state *add_source(struct store_writer *writer,
@@ -44,10 +46,13 @@ static struct source_state *add_source(struct store_writer *writer,
     return source;
 }
 
-int sources_load(struct store_writer *writer, struct error *error)
+/* When a source is first asked for: most writers are commands that have
+ * nothing to do with sources. */
+static int load(struct store_writer *writer, struct error *error)
 {
-    sources_deinit(writer);
-    writer->sources_touched = false;
+    if (writer->sources_loaded)
+        return 0;
+    sources_forget(writer);
     sqlite3_stmt *rows = sql_get(writer, SQL_SOURCES_READ, error);
     if (rows == NULL)
         return -1;
@@ -69,6 +74,7 @@ int sources_load(struct store_writer *writer, struct error *error)
         snprintf(source->error, sizeof(source->error), "%s",
                  words != NULL ? words : "");
     }
+    writer->sources_loaded = step == 0;
     return step;
 }
 
@@ -117,6 +123,8 @@ static struct source_state *touch_source(struct store_writer *writer,
                   SOURCE_NAME_MAX);
         return NULL;
     }
+    if (load(writer, error) != 0)
+        return NULL;
     struct source_state *source = find_source(writer, name);
     if (source == NULL)
         source = add_source(writer, name, error);
@@ -129,7 +137,8 @@ int store_writer_source_cursor(struct store_writer *writer, const char *source,
                                int64_t *cursor, char identity[128],
                                struct error *error)
 {
-    (void)error;
+    if (load(writer, error) != 0)
+        return -1;
     const struct source_state *state = find_source(writer, source);
     *cursor = state != NULL ? state->cursor : 0;
     snprintf(identity, 128, "%s", state != NULL ? state->identity : "");

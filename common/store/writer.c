@@ -22,7 +22,7 @@
 /* A WAL beyond this is emptied at the next moment without readers, and on
  * closing anything beyond the second is. */
 #define WAL_RESTART_BYTES (64 << 20)
-#define WAL_CLOSE_BYTES   (256 << 10)
+#define WAL_CLOSE_BYTES   (96 << 10)
 
 /* The lock file: the holder's pid, and until when (wall clock, ms) requests
  * may come that an earlier writer committed without having answered; 0 while
@@ -39,12 +39,12 @@ static void read_lock_file(int fd, long *pid, long long *repeats_until)
 
 static int write_lock_file(int fd, int64_t repeats_until)
 {
+    /* Always as long, so that it is never truncated: for a file that was,
+     * ext4 starts to write when it is closed. */
     char text[64];
-    int n = snprintf(text, sizeof(text), "%ld\n%lld\n", (long)getpid(),
+    int n = snprintf(text, sizeof(text), "%-19ld\n%-19lld\n", (long)getpid(),
                      (long long)repeats_until);
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
-        return -1;
-    return 0;
+    return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -1;
 }
 
 static int take_lock(struct store_writer *writer, const char *state_dir,
@@ -75,6 +75,7 @@ static int take_lock(struct store_writer *writer, const char *state_dir,
     writer->tokens_until_ms = repeats_until != 0
                                   ? (int64_t)repeats_until
                                   : clock_wall_ms() + TOKENS_REPEAT_MS;
+    writer->repeats = true;
     if (write_lock_file(fd, 0) != 0)
         return error_set_errno(error, ERROR_CANT_CREATE, "cannot write %s",
                                path);
@@ -189,18 +190,11 @@ static int check_identity(struct store_writer *writer, const char *system_id,
 static int load(struct store_writer *writer, const char *system_id,
                 struct error *error)
 {
-    writer->tokens = recent_tokens_new(TOKENS_RECENT);
-    bool repeats = clock_wall_ms() < writer->tokens_until_ms;
-    if (repeats)
-        writer->old_tokens = recent_tokens_new(TOKENS_OLD);
-    if (writer->tokens == NULL || (repeats && writer->old_tokens == NULL))
-        return error_set(error, ERROR_SYSTEM, "no memory for the store");
     if (store_writer_begin(writer, error) != 0)
         return -1;
     if (check_identity(writer, system_id, error) != 0 ||
         outbox_state_load(writer, error) != 0 ||
-        table_counts_load(writer, error) != 0 ||
-        sources_load(writer, error) != 0) {
+        table_counts_load(writer, error) != 0) {
         sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
         writer->in_group = false;
         return -1;
@@ -237,9 +231,10 @@ static void empty_wal(struct store_writer *writer)
                               NULL, NULL);
 }
 
-void store_writer_private(struct store_writer *writer)
+void store_writer_private(struct store_writer *writer, bool asked_before)
 {
     writer->is_private = true;
+    writer->is_asked_once = !asked_before;
 }
 
 void store_writer_close(struct store_writer **writer)
@@ -257,7 +252,7 @@ void store_writer_close(struct store_writer **writer)
     sqlite3_close(old->db);
     lane_filters_forget(old);
     table_counts_deinit(&old->counts);
-    sources_deinit(old);
+    sources_forget(old);
     recent_tokens_free(&old->tokens);
     recent_tokens_free(&old->old_tokens);
     free(old->request.releases);
@@ -293,7 +288,7 @@ static void group_undo(struct store_writer *writer)
     writer->state = writer->group_saved;
     lane_filters_restore(writer);
     if (writer->sources_touched)
-        sources_load(writer, &error);
+        sources_forget(writer);
     if (writer->group_batches_touched)
         batches_load(writer, &error);
 }

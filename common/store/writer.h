@@ -34,8 +34,9 @@ void store_writer_close(struct store_writer **writer);
 
 /* Promises that this process itself is the only one that asks, so that its
  * end leaves nobody without an answer: the next writer need not expect
- * requests again.  For commands, right after opening. */
-void store_writer_private(struct store_writer *writer);
+ * requests again.  For commands, right after opening.  Unless it has asked
+ * another writer before, no request of its own can be a repeated one. */
+void store_writer_private(struct store_writer *writer, bool asked_before);
 
 /* A group: begin, run requests, commit; then, and only then, the answers
  * may be sent.  On a failed commit nothing of the group is stored. */

@@ -94,7 +94,8 @@ struct outbox_state {
     int64_t tail[OUTBOX_STRIPES];    /* last id appended; 0 none */
     int64_t settled[OUTBOX_STRIPES]; /* up to here at the centre */
     int64_t claimed[OUTBOX_STRIPES]; /* up to here in flight */
-    int64_t head[OUTBOX_STRIPES];    /* no unclaimed row is before this */
+    int64_t head[OUTBOX_STRIPES];    /* no unclaimed row is before this;
+                                        0: outbox_heads_find it */
     int64_t states[OUTBOX_LANES][EXCEPTION_STATES];
     uint32_t dirty_lanes; /* states to be written */
     int64_t pending;
@@ -191,14 +192,17 @@ struct store_writer {
     struct table_counts counts;
     struct source_state *sources;
     size_t source_count;
+    bool sources_loaded;
     bool sources_touched;
     struct lane_filters filters[OUTBOX_LANES];
     size_t filters_cached;
-    struct recent_tokens *tokens;
+    struct recent_tokens *tokens;         /* NULL: none yet */
     struct recent_tokens *old_tokens;     /* committed before this writer was
-                                             opened; NULL when not needed */
-    int64_t tokens_until_ms;              /* wall clock: forget them then */
+                                             opened; only while repeats */
+    bool repeats;                         /* may come of those */
+    int64_t tokens_until_ms;              /* wall clock: until then */
     bool is_private;                      /* leaves nobody without answer */
+    bool is_asked_once;                   /* no token can come again */
     uint32_t tokens_depth[OUTBOX_STRIPES]; /* rows looked back at */
     int64_t epoch;
 
@@ -225,6 +229,9 @@ int writer_protect(struct store_writer *writer, struct error *error);
 
 /* outbox_state.c */
 int outbox_state_load(struct store_writer *writer, struct error *error);
+/* Makes the heads of a lane's stripes known. */
+int outbox_heads_find(struct store_writer *writer, unsigned lane,
+                      struct error *error);
 int outbox_state_write(struct store_writer *writer, struct error *error);
 int outbox_cursor_write(struct store_writer *writer, unsigned stripe,
                         struct error *error);
@@ -368,9 +375,8 @@ int run_performance_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);
 
 /* sources_state.c */
-int sources_load(struct store_writer *writer, struct error *error);
+void sources_forget(struct store_writer *writer);
 int sources_write(struct store_writer *writer, struct error *error);
-void sources_deinit(struct store_writer *writer);
 
 /* ERROR_DATA, with `what` in the text, unless the value is JSON. */
 int argument_is_json(const char *what, const struct value *value,
