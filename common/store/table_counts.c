@@ -16,12 +16,18 @@ static int out_of_memory(struct error *error)
 
 static int make_room(struct table_counts *counts, struct error *error)
 {
-    counts->tables = calloc(OUTBOX_TABLES_MAX, sizeof(*counts->tables));
-    counts->slots = calloc(SLOTS, sizeof(*counts->slots));
-    counts->dirty = calloc(OUTBOX_TABLES_MAX, sizeof(*counts->dirty));
-    if (counts->tables == NULL || counts->slots == NULL ||
-        counts->dirty == NULL)
+    /* At once, so that it is a mapping of its own, of which only what is
+     * used takes memory. */
+    struct room {
+        struct table_count tables[OUTBOX_TABLES_MAX];
+        uint32_t slots[SLOTS];
+        uint32_t dirty[OUTBOX_TABLES_MAX];
+    } *room = calloc(1, sizeof(*room));
+    if (room == NULL)
         return out_of_memory(error);
+    counts->tables = room->tables;
+    counts->slots = room->slots;
+    counts->dirty = room->dirty;
     return 0;
 }
 
@@ -29,9 +35,7 @@ void table_counts_deinit(struct table_counts *counts)
 {
     for (uint32_t i = 0; i < counts->count; i++)
         free(counts->tables[i].name);
-    free(counts->tables);
-    free(counts->slots);
-    free(counts->dirty);
+    free(counts->tables); /* and what was made with them */
     free(counts->changes);
     *counts = (struct table_counts){0};
 }
