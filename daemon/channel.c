@@ -101,6 +101,9 @@ static void take_failed(struct master *master, struct slot *slot,
     snprintf(master->last_failure, sizeof(master->last_failure), "%s",
              message->text);
     master->last_failure_role = slot->role;
+    master->last_failure_code = message->number < ERROR_CODE_COUNT
+                                    ? (enum error_code)message->number
+                                    : ERROR_SOFTWARE;
 }
 
 typedef void (*up_action)(struct master *master, struct slot *slot,

@@ -212,24 +212,29 @@ static void give_up(struct master *master, enum error_code code,
         return;
     error_set(&master->failure, code, "cannot start: %s: %s", role, why);
     log_error("%s", master->failure.text);
-    shutdown_begin(master);
+    /* Nothing was accepted yet, and who waits for the store waits in vain. */
+    shutdown_now(master);
 }
 
 void master_check_start(struct master *master, const struct slot *slot)
 {
     const struct slot_entry *entry = slot_entry(master, slot);
     const char *said = master->last_failure;
+    enum error_code code = master->last_failure_code;
     char words[64];
     enum death death = (enum death)atomic_load(&entry->death);
     unsigned detail = atomic_load(&entry->death_detail);
-    if (said[0] == '\0' || master->last_failure_role != slot->role)
+    if (said[0] == '\0' || master->last_failure_role != slot->role) {
         said = death_words(death, detail, words);
+        code = ERROR_SOFTWARE;
+    }
     if (death == DEATH_EXITED && detail == WORKER_EXIT_STORE_REFUSED)
-        give_up(master, ERROR_IO, role_name(slot->role), said);
+        give_up(master, code != ERROR_SOFTWARE ? code : ERROR_IO,
+                role_name(slot->role), said);
     else if (death == DEATH_HELLO_TIMEOUT ||
              (atomic_load(&master->mapping->daemon.degraded_roles) &
               (1u << slot->role)) != 0)
-        give_up(master, ERROR_SOFTWARE, role_name(slot->role), said);
+        give_up(master, code, role_name(slot->role), said);
 }
 
 int master_run(struct master *master, struct error *error)

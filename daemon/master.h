@@ -58,7 +58,8 @@ struct master {
     bool last_rank_told; /* the store was told to drain */
     uint64_t stop_deadline_ms;
     char last_failure[MESSAGE_TEXT_MAX]; /* what a worker said last */
-    enum role last_failure_role;         /* and whose worker it was */
+    enum role last_failure_role;         /* whose worker it was */
+    enum error_code last_failure_code;   /* and of which kind */
     struct error failure;                /* why the daemon ends; code NONE: asked */
 };
 

@@ -31,7 +31,7 @@
     X(BUSY, UP, 1, 0, "from idle to busy; NUMBER is the work's id")            \
     X(IDLE, UP, 0, 0, "from busy to idle")                                     \
     X(REQUEST, UP, 1, 1, "operator's request NUMBER (enum request), argument") \
-    X(FAILED, UP, 0, 1, "the worker cannot go on: why, in words")
+    X(FAILED, UP, 1, 1, "cannot go on: NUMBER is enum error_code, and words")
 
 enum message_kind {
     MESSAGE_NONE,

@@ -394,7 +394,7 @@ void worker_loop_fail(struct worker_loop *loop, enum worker_exit code,
 {
     struct error ignored;
     log_error("%s", error->text);
-    send_up(loop, MESSAGE_FAILED, 0, error->text, &ignored);
+    send_up(loop, MESSAGE_FAILED, error->code, error->text, &ignored);
     worker_loop_leave(loop, code);
 }
 

@@ -216,7 +216,7 @@ static enum worker_exit actor_main(const struct worker *worker)
     if (actor.loop == NULL)
         return WORKER_EXIT_FAILED;
     if (actor.behaviour == REFUSES) {
-        error_set(&error, ERROR_DATA, "the store is newer than this binary");
+        error_set(&error, ERROR_CONFIG, "the store is newer than this binary");
         worker_loop_fail(actor.loop, WORKER_EXIT_STORE_REFUSED, &error);
     } else if (actor.behaviour != MUTE) {
         worker_loop_ready(actor.loop);

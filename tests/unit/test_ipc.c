@@ -99,7 +99,7 @@ static void messages_come_back(void **state)
         {MESSAGE_SYNC_NOW, MESSAGE_DOWN, UINT64_MAX, ""},
         {MESSAGE_READY, MESSAGE_UP, 0, ""},
         {MESSAGE_REQUEST, MESSAGE_UP, REQUEST_SYNC_NOW, "17"},
-        {MESSAGE_FAILED, MESSAGE_UP, 0, "cannot open the store: no file"},
+        {MESSAGE_FAILED, MESSAGE_UP, ERROR_IO, "cannot open the store: no file"},
     };
     char bytes[PIPE_BUF];
     (void)state;

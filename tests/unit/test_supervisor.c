@@ -329,7 +329,7 @@ static void store_refusal_ends_the_start(void **state)
     struct supervisor *supervisor = *state;
     behave(supervisor, ROLE_STORE, REFUSES);
     supervisor_start(supervisor);
-    assert_int_equal(supervisor_wait_end(supervisor, STOP_MS), 74);
+    assert_int_equal(supervisor_wait_end(supervisor, STOP_MS), 78);
     assert_false(exists(supervisor, "tidemilld.pid"));
 }
 
