@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 
 #include "common/base/text.h"
+#include "common/store/schema.h"
 #include "ctl/arguments.h"
 #include "ctl/control.h"
 #include "ctl/print.h"
@@ -175,12 +176,22 @@ static void check_store(struct doctor *doctor)
     json_t *sources =
         report_rows(reader, "SELECT source, cursor, error FROM source_cursors",
                     NULL, 0, &error);
+    long long has = report_number(json_array_get(version, 0), "version");
     if (version == NULL || sources == NULL)
         find(doctor, "store", BAD, "%s", error.text);
+    else if (has > (long long)local_migration_count)
+        find(doctor, "store", BAD,
+             "%s/tidemill.db has schema version %lld, this tidemill knows "
+             "versions up to %zu; install the newer tidemill again",
+             doctor->config->state_dir, has, local_migration_count);
+    else if (has < (long long)local_migration_count)
+        find(doctor, "store", NOTE,
+             "%s/tidemill.db has schema version %lld of %zu; 'tidemill "
+             "migrate', or the daemon's next start, brings it up",
+             doctor->config->state_dir, has, local_migration_count);
     else
         find(doctor, "store", GOOD, "%s/tidemill.db, schema version %lld",
-             doctor->config->state_dir,
-             report_number(json_array_get(version, 0), "version"));
+             doctor->config->state_dir, has);
     size_t i;
     json_t *source;
     json_array_foreach(sources, i, source)

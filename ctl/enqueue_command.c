@@ -8,12 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/buffer.h"
 #include "common/base/clock.h"
+#include "common/store/writer.h"
 #include "ctl/command.h"
 #include "ctl/ndjson.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 
+/* Data may be padded, and escaped in the line around it; what is more is
+ * not kept in memory. */
 #define DATA_INPUT_MAX (5u << 20)
 #define LINE_MAX_BYTES (6u << 20)
 
@@ -53,6 +57,7 @@ static int enqueue_one(const struct command_context *context,
     struct store_answer answer;
     const struct store_request request = {&call, 1};
     if (outbox_call(operation, clock_wall_ms(), &call, &error) != 0 ||
+        outbox_call_check(&call, &error) != 0 ||
         store_session_open(&session, context->config, SESSION_TIMEOUT_MS,
                            &error) != 0)
         return print_failure(&error);
@@ -105,6 +110,20 @@ static void chunk_reset(struct batch *batch)
     arena_reset(&batch->arena);
 }
 
+/* Where to go on when the store takes no more: nobody has to guess which
+ * lines are in. */
+static int stopped_at(const struct batch *batch, uint64_t line,
+                      struct error *error)
+{
+    if (batch->atomic)
+        return error_prefix(error, "%s: nothing was accepted (--atomic)",
+                            batch->name);
+    return error_prefix(error,
+                        "%s:%llu: stopped before this line; go on with it "
+                        "later",
+                        batch->name, (unsigned long long)line);
+}
+
 /* Sends calls one by one: one of them is refused, and only that one may be
  * left out.  -1 when the store cannot take any more. */
 static int send_singly(struct batch *batch, struct arena *arena,
@@ -120,7 +139,7 @@ static int send_singly(struct batch *batch, struct arena *arena,
         else if (error->code == ERROR_DATA)
             refuse_line(batch, batch->lines[i], error);
         else
-            return -1;
+            return stopped_at(batch, batch->lines[i], error);
     }
     return 0;
 }
@@ -139,6 +158,8 @@ static int chunk_send(struct batch *batch, struct error *error)
         batch->accepted += batch->count;
     else if (error->code == ERROR_DATA && !batch->atomic)
         result = send_singly(batch, &arena, error);
+    else
+        result = stopped_at(batch, batch->lines[0], error);
     arena_deinit(&arena);
     chunk_reset(batch);
     return result;
@@ -155,7 +176,8 @@ static int chunk_add(struct batch *batch, uint64_t number, const char *line,
     struct error why = {0};
     if (ndjson_parse(copy, size, &batch->arena, &operation, &why) != 0 ||
         outbox_call(&operation, clock_wall_ms(), &batch->calls[batch->count],
-                    &why) != 0) {
+                    &why) != 0 ||
+        outbox_call_check(&batch->calls[batch->count], &why) != 0) {
         refuse_line(batch, number, &why);
         return 0;
     }
@@ -171,7 +193,10 @@ static bool chunk_is_full(const struct batch *batch)
 
 static bool is_blank(const char *line, size_t size)
 {
-    return strspn(line, " \t\r") >= size;
+    for (size_t i = 0; i < size; i++)
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r')
+            return false;
+    return true;
 }
 
 /* An atomic batch holds all lines before it sends any. */
@@ -185,37 +210,84 @@ static int check_atomic(const struct batch *batch, struct error *error)
                      batch->name, ATOMIC_OPERATIONS - 1, ATOMIC_BYTES >> 20);
 }
 
-static int batch_read(struct batch *batch, FILE *file, struct error *error)
+/* The next line without its end; of one that is too long only what fits is
+ * kept, *size is past the bound.  False at the end of the file. */
+static bool next_line(FILE *file, struct buffer *line, size_t *size)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t got;
-    uint64_t number = 0;
-    int result = 0;
-    while (result == 0 && (got = getline(&line, &room, file)) >= 0) {
-        size_t size = (size_t)got;
-        number++;
-        if (size > 0 && line[size - 1] == '\n')
-            line[--size] = '\0';
-        if (is_blank(line, size))
+    int c;
+    line->size = 0;
+    *size = 0;
+    while ((c = getc_unlocked(file)) != EOF && c != '\n') {
+        if (++*size > LINE_MAX_BYTES)
             continue;
+        char *at = buffer_reserve(line, 1);
+        if (at == NULL)
+            return false;
+        *at = (char)c;
+        line->size++;
+    }
+    return c != EOF || *size > 0;
+}
+
+static void refuse_long(struct batch *batch, uint64_t number, size_t size)
+{
+    struct error why;
+    error_set(&why, ERROR_DATA,
+              "the line has %zu bytes, at most %u are taken; store the data "
+              "elsewhere and record where",
+              size, LINE_MAX_BYTES);
+    refuse_line(batch, number, &why);
+}
+
+/* What editors put before the first line is no part of it. */
+static size_t skip_byte_order_mark(const struct buffer *line, uint64_t number)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    return number == 1 && line->size >= 3 && memcmp(line->bytes, mark, 3) == 0
+               ? 3
+               : 0;
+}
+
+static int batch_lines(struct batch *batch, FILE *file, struct buffer *line,
+                       struct error *error)
+{
+    uint64_t number = 0;
+    size_t size;
+    int result = 0;
+    while (result == 0 && next_line(file, line, &size)) {
+        number++;
         if (size > LINE_MAX_BYTES) {
-            struct error why;
-            error_set(&why, ERROR_DATA, "a line of %zu bytes; at most %u", size,
-                      LINE_MAX_BYTES);
-            refuse_line(batch, number, &why);
+            refuse_long(batch, number, size);
             continue;
         }
-        result = chunk_add(batch, number, line, size, error);
+        size_t start = skip_byte_order_mark(line, number);
+        if (is_blank(line->bytes + start, size - start))
+            continue;
+        result =
+            chunk_add(batch, number, line->bytes + start, size - start, error);
         if (result == 0 && batch->atomic)
             result = check_atomic(batch, error);
         else if (result == 0 && chunk_is_full(batch))
             result = chunk_send(batch, error);
     }
-    free(line);
+    if (result == 0 && line->failed)
+        result = error_set(error, ERROR_SYSTEM, "no memory for the batch");
     if (result == 0 && ferror(file))
         result = error_set_errno(error, ERROR_NO_INPUT, "cannot read %s",
                                  batch->name);
+    return result;
+}
+
+static int batch_read(struct batch *batch, FILE *file, struct error *error)
+{
+    struct buffer line;
+    buffer_init(&line, LINE_MAX_BYTES + 1);
+    int result = -1;
+    if (buffer_reserve(&line, 1) == NULL)
+        error_set(error, ERROR_SYSTEM, "no memory for the batch");
+    else
+        result = batch_lines(batch, file, &line, error);
+    buffer_deinit(&line);
     return result;
 }
 
@@ -272,7 +344,8 @@ static int enqueue_batch(const struct command_context *context,
         print_failure(&error);
         batch.status = error_exit_status(error.code);
     }
-    batch_report(&batch);
+    if (batch.session != NULL)
+        batch_report(&batch);
     store_session_close(&batch.session);
     if (file != NULL && !standard)
         fclose(file);
@@ -283,7 +356,7 @@ static int enqueue_batch(const struct command_context *context,
 }
 
 struct enqueue_options {
-    const char *operation;
+    const char *operation; /* NULL: not said */
     const char *priority;
     const char *batch;
     bool atomic;
@@ -310,12 +383,15 @@ static int parse_options(const struct command_context *context, int argc,
         else if (option == 'a')
             options->atomic = true;
         else
-            return print_usage(context, "unknown option");
+            return print_usage_line(context);
     }
     if (options->batch == NULL && options->atomic)
         return print_usage(context, "--atomic goes with --batch");
-    if (options->batch != NULL && argc != optind)
-        return print_usage(context, "--batch takes no other arguments");
+    if (options->batch != NULL &&
+        (argc != optind || options->operation != NULL ||
+         options->priority != NULL))
+        return print_usage(context, "--batch takes all of an operation from "
+                                    "its lines, nothing from the command");
     if (options->batch == NULL && (argc - optind < 2 || argc - optind > 3))
         return print_usage(context, "a table and a record id are needed");
     return 0;
@@ -324,8 +400,7 @@ static int parse_options(const struct command_context *context, int argc,
 int command_enqueue(const struct command_context *context, int argc,
                     char **argv)
 {
-    struct enqueue_options options = {.operation = "INSERT",
-                                      .priority = "normal"};
+    struct enqueue_options options = {0};
     int status = parse_options(context, argc, argv, &options);
     if (status != 0)
         return status;
@@ -336,13 +411,20 @@ int command_enqueue(const struct command_context *context, int argc,
     arena_init(&arena, 32u << 20);
     const char *data = argc - optind == 3 ? argv[optind + 2] : NULL;
     struct new_operation operation =
-        with_texts(options.operation, argv[optind], argv[optind + 1], data,
-                   options.priority);
+        with_texts(options.operation != NULL ? options.operation : "INSERT",
+                   argv[optind], argv[optind + 1], data,
+                   options.priority != NULL ? options.priority : "normal");
     if (data != NULL && strcmp(data, "-") == 0) {
         char *text = NULL;
         if (read_input("-", DATA_INPUT_MAX, &arena, &text, &operation.data_size,
-                       &error) != 0)
+                       &error) != 0) {
+            if (error.code == ERROR_DATA)
+                error_set(&error, ERROR_DATA,
+                          "the data has more than the %d bytes that are taken; "
+                          "store it elsewhere and record where",
+                          OUTBOX_DATA_MAX);
             status = print_failure(&error);
+        }
         operation.data = text;
     }
     if (status == 0)

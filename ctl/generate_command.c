@@ -316,7 +316,7 @@ static int parse_options(const struct command_context *context, int argc,
         else if (option == 't')
             template_dir = optarg;
         else
-            return print_usage(context, "unknown option");
+            return print_usage_line(context);
     }
     if (optind == argc)
         return print_usage(context, "name at least one contract");

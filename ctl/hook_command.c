@@ -183,7 +183,7 @@ int command_hook(const struct command_context *context, int argc, char **argv)
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (option != 'p')
-            return print_usage(context, "unknown option");
+            return print_usage_line(context);
         priority = optarg;
     }
     if (optind != argc)

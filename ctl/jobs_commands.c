@@ -81,7 +81,7 @@ int command_jobs_list(const struct command_context *context, int argc,
                 if (strcmp(states[state], optarg) == 0)
                     break;
         } else {
-            return print_usage(context, "unknown option");
+            return print_usage_line(context);
         }
     }
     if (limit == 0)

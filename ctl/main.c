@@ -229,6 +229,7 @@ int main(int argc, char **argv)
         .json = options.json,
         .usage = usage,
     };
+    argv[0] = (char[]){"tidemill"}; /* who speaks in getopt's messages */
     optind = 0; /* the command reads its own options from the start */
     status = command->function(&context, argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -9,13 +9,22 @@
 
 #include "common/base/clock.h"
 
+/* What came from a file must not drive the terminal. */
+static void put_words(const char *format, va_list args)
+{
+    char text[2 * ERROR_TEXT_MAX];
+    vsnprintf(text, sizeof(text), format, args);
+    for (char *at = text; *at != '\0'; at++)
+        if (((unsigned char)*at < 0x20 && *at != '\n') || *at == 0x7f)
+            *at = '?';
+    fprintf(stderr, "tidemill: %s\n", text);
+}
+
 void print_error(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("tidemill: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    put_words(format, args);
     va_end(args);
 }
 
@@ -29,10 +38,14 @@ int print_usage(const struct command_context *context, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("tidemill: ", stderr);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\nusage: %s\n", context->usage);
+    put_words(format, args);
     va_end(args);
+    return print_usage_line(context);
+}
+
+int print_usage_line(const struct command_context *context)
+{
+    fprintf(stderr, "usage: %s\n", context->usage);
     return error_exit_status(ERROR_USAGE);
 }
 

@@ -25,6 +25,9 @@ int print_failure(const struct error *error);
 int print_usage(const struct command_context *context, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The usage alone, after getopt said what is wrong; returns 64. */
+int print_usage_line(const struct command_context *context);
+
 /* Pretty JSON on standard output; takes the reference.  Returns 0. */
 int print_json(json_t *value);
 

@@ -42,7 +42,7 @@ static int parse_options(const struct command_context *context, int argc,
         else if (option == 's')
             options->strict = true;
         else if (option != 'e')
-            return print_usage(context, "unknown option");
+            return print_usage_line(context);
         else if (mustache_escape_parse(optarg, &options->escape) != 0)
             return print_usage(context,
                                "no such escape: %s; use none, html, json, c "

@@ -181,23 +181,8 @@ int outbox_append(struct store_writer *writer,
 
 int run_outbox_append(struct statement_call *call)
 {
-    const struct value *v = call->arguments;
-    struct outbox_append append = {
-        .operation = v[0].bytes,
-        .operation_size = v[0].size,
-        .table_name = v[1].bytes,
-        .table_name_size = v[1].size,
-        .record_id = v[2].bytes,
-        .record_id_size = v[2].size,
-        .data = v[3].type == VALUE_NULL ? NULL : v[3].bytes,
-        .data_size = v[3].size,
-        .priority = v[4].integer >= 0 && v[4].integer < OUTBOX_PRIORITIES
-                        ? (unsigned)v[4].integer
-                        : OUTBOX_PRIORITIES,
-        .created_ms = v[5].type == VALUE_NULL ? clock_wall_ms() : v[5].integer,
-        .token = v[6].integer};
-    if (v[3].type == VALUE_TEXT && v[3].bytes == NULL)
-        append.data = "";
+    struct outbox_append append;
+    outbox_append_take(&append, call->arguments);
     if (outbox_append_check(&append, call->error) != 0)
         return -1;
     return outbox_append(call->writer, &append, &call->result->changed,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/document/json_text.h"
 #include "common/store/writer_internal.h"
 
@@ -168,4 +169,31 @@ int outbox_append_check(struct outbox_append *append, struct error *error)
     append->record_hash = text_hash(append->table_hash, append->record_id,
                                     append->record_id_size);
     return 0;
+}
+
+void outbox_append_take(struct outbox_append *append, const struct value *v)
+{
+    *append = (struct outbox_append){
+        .operation = v[0].bytes,
+        .operation_size = v[0].size,
+        .table_name = v[1].bytes,
+        .table_name_size = v[1].size,
+        .record_id = v[2].bytes,
+        .record_id_size = v[2].size,
+        .data = v[3].type == VALUE_NULL ? NULL : v[3].bytes,
+        .data_size = v[3].size,
+        .priority = v[4].integer >= 0 && v[4].integer < OUTBOX_PRIORITIES
+                        ? (unsigned)v[4].integer
+                        : OUTBOX_PRIORITIES,
+        .created_ms = v[5].type == VALUE_NULL ? clock_wall_ms() : v[5].integer,
+        .token = v[6].integer};
+    if (v[3].type == VALUE_TEXT && v[3].bytes == NULL)
+        append->data = "";
+}
+
+int outbox_call_check(const struct store_call *call, struct error *error)
+{
+    struct outbox_append append;
+    outbox_append_take(&append, call->arguments);
+    return outbox_append_check(&append, error);
 }

@@ -23,6 +23,11 @@
 #define OUTBOX_DATA_MAX       (4 << 20) /* bytes of JSON */
 
 struct store_writer;
+struct store_call;
+
+/* Would OUTBOX_APPEND take these arguments?  ERROR_DATA with the remedy when
+ * not: a command can then name the line, and send nothing. */
+int outbox_call_check(const struct store_call *call, struct error *error);
 
 /* Takes the lock (ERROR_TRY_AGAIN when another process holds it), opens or
  * makes the store in state_dir, applies migrations, refuses a store newer

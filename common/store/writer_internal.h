@@ -267,6 +267,9 @@ struct outbox_append {
 };
 /* Checks all and fills kind and hashes. */
 int outbox_append_check(struct outbox_append *append, struct error *error);
+/* From the arguments of OUTBOX_APPEND, unchecked. */
+void outbox_append_take(struct outbox_append *append,
+                        const struct value *arguments);
 int outbox_priority_parse(const char *text, size_t size, unsigned *priority);
 uint64_t outbox_record_hash(const char *table, size_t table_size,
                             const char *record_id, size_t record_id_size);
