@@ -5,6 +5,8 @@
 #include "common/config/config.h"
 
 #include <errno.h>
+#include <sys/stat.h>
+#include <ctype.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -212,6 +214,23 @@ static void finish_paths(struct loader *loader)
     buffer_deinit(&why);
 }
 
+/* An ordinary file with nothing in it at all: a full disk or a broken copy
+ * did that.  Taken for all defaults, it would send the host's operations to
+ * another centre.  (-c /dev/null says that defaults are meant.) */
+static bool file_was_emptied(const char *path)
+{
+    struct stat status;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    bool emptied = fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode);
+    int c;
+    while (emptied && (c = getc(file)) != EOF)
+        emptied = isspace(c) != 0;
+    fclose(file);
+    return emptied;
+}
+
 static void read_file(struct loader *loader)
 {
     const char *path = loader->request->path;
@@ -228,6 +247,14 @@ static void read_file(struct loader *loader)
                      error.code == ERROR_NO_INPUT
                          ? "; name the right file with -c FILE"
                          : "");
+        return;
+    }
+    if (root->kind == NODE_NULL && file_was_emptied(path)) {
+        loader_error(loader,
+                     "%s:1:1: the file is empty; put its content back, "
+                     "or write \"# defaults\" when all defaults are "
+                     "meant",
+                     path);
         return;
     }
     loader_read_file(loader, root);

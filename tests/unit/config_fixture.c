@@ -60,6 +60,8 @@ struct config *config_try(const char *text, const char **environment,
 
 struct config *config_must_load(const char *text)
 {
+    if (text != NULL && text[0] == '\0')
+        text = "# defaults\n"; /* an empty file is refused */
     struct config *config = config_try(text, NULL, NULL);
     if (config == NULL)
         fail_msg("%s", config_errors.bytes);

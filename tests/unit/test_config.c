@@ -52,7 +52,6 @@ static void defaults(void **state)
 {
     (void)state;
     static const char *const texts[] = {NULL,
-                                        "",
                                         "# nothing\n",
                                         "---\n",
                                         "sync:\ndatabase:\n",
@@ -199,6 +198,8 @@ static void bad_values(void **state)
         {"gateway: {control_mode: 01777}", "too large"},
         {"paths: {state_dir: var}", "does not begin with \"/\""},
         {"paths: {state_dir: ''}", "is empty"},
+        {"", "the file is empty"},
+        {" \n\n", "the file is empty"},
         {"paths: {state_dir: <state_dir>/x}", "does not begin with \"/\""},
         {"system: {id: \"a\\nb\"}", "control character"},
         {"paths: {runtime_dir: /123456789012345678901234567890123456789012345"
