@@ -30,7 +30,8 @@ struct generate {
     char output[PATH_MAX];
     char template_dir[PATH_MAX];
     size_t count;
-    char **specs; /* JSON, one a contract */
+    size_t unreadable; /* contracts that are not there */
+    char **specs;      /* JSON, one a contract */
     /* Jobs of one request have ids in a row; other commands' jobs may stand
      * between those of two requests. */
     struct id_range {
@@ -61,7 +62,7 @@ static int absolute_path(const char *path, char out[PATH_MAX],
 }
 
 /* Checks a contract; its job's spec, or NULL after the errors were added. */
-static char *make_spec(const struct generate *generate, const char *path,
+static char *make_spec(struct generate *generate, const char *path,
                        struct arena *arena, struct buffer *errors)
 {
     struct error error;
@@ -71,7 +72,9 @@ static char *make_spec(const struct generate *generate, const char *path,
     if (absolute_path(path, absolute, &error) != 0 ||
         read_input(path, CONTRACT_BYTES_MAX, arena, &text, &size, &error) !=
             0) {
-        buffer_printf(errors, "%s\n", error.text);
+        buffer_printf(errors, "tidemill: %s\n", error.text);
+        if (error.code == ERROR_NO_INPUT)
+            generate->unreadable++;
         return NULL;
     }
     if (contract_read(arena, path, text, size, errors) == NULL)
@@ -101,12 +104,14 @@ static int check_contracts(struct generate *generate, char **paths)
     bool good = errors.size == 0 && !errors.failed;
     if (!good) {
         fwrite(errors.bytes, 1, errors.size, stderr);
-        print_error("nothing was generated; correct the contracts named "
-                    "above");
+        print_error("nothing was generated; correct what is named above");
     }
     buffer_deinit(&errors);
     arena_deinit(&arena);
-    return good ? 0 : error_exit_status(ERROR_DATA);
+    if (good)
+        return 0;
+    return error_exit_status(generate->unreadable > 0 ? ERROR_NO_INPUT
+                                                      : ERROR_DATA);
 }
 
 /* How many specs from `first` on go in one request. */
@@ -271,9 +276,10 @@ static int report_jobs(const struct generate *generate, json_t *rows,
                              "speed_up", speed_up, "results", rows));
         return status;
     }
-    printf("%zu jobs, %lld failed; %lld files written, %lld unchanged; "
+    printf("%zu job%s, %lld failed; %lld files written, %lld unchanged; "
            "%.2f s\n",
-           generate->count, failed, written, unchanged, seconds);
+           generate->count, generate->count == 1 ? "" : "s", failed, written,
+           unchanged, seconds);
     json_decref(rows);
     return status;
 }
