@@ -203,11 +203,14 @@ static void look_at_outbox(struct schedule *schedule)
     if (pending.by_priority[0] == 0)
         schedule->urgent_since_ms = 0; /* it went with an earlier pass */
     gather_facts(schedule, &pending, &facts);
-    if (facts.claimable == 0)
+    /* What other workers have in flight is not carried yet: until it is, a
+     * drain is not over, and what they leave is still ours. */
+    bool over = pending.total <= pending.waiting && facts.claimable == 0;
+    if (over)
         schedule->unfinished = TRIGGER_NONE;
     if (schedule->rules.slot == 0 && pending.total == 0)
         atomic_store(&schedule->board->drain_wanted, 0);
-    if (facts.reconnected && facts.claimable == 0) {
+    if (facts.reconnected && over) {
         standing_line(&schedule->standing, LINE_DRAINED,
                       "nothing is left to carry");
         facts.reconnected = false;
@@ -222,6 +225,9 @@ static void look_at_outbox(struct schedule *schedule)
     standing_next(&schedule->standing, plan.next, plan.next_ms);
     if (plan.next_ms != 0)
         schedule_look_after(schedule, plan.next_ms - facts.now_ms);
+    /* A settlement wakes us, too; this is for a notice that was lost. */
+    if (!over && (facts.reconnected || schedule->unfinished != TRIGGER_NONE))
+        schedule_look_after(schedule, TRIGGER_BLOCKED_MS);
 }
 
 static void look(struct schedule *schedule)

@@ -233,11 +233,11 @@ static void rested(void *self)
     const struct pass *pass = &schedule->pass;
     /* Once more: when lanes of what pends are in other workers' batches,
      * as soon as one of those is settled; when some were refused, for those
-     * that the end of a refused one has freed. */
-    schedule->unfinished =
-        pass->active && (schedule->blocked_until_ms != 0 || pass->refused > 0)
-            ? pass->trigger
-            : TRIGGER_NONE;
+     * that the end of a refused one has freed; and a drain's first worker
+     * takes what the others leave. */
+    bool more = schedule->blocked_until_ms != 0 || pass->refused > 0 ||
+                (pass->drain && schedule->rules.slot == 0);
+    schedule->unfinished = pass->active && more ? pass->trigger : TRIGGER_NONE;
     /* Somebody waits, and others had taken all: is the centre there? */
     if (pass->active && !pass->contact && !schedule->leaving &&
         pass->ticket > schedule->standing.answered) {
