@@ -55,12 +55,14 @@ class Result:
 
     def print(self, plot=False):
         print(f"\n{self.bench}: {self.what}")
-        top = max(self.median(n) for n in self.readings)
+        top = {}  # of each unit
+        for name, (unit, _) in self.readings.items():
+            top[unit] = max(top.get(unit, 0), self.median(name))
         for name, (unit, values) in self.readings.items():
             middle = statistics.median(values)
             line = f"  {name:<44} {middle:>12,.4g} {unit:<8}"
             if plot:
-                line += " " + "#" * max(1, round(30 * middle / top))
+                line += " " + "#" * max(1, round(30 * middle / top[unit]))
             else:
                 line += f" ({min(values):,.4g} to {max(values):,.4g})"
             print(line)

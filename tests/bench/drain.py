@@ -46,8 +46,8 @@ def drain_seconds(folder, server, number):
     daemon.run("enqueue", "--batch", "-", input=lines)
     daemon.run("sync", "pause")
     daemon.start()
+    started = time.monotonic()  # the two commands are counted too
     daemon.run("sync", "resume")
-    started = time.monotonic()
     daemon.run("sync", "drain", timeout=300)
     seconds = time.monotonic() - started
     found = database.query("SELECT count(*) FROM tidemill.synced_records")
