@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "common/base/text.h"
 #include "ctl/command.h"
 #include "ctl/print.h"
+#include "ctl/sqlite_memory.h"
 #include "config.h"
 
 #define CONFIG_ERRORS_MAX (256u << 10)
@@ -191,9 +191,7 @@ int main(int argc, char **argv)
 {
     struct options options = {0};
     signal(SIGPIPE, SIG_IGN);
-    /* One thread, and nobody asks how much memory SQLite has. */
-    sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
-    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sqlite_memory_use();
     log_identify("tidemill", -1);
     log_set_level(LOG_WARNING_LEVEL);
     int status = parse_options(argc, argv, &options);

@@ -22,7 +22,7 @@
 /* A WAL beyond this is emptied at the next moment without readers, and on
  * closing anything beyond the second is. */
 #define WAL_RESTART_BYTES (64 << 20)
-#define WAL_CLOSE_BYTES   (96 << 10)
+#define WAL_CLOSE_BYTES   (256 << 10)
 
 /* The lock file: the holder's pid, and until when (wall clock, ms) requests
  * may come that an earlier writer committed without having answered; 0 while
