@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,9 +13,12 @@
 /* https://www.sqlite.org/fileformat2.html#walformat */
 #define WAL_HEADER_BYTES   32
 #define FRAME_HEADER_BYTES 24
-#define FRAME_COMMIT_AT    4 /* u32: not 0 in a commit frame */
+#define FRAME_COMMIT_AT    4    /* u32: pages of the database, 0 if no commit */
+#define PAGE_BYTES         4096 /* as the writer makes them */
 /* The unix VFS cannot write 128 KiB or more at once. */
 #define GATHER_BYTES (120 << 10)
+/* The database's file grows by so much at a time. */
+#define ROOM_BYTES (256 << 10)
 
 struct wal_file {
     sqlite3_file base;  /* what SQLite sees */
@@ -23,6 +27,8 @@ struct wal_file {
     int size;
     sqlite3_int64 offset; /* in the file, of bytes */
     bool commit_follows;  /* the next write ends a commit frame */
+    sqlite3_file *database;
+    uint32_t room; /* of the database's file, in ROOM_BYTES */
 };
 
 static struct wal_file *wal(sqlite3_file *file)
@@ -42,15 +48,45 @@ static int flush(struct wal_file *file)
                                         file->offset);
 }
 
+static uint32_t get_u32(const void *bytes)
+{
+    const unsigned char *b = bytes;
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
+           b[3];
+}
+
+/* No commit without room in the database for its pages: so a checkpoint
+ * never meets a full disk, and the WAL's own room can always be used again.
+ * The size hint makes whole chunks: it
+ * fallocates them, or writes to each of their blocks. */
+static int make_room(struct wal_file *file, uint32_t pages)
+{
+    sqlite3_int64 bytes = (sqlite3_int64)pages * PAGE_BYTES;
+    uint32_t room = (uint32_t)((bytes + ROOM_BYTES - 1) / ROOM_BYTES);
+    if (room == file->room || file->database == NULL)
+        return SQLITE_OK;
+    int result = file->database->pMethods->xFileControl(
+        file->database, SQLITE_FCNTL_SIZE_HINT, &bytes);
+    if (result != SQLITE_OK)
+        return SQLITE_FULL;
+    file->room = room;
+    return SQLITE_OK;
+}
+
 static int wal_write(sqlite3_file *base, const void *bytes, int size,
                      sqlite3_int64 offset)
 {
-    static const char none[4];
     struct wal_file *file = wal(base);
     bool ends_commit = file->commit_follows;
-    file->commit_follows =
-        size == FRAME_HEADER_BYTES &&
-        memcmp((const char *)bytes + FRAME_COMMIT_AT, none, sizeof(none)) != 0;
+    uint32_t pages = size == FRAME_HEADER_BYTES
+                         ? get_u32((const char *)bytes + FRAME_COMMIT_AT)
+                         : 0;
+    file->commit_follows = pages != 0;
+    if (pages != 0 && make_room(file, pages) != SQLITE_OK) {
+        file->commit_follows = false;
+        file->size = 0;
+        return SQLITE_FULL;
+    }
     if (file->size > 0 && (offset != file->offset + file->size ||
                            size > GATHER_BYTES - file->size)) {
         int result = flush(file);
@@ -173,6 +209,15 @@ static bool is_made(const char *name)
            status.st_size > WAL_HEADER_BYTES;
 }
 
+static void find_database(struct wal_file *file, sqlite3_filename name)
+{
+    int chunk = ROOM_BYTES;
+    sqlite3_file *database = sqlite3_database_file_object(name);
+    if (database->pMethods->xFileControl(database, SQLITE_FCNTL_CHUNK_SIZE,
+                                         &chunk) == SQLITE_OK)
+        file->database = database;
+}
+
 static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,
                     int flags, int *out_flags)
 {
@@ -192,6 +237,8 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,
         file->base.pMethods = &wal_methods;
     else
         free(file->bytes);
+    if (result == SQLITE_OK)
+        find_database(file, name);
     return result;
 }
 

@@ -19,17 +19,17 @@
 #include "common/store/wal_vfs.h"
 #include "common/store/writer_internal.h"
 
-/* A WAL beyond this is emptied at the next moment without readers, and on
- * closing anything beyond the second is. */
-#define WAL_RESTART_BYTES (64 << 20)
-#define WAL_CLOSE_BYTES   (256 << 10)
+#define WAL_CLOSE_BYTES (256 << 10) /* a longer one is emptied on closing */
+#define WAL_CHUNK_BYTES (64 << 10)
+#define BUSY_TIMEOUT_MS 2000
+#define LOCK_TEXT_BYTES 40
 
 /* The lock file: the holder's pid, and until when (wall clock, ms) requests
  * may come that an earlier writer committed without having answered; 0 while
  * a writer is open, so that its crash counts as one. */
 static void read_lock_file(int fd, long *pid, long long *repeats_until)
 {
-    char text[64];
+    char text[LOCK_TEXT_BYTES + 1];
     ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
     text[n > 0 ? n : 0] = '\0';
     *pid = 0;
@@ -37,14 +37,18 @@ static void read_lock_file(int fd, long *pid, long long *repeats_until)
     sscanf(text, "%ld %lld", pid, repeats_until);
 }
 
+/* Always as long, so that it is never truncated: it needs no space of a full
+ * disk, and for a file that was truncated ext4 starts to write when it is
+ * closed. */
 static int write_lock_file(int fd, int64_t repeats_until)
 {
-    /* Always as long, so that it is never truncated: for a file that was,
-     * ext4 starts to write when it is closed. */
-    char text[64];
-    int n = snprintf(text, sizeof(text), "%-19ld\n%-19lld\n", (long)getpid(),
-                     (long long)repeats_until);
-    return pwrite(fd, text, (size_t)n, 0) == n ? 0 : -1;
+    char text[LOCK_TEXT_BYTES + 1];
+    snprintf(text, sizeof(text), "%-18ld\n%-20lld\n", (long)getpid(),
+             (long long)repeats_until);
+    ssize_t n = pwrite(fd, text, LOCK_TEXT_BYTES, 0);
+    if (n >= 0 && n != LOCK_TEXT_BYTES)
+        errno = ENOSPC;
+    return n == LOCK_TEXT_BYTES ? 0 : -1;
 }
 
 static int take_lock(struct store_writer *writer, const char *state_dir,
@@ -100,7 +104,7 @@ static int count_wal(void *self, sqlite3 *db, const char *name, int pages)
     struct store_writer *writer = self;
     (void)db;
     (void)name;
-    if (pages < writer->wal_pages)
+    if (pages <= writer->wal_pages) /* begun anew */
         writer->wal_checkpointed = 0;
     writer->wal_pages = pages;
     return SQLITE_OK;
@@ -124,7 +128,7 @@ static int open_database(struct store_writer *writer, struct error *error)
             return error_set(error, ERROR_SYSTEM, "no memory for SQLite");
         return sql_failed(writer, error);
     }
-    sqlite3_busy_timeout(writer->db, 2000);
+    sqlite3_busy_timeout(writer->db, BUSY_TIMEOUT_MS);
     sqlite3_db_config(writer->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     struct stat status;
     bool is_new = stat(writer->path, &status) != 0 || status.st_size == 0;
@@ -222,15 +226,6 @@ int store_writer_open(struct store_writer **writer, const char *state_dir,
     return 0;
 }
 
-/* The next writer, maybe a short command, reads the whole WAL when it opens
- * the store: leave none when there are no readers. */
-static void empty_wal(struct store_writer *writer)
-{
-    sqlite3_busy_timeout(writer->db, 0);
-    sqlite3_wal_checkpoint_v2(writer->db, NULL, SQLITE_CHECKPOINT_TRUNCATE,
-                              NULL, NULL);
-}
-
 void store_writer_private(struct store_writer *writer, bool asked_before)
 {
     writer->is_private = true;
@@ -245,9 +240,10 @@ void store_writer_close(struct store_writer **writer)
     *writer = NULL;
     if (old->in_group)
         store_writer_rollback(old);
-    if (old->db != NULL &&
-        (int64_t)old->wal_pages * old->page_size > WAL_CLOSE_BYTES)
-        empty_wal(old);
+    /* The next writer, maybe a short command, reads the whole WAL when it
+     * opens the store: leave none when there are no readers. */
+    if (old->db != NULL && store_writer_wal_length(old) > WAL_CLOSE_BYTES)
+        store_writer_empty_wal(old, 0, NULL);
     sql_finalize(old);
     sqlite3_close(old->db);
     lane_filters_forget(old);
@@ -340,32 +336,74 @@ uint32_t store_writer_topics(const struct store_writer *writer)
     return writer->committed_topics;
 }
 
+static int64_t frames_bytes(const struct store_writer *writer, int64_t frames)
+{
+    return frames <= 0 ? 0 : frames * (writer->page_size + 24);
+}
+
 int64_t store_writer_wal_bytes(const struct store_writer *writer)
 {
-    int64_t pages = writer->wal_pages - writer->wal_checkpointed;
-    return pages <= 0 ? 0 : pages * (writer->page_size + 24);
+    return frames_bytes(writer, writer->wal_pages - writer->wal_checkpointed);
+}
+
+int64_t store_writer_wal_length(const struct store_writer *writer)
+{
+    return frames_bytes(writer, writer->wal_pages);
+}
+
+static int checkpoint(struct store_writer *writer, int mode, unsigned wait_ms,
+                      struct error *error)
+{
+    int pages = -1;
+    int done = -1;
+    if (writer->in_group)
+        return 0;
+    sqlite3_busy_timeout(writer->db, (int)wait_ms);
+    int code = sqlite3_wal_checkpoint_v2(writer->db, NULL, mode, &pages, &done);
+    sqlite3_busy_timeout(writer->db, BUSY_TIMEOUT_MS);
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
+        return sql_failed(writer, error);
+    if (code == SQLITE_OK && mode != SQLITE_CHECKPOINT_PASSIVE)
+        pages = done = 0; /* the next commit begins the WAL anew */
+    if (pages >= 0) {     /* it is -1 when nothing could be tried */
+        writer->wal_pages = pages;
+        writer->wal_checkpointed = done;
+    }
+    return 0;
 }
 
 int store_writer_checkpoint(struct store_writer *writer, struct error *error)
 {
-    int pages = 0;
-    int done = 0;
-    bool large =
-        (int64_t)writer->wal_pages * writer->page_size > WAL_RESTART_BYTES;
-    sqlite3_busy_timeout(writer->db, 0); /* never wait for readers */
-    int code = sqlite3_wal_checkpoint_v2(writer->db, NULL,
-                                         large ? SQLITE_CHECKPOINT_RESTART
-                                               : SQLITE_CHECKPOINT_PASSIVE,
-                                         &pages, &done);
-    sqlite3_busy_timeout(writer->db, 2000);
-    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
-        return sql_failed(writer, error);
-    /* All of it is in the database: the next commit begins the WAL anew,
-     * unless a reader still looks at it. */
-    bool emptied = done >= pages;
-    writer->wal_pages = emptied ? 0 : pages;
-    writer->wal_checkpointed = emptied ? 0 : done;
-    return 0;
+    return checkpoint(writer, SQLITE_CHECKPOINT_PASSIVE, 0, error);
+}
+
+int store_writer_restart_wal(struct store_writer *writer, unsigned wait_ms,
+                             struct error *error)
+{
+    return checkpoint(writer, SQLITE_CHECKPOINT_RESTART, wait_ms, error);
+}
+
+int store_writer_empty_wal(struct store_writer *writer, unsigned wait_ms,
+                           struct error *error)
+{
+    return checkpoint(writer, SQLITE_CHECKPOINT_TRUNCATE, wait_ms, error);
+}
+
+bool store_writer_wal_room(struct store_writer *writer, int64_t bytes)
+{
+    int chunk = WAL_CHUNK_BYTES;
+    sqlite3_int64 size = bytes;
+    sqlite3_file *file = NULL;
+    if (sqlite3_file_control(writer->db, "main", SQLITE_FCNTL_JOURNAL_POINTER,
+                             &file) != SQLITE_OK ||
+        file == NULL || file->pMethods == NULL)
+        return true;
+    /* A log with a length counts as one whose folder was synced. */
+    if (file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK)
+        return true;
+    file->pMethods->xFileControl(file, SQLITE_FCNTL_CHUNK_SIZE, &chunk);
+    return file->pMethods->xFileControl(file, SQLITE_FCNTL_SIZE_HINT, &size) ==
+           SQLITE_OK;
 }
 
 struct store_totals store_writer_totals(const struct store_writer *writer)

@@ -59,10 +59,25 @@ void store_writer_run(struct store_writer *writer, uint32_t caller,
 /* The topics that the last committed group touched. */
 uint32_t store_writer_topics(const struct store_writer *writer);
 
-/* Bytes of the WAL since the last checkpoint that emptied it; work for a
- * checkpoint, and one step of it.  Call when idle or past a bound. */
+/* Bytes of the WAL that are not in the database yet, and all that it has
+ * since it was last begun anew. */
 int64_t store_writer_wal_bytes(const struct store_writer *writer);
+int64_t store_writer_wal_length(const struct store_writer *writer);
+
+/* Carries the WAL to the database as far as readers let it; the next commit
+ * begins it anew when that was all of it and no reader is there.  The other
+ * two wait for readers up to wait_ms: then the next commit does begin anew,
+ * or the WAL's space is given back.  That readers stayed is no error: ask
+ * for the length.  Within a group they do nothing. */
 int store_writer_checkpoint(struct store_writer *writer, struct error *error);
+int store_writer_restart_wal(struct store_writer *writer, unsigned wait_ms,
+                             struct error *error);
+int store_writer_empty_wal(struct store_writer *writer, unsigned wait_ms,
+                           struct error *error);
+
+/* Takes space of the disk for a WAL of so many bytes; false when there is
+ * not enough.  It stays until the WAL is emptied. */
+bool store_writer_wal_room(struct store_writer *writer, int64_t bytes);
 
 struct store_totals {
     int64_t pending; /* not settled, in flight and waiting ones included */

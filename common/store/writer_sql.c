@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/store/writer_sql.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 
 #include "common/store/writer_internal.h"
@@ -55,6 +56,11 @@ static const char *remedy_of(enum error_code code)
 int sql_failed(struct store_writer *writer, struct error *error)
 {
     enum error_code code = code_of(sqlite3_errcode(writer->db));
+    int reason = sqlite3_system_errno(writer->db);
+    /* The index of the WAL, say, could not grow. */
+    if ((code == ERROR_IO || code == ERROR_CANT_CREATE) &&
+        (reason == ENOSPC || reason == EDQUOT))
+        code = ERROR_FULL;
     error_set(error, code, "local store %s: %s%s", writer->path,
               sqlite3_errmsg(writer->db), remedy_of(code));
     if (writer->in_group && !writer->group_lost &&

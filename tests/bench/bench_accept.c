@@ -234,7 +234,8 @@ static int serve(const char *folder)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct error error;
-    struct group_options options = {.base = event_base_new()};
+    struct group_options options = {.base = event_base_new(),
+                                    .state_dir = folder};
     snprintf(address.sun_path, sizeof(address.sun_path), "%.90s/store.sock",
              folder);
     unlink(address.sun_path);

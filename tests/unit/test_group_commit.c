@@ -62,6 +62,7 @@ static void serve(struct fixture *f)
     const struct group_options options = {.base = f->base,
                                           .listener = f->listener,
                                           .writer = f->writer,
+                                          .state_dir = f->folder,
                                           .scoreboard = &f->mapping->scoreboard,
                                           .committed = on_committed,
                                           .self = f};

@@ -92,7 +92,8 @@ static void start_server(struct fixture *f, unsigned delay_ms)
         return;
     usleep(delay_ms * 1000);
     struct group_options options = {.base = event_base_new(),
-                                    .listener = f->listener};
+                                    .listener = f->listener,
+                                    .state_dir = f->folder};
     if (store_writer_open(&options.writer, f->folder, "here", &f->error) != 0 ||
         group_commit_new(&options, &f->error) == NULL)
         _exit(1);

@@ -12,15 +12,19 @@
 #include "common/store/wire.h"
 #include "common/store/writer.h"
 #include "workers/store/connection.h"
+#include "workers/store/space.h"
 
 #define ARENA_BYTES                                                            \
     (96u << 20) /* a request of 60,000 calls, and its answer                   \
                  */
-#define IDLE_CHECK_MS   200
-#define WAL_IDLE_BYTES  (4 << 20)  /* a checkpoint when idle */
-#define WAL_BUSY_BYTES  (64 << 20) /* a checkpoint in any case */
-#define WAL_RETRY_BYTES (16 << 20) /* grown since one that was stuck */
-#define DRAIN_TURN_MS   20
+#define IDLE_CHECK_MS  200
+#define WAL_IDLE_BYTES (4 << 20)   /* a checkpoint when idle */
+#define WAL_BUSY_BYTES (64 << 20)  /* begun anew in any case */
+#define WAL_BUSY_LEAST (256 << 10) /* on a small or nearly full disk */
+/* Readers, which are short, are waited for: the log must begin anew. */
+#define WAL_LONG_BYTES (256 << 20)
+#define WAL_WAIT_MS    100
+#define DRAIN_TURN_MS  20
 
 struct group_request {
     struct connection *connection;
@@ -40,10 +44,10 @@ struct group_commit {
     bool open; /* begun at the writer */
     size_t bytes;
     unsigned count;
-    int64_t wal_stuck_bytes; /* size when a checkpoint could not empty it */
+    struct space *space;
+    int64_t wal_stuck_bytes; /* length that readers kept it at; 0 none */
     uint64_t groups;         /* finished, and as of the last idle check */
     uint64_t groups_checked;
-    bool short_of_space; /* since a group met a full disk */
     void (*drained)(void *self);
     void *drained_self;
     struct group_request requests[GROUP_REQUESTS_MAX];
@@ -106,10 +110,13 @@ static void run_request(struct group_commit *group,
         (struct store_answer){.code = ERROR_NOT_ALLOWED, .text = forbidden};
     if (!is_allowed(connection, request))
         return;
-    if (open_group(group, &error) != 0) {
+    if (space_admit(group->space, connection->caller, request, &error) != 0 ||
+        open_group(group, &error) != 0) {
         const char *text = arena_strdup(&group->arena, error.text);
         *answer = (struct store_answer){.code = error.code,
                                         .text = text != NULL ? text : ""};
+        if (error.code == ERROR_FULL && !space_is_short(group->space))
+            space_met_full(group->space);
         return;
     }
     store_writer_run(group->options.writer, connection->caller, request,
@@ -204,39 +211,60 @@ static void on_input(void *self, struct connection *connection)
 
 /* --- commit --- */
 
-static void checkpoint(struct group_commit *group)
+static void warn_of_checkpoint(const struct error *error)
+{
+    log_warning("checkpoint of the local store: %s", error->text);
+}
+
+/* Under load, only when the log has grown far: it holds up the next group. */
+static void restart_wal(struct group_commit *group, int64_t bytes)
 {
     struct store_writer *writer = group->options.writer;
     struct error error;
-    if (store_writer_checkpoint(writer, &error) != 0)
-        log_warning("checkpoint of the local store: %s", error.text);
-    group->wal_stuck_bytes = store_writer_wal_bytes(writer);
+    unsigned wait_ms = bytes > WAL_LONG_BYTES ? WAL_WAIT_MS : 0;
+    if (store_writer_restart_wal(writer, wait_ms, &error) != 0)
+        warn_of_checkpoint(&error);
+    group->wal_stuck_bytes = store_writer_wal_length(writer);
+    if (wait_ms > 0 && group->wal_stuck_bytes > 0)
+        log_warning("the local store's log has %lld MB: a program that reads "
+                    "the store keeps it from beginning anew; end that "
+                    "program's transaction",
+                    (long long)(group->wal_stuck_bytes >> 20));
 }
 
-/* Under load only when the log has grown far: a checkpoint holds up the
- * next group. */
+/* The log takes no more than a quarter of what is left on the disk. */
+static int64_t wal_bound(const struct group_commit *group, int64_t bytes)
+{
+    if (bytes <= WAL_BUSY_LEAST)
+        return WAL_BUSY_LEAST;
+    int64_t most = (space_free_bytes(group->space) + bytes) / 4;
+    return most > WAL_BUSY_BYTES   ? WAL_BUSY_BYTES
+           : most < WAL_BUSY_LEAST ? WAL_BUSY_LEAST
+                                   : most;
+}
+
 static void look_after_wal(struct group_commit *group)
 {
-    int64_t bytes = store_writer_wal_bytes(group->options.writer);
+    struct store_writer *writer = group->options.writer;
+    int64_t bytes = store_writer_wal_length(writer);
+    int64_t most = wal_bound(group, bytes);
     if (bytes < group->wal_stuck_bytes)
         group->wal_stuck_bytes = 0;
-    /* What the log holds takes far less room in the database, and then the
-     * log's own room can be used again: as soon as there is space for that,
-     * before new groups take it. */
-    if (group->short_of_space && bytes > 0) {
-        checkpoint(group);
-        group->short_of_space =
-            store_writer_wal_bytes(group->options.writer) > 0;
-        return;
-    }
-    if (bytes > WAL_BUSY_BYTES &&
-        bytes > group->wal_stuck_bytes + WAL_RETRY_BYTES)
-        checkpoint(group);
-    if (bytes > WAL_IDLE_BYTES &&
+    /* After one that readers kept, only when it has grown a good deal. */
+    if (bytes > most && bytes > group->wal_stuck_bytes + most / 4)
+        restart_wal(group, bytes);
+    if (store_writer_wal_bytes(writer) > WAL_IDLE_BYTES &&
         event_pending(group->idle_event, EV_TIMEOUT, NULL) == 0) {
         group->groups_checked = group->groups;
         event_add(group->idle_event, &idle_time);
     }
+}
+
+static void checkpoint(struct group_commit *group)
+{
+    struct error error;
+    if (store_writer_checkpoint(group->options.writer, &error) != 0)
+        warn_of_checkpoint(&error);
 }
 
 static void on_idle(evutil_socket_t fd, short what, void *self)
@@ -281,7 +309,8 @@ static void fail_group(struct group_commit *group, const struct error *error)
     log_error("a group of %u requests was not committed: %s", group->count,
               error->text);
     answer_failure(group, error);
-    group->short_of_space = group->short_of_space || error->code == ERROR_FULL;
+    if (error->code == ERROR_FULL)
+        space_met_full(group->space);
 }
 
 static int commit(struct group_commit *group)
@@ -335,8 +364,8 @@ static void send_answers(struct group_commit *group, uint32_t topics)
 static bool member_wants(const struct group_commit *group)
 {
     const struct group_member *member = &group->options.member;
-    return group->drained == NULL && member->wants != NULL &&
-           member->wants(member->self);
+    return group->drained == NULL && !space_is_short(group->space) &&
+           member->wants != NULL && member->wants(member->self);
 }
 
 /* True when the member had its turn in an open group. */
@@ -390,6 +419,11 @@ void group_commit_wake(struct group_commit *group)
         event_add(group->again_event, &no_time);
 }
 
+static void on_space(void *self)
+{
+    group_commit_wake(self);
+}
+
 /* --- life --- */
 
 static void on_drained(evutil_socket_t fd, short what, void *self)
@@ -438,6 +472,16 @@ struct group_commit *group_commit_new(const struct group_options *options,
         group_commit_free(&group);
         return NULL;
     }
+    const struct space_options space = {.base = options->base,
+                                        .writer = options->writer,
+                                        .state_dir = options->state_dir,
+                                        .recovered = on_space,
+                                        .self = group};
+    group->space = space_new(&space, error);
+    if (group->space == NULL) {
+        group_commit_free(&group);
+        return NULL;
+    }
     group->connections =
         connections_new(options->base, options->listener, options->scoreboard,
                         on_input, group, error);
@@ -465,6 +509,7 @@ void group_commit_free(struct group_commit **group)
     if (gone->open)
         store_writer_rollback(gone->options.writer);
     connections_free(&gone->connections);
+    space_free(&gone->space);
     free_event(gone->finish_event);
     free_event(gone->again_event);
     free_event(gone->idle_event);

@@ -3,6 +3,8 @@
  * Group commit: the requests that wait are run, each in its savepoint,
  * committed once, and then answered all.  There is no timer: while one
  * group is being synced to the disk the next one gathers in the sockets.
+ * While the store is short of space (space.h) only what was accepted before
+ * goes on: new work is refused, and the member has no turn.
  */
 #ifndef TIDEMILL_STORE_GROUP_COMMIT_H
 #define TIDEMILL_STORE_GROUP_COMMIT_H
@@ -35,6 +37,7 @@ struct group_options {
     struct event_base *base;
     int listener; /* of store.sock; not owned */
     struct store_writer *writer;
+    const char *state_dir; /* the writer's */
     struct scoreboard *scoreboard; /* NULL: every caller is a command */
     struct group_member member;    /* all NULL: none */
     void (*committed)(void *self); /* after each group; may be NULL */

@@ -11,6 +11,7 @@
 #include "common/store/writer.h"
 #include "workers/store/group_commit.h"
 #include "workers/store/sources.h"
+#include "workers/store/space.h"
 
 /* How long to wait for a predecessor, or a command, that holds the lock. */
 #define LOCK_WAIT_MS  5000
@@ -65,6 +66,7 @@ static int store_serve(struct store *store, struct error *error)
         .base = worker_loop_base(store->loop),
         .listener = store->worker->store_listener,
         .writer = store->writer,
+        .state_dir = store->worker->config->state_dir,
         .scoreboard = &store->worker->mapping->scoreboard,
         .member = {.wants = store_sources_want,
                    .contribute = store_sources_contribute,
@@ -90,6 +92,10 @@ static void store_open(struct store *store)
     const struct config *config = store->worker->config;
     struct error error;
     int result = store_writer_open(&store->writer, config->state_dir,
+                                   config->system_id, &error);
+    if (result != 0 && error.code == ERROR_FULL &&
+        space_give_up(config->state_dir))
+        result = store_writer_open(&store->writer, config->state_dir,
                                    config->system_id, &error);
     if (result != 0 && error.code == ERROR_TRY_AGAIN &&
         clock_monotonic_ms() < store->lock_deadline_ms) {
