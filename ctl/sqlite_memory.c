@@ -24,6 +24,7 @@ union piece {
 
 static struct {
     union piece *free[CLASSES + 1];
+    union piece *chunks; /* all, each at its start the one before */
     char *chunk;
     size_t left;
 } pool;
@@ -36,11 +37,13 @@ static size_t class_of(size_t size)
 static union piece *cut(size_t bytes)
 {
     if (pool.left < bytes) {
-        char *chunk = malloc(CHUNK_BYTES);
+        union piece *chunk = malloc(CHUNK_BYTES);
         if (chunk == NULL)
             return NULL;
-        pool.chunk = chunk;
-        pool.left = CHUNK_BYTES;
+        chunk->next = pool.chunks;
+        pool.chunks = chunk;
+        pool.chunk = (char *)(chunk + 1);
+        pool.left = CHUNK_BYTES - sizeof(*chunk);
     }
     union piece *piece = (union piece *)(void *)pool.chunk;
     pool.chunk += bytes;
