@@ -20,7 +20,9 @@ static void show_worker(const json_t *worker)
     char work[32] = "-";
     const json_t *work_id = json_object_get(worker, "work_id");
     const json_t *death = json_object_get(worker, "last_death");
-    snprintf(name, sizeof(name), "%s[%d]", report_text(worker, "role"),
+    const char *role = report_text(worker, "role");
+    bool pool = strcmp(role, "generation") == 0 || strcmp(role, "sync") == 0;
+    snprintf(name, sizeof(name), pool ? "%s[%d]" : "%s", role,
              (int)json_integer_value(json_object_get(worker, "slot")));
     if (json_is_integer(work_id))
         snprintf(work, sizeof(work), "%lld",
@@ -33,8 +35,12 @@ static void show_worker(const json_t *worker)
            report_number(worker, "finished"), report_number(worker, "restarts"),
            uptime);
     if (json_is_object(death))
-        printf("%s                its predecessor %s%s\n", print_dim(),
-               report_text(death, "reason"), print_plain());
+        printf("%s                the one before: %s, %s ago%s\n", print_dim(),
+               report_text(death, "reason"),
+               print_duration(
+                   json_number_value(json_object_get(death, "seconds_ago")),
+                   uptime),
+               print_plain());
 }
 
 static void show_configuration(const json_t *configuration)
@@ -77,9 +83,11 @@ static void show_status(const json_t *status)
            report_number(outbox, "pending"), report_number(outbox, "dead"));
     printf("sync           %s to %s\n", report_text(sync, "state"),
            report_text(sync, "sink"));
-    if (json_is_string(json_object_get(sync, "last_error")))
-        printf("               %s%s%s\n", print_red(),
-               report_text(sync, "last_error"), print_plain());
+    if (json_is_string(json_object_get(sync, "last_error"))) {
+        printf("               %s", print_red());
+        print_column(15, report_text(sync, "last_error"));
+        fputs(print_plain(), stdout);
+    }
     json_array_foreach(json_object_get(status, "degraded"), i, item)
         printf("%s%s is degraded: its workers crash again and again; see "
                "the log%s\n",

@@ -43,13 +43,14 @@ static void show_dead(const json_t *rows)
     }
     json_array_foreach(rows, i, row)
     {
-        printf("%s%lld%s  %s %s %s, tried %lld times, dead since %.19s\n",
+        printf("%s%lld%s  %s %s %s, tried %lld times, since %.19sZ\n",
                print_bold(), report_number(row, "id"), print_plain(),
                report_text(row, "operation"), report_text(row, "table_name"),
                report_text(row, "record_id"), report_number(row, "retry_count"),
                report_text(row, "dead_since"));
-        printf("    %s%s%s\n", print_red(), report_text(row, "error_message"),
-               print_plain());
+        printf("    %s", print_red());
+        print_column(4, report_text(row, "error_message"));
+        fputs(print_plain(), stdout);
     }
     puts("\n'tidemill sync retry ID' tries one again, 'sync drop ID' gives "
          "it up.");

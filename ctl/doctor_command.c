@@ -209,6 +209,16 @@ static void check_store(struct doctor *doctor)
     store_reader_close(&reader);
 }
 
+static void show_finding(const json_t *finding, const char *verdict)
+{
+    const char *colour = strcmp(verdict, "bad") == 0    ? print_red()
+                         : strcmp(verdict, "good") == 0 ? print_green()
+                                                        : "";
+    printf("%s%-4s%s  %-9s ", colour, verdict, print_plain(),
+           report_text(finding, "subject"));
+    print_column(16, report_text(finding, "text"));
+}
+
 static int show(const struct command_context *context, json_t *findings)
 {
     size_t i;
@@ -217,14 +227,9 @@ static int show(const struct command_context *context, json_t *findings)
     json_array_foreach(findings, i, finding)
     {
         const char *verdict = report_text(finding, "verdict");
-        bool is_bad = strcmp(verdict, "bad") == 0;
-        bad |= is_bad;
+        bad |= strcmp(verdict, "bad") == 0;
         if (!context->json)
-            printf("%s%-4s%s  %-9s %s\n",
-                   is_bad ? print_red()
-                          : (strcmp(verdict, "good") == 0 ? print_green() : ""),
-                   verdict, print_plain(), report_text(finding, "subject"),
-                   report_text(finding, "text"));
+            show_finding(finding, verdict);
     }
     if (context->json)
         print_json(findings);

@@ -39,27 +39,47 @@ static const char *list_query(int state)
     return queries[state + 1];
 }
 
+/* Room of the last column on 80. */
+#define CONTRACT_SHOWN 25
+
+static void show_job_line(const json_t *row)
+{
+    char when[32];
+    char took[24] = "-";
+    const char *contract = report_text(row, "contract");
+    size_t length = strlen(contract);
+    const json_t *duration = json_object_get(row, "duration_ms");
+    /* the time of today, else the day */
+    print_time(json_object_get(row, "created"), when);
+    when[strcspn(when, " ")] = '\0';
+    if (json_is_integer(duration))
+        snprintf(took, sizeof(took), "%lld",
+                 (long long)json_integer_value(duration));
+    printf("%8lld  %-10s  %-7s %-9s %5lld %7s  %s%s\n",
+           report_number(row, "id"), when, report_text(row, "kind"),
+           report_text(row, "state"), report_number(row, "attempt"), took,
+           length > CONTRACT_SHOWN ? "..." : "",
+           length > CONTRACT_SHOWN ? contract + length - CONTRACT_SHOWN + 3
+                                   : contract);
+    if (json_is_string(json_object_get(row, "error"))) {
+        printf("          %s", print_red());
+        print_column(10, report_text(row, "error"));
+        fputs(print_plain(), stdout);
+    }
+}
+
 static void show_jobs(const json_t *rows)
 {
     size_t i;
     json_t *row;
-    printf("%s%8s  %-8s %-9s %7s %8s  %s%s\n", print_bold(), "id", "kind",
-           "state", "attempt", "ms", "contract", print_plain());
-    json_array_foreach(rows, i, row)
-    {
-        const char *contract = report_text(row, "contract");
-        size_t length = strlen(contract);
-        const json_t *duration = json_object_get(row, "duration_ms");
-        printf("%8lld  %-8s %-9s %7lld %8lld  %s%s\n", report_number(row, "id"),
-               report_text(row, "kind"), report_text(row, "state"),
-               report_number(row, "attempt"),
-               (long long)json_integer_value(duration),
-               length > 30 ? "..." : "",
-               length > 30 ? contract + length - 27 : contract);
-        if (json_is_string(json_object_get(row, "error")))
-            printf("          %s%.200s%s\n", print_red(),
-                   report_text(row, "error"), print_plain());
+    if (json_array_size(rows) == 0) {
+        puts("no such jobs");
+        return;
     }
+    printf("%s%8s  %-10s  %-7s %-9s %5s %7s  %s%s\n", print_bold(), "id",
+           "at (UTC)", "kind", "state", "tries", "ms", "contract",
+           print_plain());
+    json_array_foreach(rows, i, row) show_job_line(row);
 }
 
 int command_jobs_list(const struct command_context *context, int argc,
@@ -151,9 +171,11 @@ static void show_job(const json_t *job)
            report_text(json_object_get(job, "spec"), "contract"));
     printf("output         %s\n",
            report_text(json_object_get(job, "spec"), "output"));
-    if (json_is_string(json_object_get(job, "error")))
-        printf("error          %s%s%s\n", print_red(),
-               report_text(job, "error"), print_plain());
+    if (json_is_string(json_object_get(job, "error"))) {
+        printf("error          %s", print_red());
+        print_column(15, report_text(job, "error"));
+        fputs(print_plain(), stdout);
+    }
     json_array_foreach(files, i, file)
         printf("%-14s %.12s %8lld  %s\n", i == 0 ? "files" : "",
                report_text(file, "sha256"), report_number(file, "size_bytes"),

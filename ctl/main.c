@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,6 +45,19 @@ static void print_help(FILE *out)
           out);
 }
 
+/* Usage, a line each way to use it. */
+static void print_command_help(const struct command *command)
+{
+    const char *rest = command->arguments;
+    printf("Usage: tidemill %s", command->words);
+    for (const char *bar; (bar = strstr(rest, " | --")) != NULL; rest = bar + 3)
+        printf(" %.*s\n       tidemill %s", (int)(bar - rest), rest,
+               command->words);
+    printf("%s%s\n\n", *rest != '\0' ? " " : "", rest);
+    printf("%c%s.\nSee tidemill(1).\n",
+           toupper((unsigned char)command->what[0]), command->what + 1);
+}
+
 /* How many words of the command stand at argv; 0: not this one. */
 static int words_match(const char *words, int argc, char **argv)
 {
@@ -69,8 +83,27 @@ static const struct command *find_command(int argc, char **argv, int *words)
     return NULL;
 }
 
+/* "tidemill sync" alone: what may stand behind it. */
+static bool name_group(const char *word)
+{
+    char list[512];
+    size_t at = 0;
+    size_t size = strlen(word);
+    for (size_t i = 0; i < COMMAND_COUNT && at < sizeof(list); i++)
+        if (strncmp(commands[i].words, word, size) == 0 &&
+            commands[i].words[size] == ' ')
+            at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s",
+                                   at > 0 ? ", " : "",
+                                   commands[i].words + size + 1);
+    if (at > 0)
+        print_error("'tidemill %s' needs one word more: %s", word, list);
+    return at > 0;
+}
+
 static int unknown_command(int argc, char **argv)
 {
+    if (argc == 1 && name_group(argv[0]))
+        return error_exit_status(ERROR_USAGE);
     const char *names[COMMAND_COUNT + 1];
     char said[128];
     for (size_t i = 0; i < COMMAND_COUNT; i++)
@@ -210,8 +243,7 @@ int main(int argc, char **argv)
     argc -= words - 1;
     argv += words - 1;
     if (asks_for_help(argc, argv)) {
-        printf("Usage: tidemill %s %s\n\n%s.\n", command->words,
-               command->arguments, command->what);
+        print_command_help(command);
         return 0;
     }
     argc = take_json(argc, argv, &options.json);

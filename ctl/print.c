@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -92,6 +93,36 @@ const char *print_dim(void)
 const char *print_plain(void)
 {
     return colour("\033[0m");
+}
+
+#define TERMINAL_COLUMNS 80
+#define COLUMN_LEAST     20
+
+/* 0: standard output is no terminal. */
+static unsigned terminal_columns(void)
+{
+    struct winsize size;
+    if (isatty(STDOUT_FILENO) != 1)
+        return 0;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return TERMINAL_COLUMNS;
+    return size.ws_col;
+}
+
+void print_column(unsigned start, const char *text)
+{
+    unsigned columns = terminal_columns();
+    size_t room = columns > start + COLUMN_LEAST ? columns - start : 0;
+    while (room > 0 && strlen(text) > room) {
+        size_t cut = room;
+        while (cut > 0 && text[cut] != ' ')
+            cut--;
+        if (cut == 0)
+            cut = room; /* a word that is wider than the column */
+        printf("%.*s\n%*s", (int)cut, text, (int)start, "");
+        text += cut + strspn(text + cut, " ");
+    }
+    puts(text);
 }
 
 const char *print_time(const json_t *time, char *text)

@@ -39,6 +39,11 @@ const char *print_green(void);
 const char *print_dim(void);
 const char *print_plain(void);
 
+/* Text in a column of its own: on a terminal it is broken between words at
+ * the right edge and goes on below its start, elsewhere it stays one line.
+ * `start` columns were printed already; ends the line. */
+void print_column(unsigned start, const char *text);
+
 /* A time of a JSON report ("2026-01-31T23:59:59.123Z") as "23:59:59" when it
  * is of today, else with its date; "-" for null.  In text (32 bytes). */
 const char *print_time(const json_t *time, char *text);

@@ -11,7 +11,7 @@ static bool ends_with(const char *text, const char *suffix, size_t *stem)
 {
     size_t size = strlen(text);
     size_t suffix_size = strlen(suffix);
-    if (size <= suffix_size || strcmp(text + size - suffix_size, suffix) != 0)
+    if (size < suffix_size || strcmp(text + size - suffix_size, suffix) != 0)
         return false;
     *stem = size - suffix_size;
     return true;

@@ -76,8 +76,11 @@ static void show_sync(const json_t *report)
     printf("next sync      %s, %s\n",
            print_time(json_object_get(report, "next_sync"), when),
            text_of(report, "next_trigger", "none"));
-    if (error != NULL)
-        printf("last error     %s%s%s\n", print_red(), error, print_plain());
+    if (error != NULL) {
+        printf("last error     %s", print_red());
+        print_column(15, error);
+        fputs(print_plain(), stdout);
+    }
     show_map("by priority", json_object_get(report, "by_priority"));
     show_map("by table", json_object_get(report, "by_table"));
 }

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from harness import Daemon, binaries, wait_for
+from harness import SOURCE, binaries, wait_for
 
 
 def rows(daemon, sql="SELECT * FROM sync_queue ORDER BY id"):
@@ -350,3 +350,70 @@ def test_asking_the_daemon_while_the_file_is_broken(daemon):
     daemon.config_path.write_text(good)
     daemon.run("reload")
     assert not daemon.json("status")["configuration"]["reload_failed"]
+
+
+def test_a_group_names_its_commands(daemon):
+    for group, words in (("sync", ("now", "drain", "retry")),
+                         ("jobs", ("list", "show"))):
+        result = daemon.run(group, check=False)
+        assert result.returncode == 64
+        assert all(word in result.stderr for word in words)
+
+
+def on_terminal(daemon, *args):
+    """What a command prints on a terminal of 80 columns, without colours."""
+    import fcntl
+    import pty
+    import re
+    import struct
+    import termios
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [binaries() / "tidemill", "-c", daemon.config_path, *args],
+        stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    text = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(master, 65536):
+            text += piece
+    os.close(master)
+    process.wait(30)
+    return re.sub(r"\x1b\[[0-9;]*[mK]", "", text.decode()).splitlines()
+
+
+def test_reports_fit_a_terminal(daemon):
+    """With everything wrong that makes lines long."""
+    daemon.configure({
+        "sync": {"sink": "pgsql"},
+        "database": {"conninfo": "host=127.0.0.1 port=1 dbname=x"},
+        "sources": [{"name": "app", "path": str(daemon.folder / "app.db")}]})
+    (daemon.folder / "app.db").write_text("no database")
+    daemon.start()
+    contract = sorted((SOURCE / "tests/fixtures/contracts").glob("*.yaml"))[0]
+    daemon.run("generate", "--output", "/proc/nowhere", contract, check=False)
+    daemon.kill_worker("sync", 1)
+    daemon.run("sync", "now", check=False)
+    for args in (["status"], ["sync", "status"], ["sync", "dead"],
+                 ["jobs", "list"], ["doctor"], ["migrate", "--status"],
+                 ["jobs", "show", "1"], ["--help"], ["enqueue", "--help"],
+                 ["sync", "drain", "--help"]):
+        lines = on_terminal(daemon, *args)
+        assert lines, args
+        # A path or a name in one piece may stand out; text may not.
+        wide = [x for x in lines if len(x) > 80 and " " in x[16:].strip()]
+        assert not wide, (args, wide)
+    assert "cannot make the output directory" in " ".join(
+        on_terminal(daemon, "jobs", "list"))
+
+
+def test_jobs_tell_how_long_they_took(daemon):
+    """A duration is a number, no time of 1970."""
+    daemon.start()
+    contract = sorted((SOURCE / "tests/fixtures/contracts").glob("*.yaml"))[0]
+    report = daemon.json("generate", "--output", daemon.folder / "out",
+                         contract)
+    job, = daemon.json("jobs", "list")
+    for row in (job, report["results"][0], daemon.json("jobs", "show", "1")):
+        assert isinstance(row["duration_ms"], int)
+    assert job["created"].endswith("Z")
