@@ -18,7 +18,7 @@
 /* The unix VFS cannot write 128 KiB or more at once. */
 #define GATHER_BYTES (120 << 10)
 /* The database's file grows by so much at a time. */
-#define ROOM_BYTES (256 << 10)
+#define ROOM_BYTES (64 << 10)
 
 struct wal_file {
     sqlite3_file base;  /* what SQLite sees */

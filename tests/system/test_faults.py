@@ -65,6 +65,102 @@ def test_full_disk_is_told_and_survived(folder, small_disk):
         daemon.cleanup()
 
 
+def eat(place):
+    """A file of somebody else takes every byte that is left."""
+    with open(place / "other", "ab", buffering=0) as file:
+        for size in (4096, 1):
+            with contextlib.suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
+
+
+def enqueue_until_full(daemon, most=200):
+    accepted = []
+    for n in range(most):
+        ids = [f"{len(accepted)}-{n}-{i}" for i in range(50)]
+        lines = [json.dumps({"table": "t", "record_id": i,
+                             "data": {"x": "y" * 2000}}) for i in ids]
+        result = daemon.run("enqueue", "--batch", "-", "--atomic",
+                            input="\n".join(lines), check=False)
+        if result.returncode != 0:
+            assert result.returncode == 75, result.stderr
+            return accepted
+        accepted += ids
+    raise AssertionError("the disk was never full")
+
+
+def test_accepted_is_delivered_while_the_disk_is_full(folder, small_disk):
+    daemon = Daemon(folder, {"paths": {"state_dir": str(small_disk)},
+                             "sync": {"enabled": False}}, name="s")
+    daemon.state = small_disk
+    daemon.start()
+    try:
+        accepted = enqueue_until_full(daemon)
+        assert accepted
+        eat(small_disk)
+        accepted += enqueue_until_full(daemon)
+        eat(small_disk)
+        daemon.configure({"sync": {"enabled": True, "sqlite": {
+            "path": str(folder / "centre.db")}}})
+        daemon.run("reload")
+        daemon.run("sync", "drain", timeout=60)
+        refused = daemon.run("enqueue", "t", "new", "{}", check=False)
+        assert refused.returncode == 75 and "free" in refused.stderr
+        with contextlib.closing(sqlite3.connect(folder / "centre.db")) as db:
+            found = [r for r, in db.execute(
+                "SELECT record_id FROM synced_records")]
+        assert sorted(found) == sorted(accepted)
+        (small_disk / "other").unlink()
+        wait_for(lambda: daemon.run("enqueue", "t", "later", "{}",
+                                    check=False).returncode == 0, 20,
+                 "the store to accept again")
+        daemon.run("sync", "drain", timeout=60)
+    finally:
+        daemon.cleanup()
+
+
+def test_start_on_a_full_disk(folder, small_disk):
+    daemon = Daemon(folder, {"paths": {"state_dir": str(small_disk)},
+                             "sync": {"enabled": False}}, name="s")
+    daemon.state = small_disk
+    try:
+        eat(small_disk)
+        daemon.start(wait=False)
+        assert daemon.process.wait(20) == 75
+        assert "No space left on device" in daemon.log_text()
+        (small_disk / "other").unlink()
+        daemon.start()
+        daemon.run("enqueue", "t", "a", "{}")
+        daemon.stop()
+        eat(small_disk)
+        # The store is there: what it holds can be worked on.
+        daemon.configure({"sync": {"enabled": True, "sqlite": {
+            "path": str(folder / "centre.db")}}})
+        daemon.start()
+        daemon.run("sync", "drain", timeout=60)
+    finally:
+        daemon.cleanup()
+
+
+def test_log_on_a_full_disk_costs_lines_only(folder, small_disk):
+    daemon = Daemon(folder, {"sync": {"enabled": False}}, name="s")
+    daemon.output = small_disk / "log"
+    daemon.start()
+    try:
+        eat(small_disk)
+        for n in range(3):
+            daemon.run("reload")
+            daemon.run("enqueue", "t", f"r{n}", "{}")
+        assert all(w["state"] in ("idle", "busy") for w in daemon.workers())
+        (small_disk / "other").unlink()
+        before = len(daemon.log_text())
+        daemon.run("reload")
+        wait_for(lambda: "is applied" in daemon.log_text()[before:], 10,
+                 "the log to go on")
+    finally:
+        daemon.cleanup()
+
+
 def source_file(path, rows=()):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")

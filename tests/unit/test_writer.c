@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/store_fixture.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
@@ -300,6 +301,67 @@ static void test_disk_full(void **state)
     free(data);
 }
 
+/* A complete checkpoint lets the next commit begin the WAL anew, unless a
+ * reader looks at it; that one is waited for no longer than was said. */
+static void test_wal_begins_anew(void **state)
+{
+    struct store_fixture *f = *state;
+    sqlite3 *reader = store_reader_db(f->reader);
+    append(f, "a", 2);
+    int64_t length = store_writer_wal_length(f->writer);
+    assert_true(length > 0);
+    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
+    assert_int_equal(store_writer_wal_bytes(f->writer), 0);
+    append(f, "b", 2);
+    assert_true(store_writer_wal_length(f->writer) <= length);
+    assert_int_equal(store_writer_wal_bytes(f->writer),
+                     store_writer_wal_length(f->writer));
+
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM outbox",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    length = store_writer_wal_length(f->writer);
+    assert_int_equal(store_writer_restart_wal(f->writer, 5, &f->error), 0);
+    append(f, "c", 2);
+    assert_true(store_writer_wal_length(f->writer) > length);
+    assert_true(store_writer_wal_bytes(f->writer) > 0);
+    assert_int_equal(sqlite3_exec(reader, "COMMIT", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(store_writer_restart_wal(f->writer, 5, &f->error), 0);
+    assert_int_equal(store_writer_wal_length(f->writer), 0);
+    append(f, "d", 2);
+    assert_true(store_writer_wal_length(f->writer) <= length);
+}
+
+/* A checkpoint that cannot be tried has emptied nothing. */
+static void test_checkpoint_that_is_busy(void **state)
+{
+    struct store_fixture *f = *state;
+    char path[128];
+    append(f, "a", 2);
+    int64_t length = store_writer_wal_length(f->writer);
+    snprintf(path, sizeof(path), "%s/tidemill.db-shm", f->dir);
+    pid_t child = fork();
+    if (child == 0) {
+        /* The checkpoint lock, byte 121 of the index. */
+        struct flock lock = {.l_type = F_WRLCK, .l_start = 121, .l_len = 1};
+        int fd = open(path, O_RDWR);
+        if (fd < 0 || fcntl(fd, F_SETLK, &lock) != 0)
+            _exit(1);
+        raise(SIGSTOP);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
+    assert_int_equal(store_writer_wal_bytes(f->writer), length);
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
+    assert_int_equal(store_writer_wal_bytes(f->writer), 0);
+}
+
 static struct source_row source_row(int64_t id, const char *table,
                                     const char *data, const char *priority)
 {
@@ -481,6 +543,8 @@ int main(void)
         TEST(test_carry_over_backlog),
         TEST(test_lanes_are_left),
         TEST(test_disk_full),
+        TEST(test_wal_begins_anew),
+        TEST(test_checkpoint_that_is_busy),
         TEST(test_sources),
         TEST(test_checkpoint),
         TEST(test_killed_writer),

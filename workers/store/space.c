@@ -19,7 +19,7 @@
  * database take some tens of bytes each: so much for the one and for the
  * other is enough for tens of thousands of batches. */
 #define RESERVE_BYTES   (4 << 20)
-#define RESERVE_PART    32 /* at most so small a part of the file system */
+#define RESERVE_PART    16 /* at most so small a part of the file system */
 #define AGAIN_MS        500
 #define READERS_WAIT_MS 20
 
@@ -125,7 +125,7 @@ static void warn_of_checkpoint(const struct error *error)
 
 /* The WAL is carried to the database, where its room is sure.  Its own is
  * kept for claims and settlements unless it ends the shortage. */
-static void look_again(struct space *space)
+static void recover(struct space *space)
 {
     static const struct timeval pause = {.tv_usec = AGAIN_MS * 1000};
     struct store_writer *writer = space->options.writer;
@@ -138,9 +138,8 @@ static void look_again(struct space *space)
         warn_of_checkpoint(&error);
     if (space_free_bytes(space) >= enough && left >= enough)
         hold(space);
-    if (space->held)
-        set_short(space, false);
-    else
+    set_short(space, !space->held);
+    if (!space->held)
         event_add(space->again_event, &pause);
 }
 
@@ -149,14 +148,13 @@ static void on_again(evutil_socket_t fd, short what, void *self)
     struct space *space = self;
     (void)fd;
     (void)what;
-    look_again(space);
+    recover(space);
     if (!space->is_short && space->options.recovered != NULL)
         space->options.recovered(space->options.self);
 }
 
 void space_met_full(struct space *space)
 {
-    set_short(space, true);
     if (space->held)
         space_give_up(space->options.state_dir);
     space->held = false;
@@ -164,7 +162,7 @@ void space_met_full(struct space *space)
     if (store_writer_restart_wal(space->options.writer, READERS_WAIT_MS,
                                  &error) != 0)
         warn_of_checkpoint(&error);
-    look_again(space);
+    recover(space);
 }
 
 bool space_is_short(const struct space *space)
@@ -234,10 +232,8 @@ struct space *space_new(const struct space_options *options,
     }
     space->reserve_bytes = reserve_size(options->state_dir);
     hold(space);
-    if (!space->held) {
-        set_short(space, true);
-        look_again(space);
-    }
+    if (!space->held)
+        recover(space);
     return space;
 }
 
