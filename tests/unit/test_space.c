@@ -37,7 +37,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->dir));
     /* In a name space of its own the mount ends with the process. */
     s->mounted = unshare(CLONE_NEWNS) == 0 &&
-                 mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                 mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0 &&
                  mount("none", f->dir, "tmpfs", 0, "size=4m") == 0;
     arena_init(&f->arena, 64u << 20);
     s->base = event_base_new();
