@@ -312,3 +312,24 @@ def test_kill_everything_everywhere(daemon, folder, sink, request):
     print(f"{acknowledged} operations acknowledged, {jobs} jobs done")
     assert acknowledged > 100
     assert daemon.stop() == 0
+
+
+def test_a_claim_whose_answer_was_lost_strands_no_job(daemon, folder):
+    """Only the store dies: its workers live on and must find their claims."""
+    daemon.configure({"sync": {"enabled": False},
+                      "supervisor": {"crash_limit": 1000}})
+    daemon.start()
+    chance = random.Random(5)
+    generator = Generator(daemon, folder)
+    generator.start()
+    for _ in range(30):
+        time.sleep(chance.uniform(0.02, 0.08))  # a random instant
+        daemon.kill_worker("store")
+    generator.over.set()
+    generator.join(150)
+    assert not generator.is_alive()
+    with contextlib.closing(daemon.store()) as db:
+        wait_for(lambda: db.execute(
+            "SELECT count(*) FROM generation_jobs WHERE state IN "
+            "('queued', 'claimed')").fetchone()[0] == 0, 30, "jobs to end")
+    assert not generator.failures

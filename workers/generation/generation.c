@@ -54,6 +54,8 @@ struct generation {
     bool may_have_jobs; /* the queue, as far as we know */
     bool draining;
     bool gives_back; /* jobs not begun, to the queue, before it leaves */
+    bool
+        claim_lost; /* a claim's answer: jobs may be ours that we do not know */
 };
 
 static void go_on(struct generation *generation);
@@ -164,6 +166,7 @@ static void on_answer(void *self, const struct store_answer *answer)
         if (generation->asked > 0 && answer->result_count > 0)
             take_claim(generation, answer);
     } else if (answer->code == ERROR_TRY_AGAIN) {
+        generation->claim_lost |= generation->asked > 0;
         generation->alone = sent > generation->alone ? sent : generation->alone;
     } else if (sent == 1) {
         report_refused(generation, answer);
@@ -215,7 +218,7 @@ static void send_request(struct generation *generation)
     size_t call_count;
     unsigned reports = reports_to_send(generation, &call_count);
     bool claims = !generation->draining && generation->may_have_jobs &&
-                  generation->alone == 0 &&
+                  generation->alone == 0 && !generation->claim_lost &&
                   generation->backlog.report_count < REPORTS_HELD_MAX / 2;
     generation->asked = claims
                             ? claim_size_wanted(&generation->claim_size,
@@ -251,14 +254,18 @@ static void send_request(struct generation *generation)
     generation->report_sent = reports;
 }
 
-/* Gives the jobs that are claimed and not begun back to the queue, as a
- * successor would: what is held by this slot under another spawn number. */
+/* Gives the jobs that are claimed and that we do not have (any more) back to
+ * the queue, as a successor would: what is held by this slot under another
+ * spawn number. */
 static void on_given_back(void *self, const struct store_answer *answer)
 {
     struct generation *generation = self;
     generation->under_way = false;
-    if (answer->code != ERROR_TRY_AGAIN)
+    if (answer->code != ERROR_TRY_AGAIN) {
         generation->gives_back = false;
+        generation->claim_lost = false;
+        generation->may_have_jobs = true;
+    }
     go_on(generation);
 }
 
@@ -273,13 +280,15 @@ static void give_back(struct generation *generation)
                       value_integer(config->generation_max_workers),
                       value_integer(0),
                       value_integer(config->generation_max_retries),
-                      value_text("drained"), value_integer(clock_wall_ms())}};
+                      value_text("not begun"), value_integer(clock_wall_ms())}};
     const struct store_request request = {.calls = &call, .call_count = 1};
     if (store_link_call(generation->link, &request, on_given_back, generation,
-                        &error) == 0)
+                        &error) == 0) {
         generation->under_way = true;
-    else
+    } else {
         generation->gives_back = false; /* the successor adopts them */
+        start_timer(generation->again_event, REFUSED_WAIT_MS);
+    }
 }
 
 static void drop_jobs(struct generation *generation)
@@ -298,8 +307,9 @@ static void talk(struct generation *generation)
         !store_link_connected(generation->link) ||
         event_pending(generation->again_event, EV_TIMEOUT, NULL) != 0)
         return;
-    if (generation->draining && generation->backlog.report_count == 0 &&
-        generation->gives_back)
+    bool clear = generation->backlog.report_count == 0 &&
+                 (generation->draining || generation->backlog.job_count == 0);
+    if (clear && (generation->gives_back || generation->claim_lost))
         give_back(generation);
     else if (claim_size_wanted(&generation->claim_size,
                                generation->backlog.job_count) > 0 ||
