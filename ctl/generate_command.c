@@ -159,6 +159,8 @@ static int submit(struct generate *generate, struct store_session *session,
         result = error_set(error, ERROR_NOT_RUNNING,
                            "the daemon is not running, and its workers are "
                            "needed to generate; start tidemilld");
+    else /* subscribes before a job can be over */
+        store_session_wait(session, TOPIC_JOB_OVER, 0, NULL);
     for (size_t first = 0; result == 0 && first < generate->count;) {
         size_t count = request_size(generate, first);
         arena_reset(&arena);

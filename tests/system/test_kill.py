@@ -322,8 +322,10 @@ def test_a_claim_whose_answer_was_lost_strands_no_job(daemon, folder):
     chance = random.Random(5)
     generator = Generator(daemon, folder)
     generator.start()
-    for _ in range(30):
-        time.sleep(chance.uniform(0.02, 0.08))  # a random instant
+    for n in range(30):
+        # One finished piece of work, so that its crashes are not in a row.
+        daemon.run("enqueue", "t", n, "{}")
+        time.sleep(chance.uniform(0.001, 0.05))  # a random instant
         daemon.kill_worker("store")
     generator.over.set()
     generator.join(150)
