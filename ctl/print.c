@@ -11,7 +11,7 @@
 #include "common/base/clock.h"
 
 /* What came from a file must not drive the terminal. */
-static void put_words(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void put_words(const char *format, va_list args)
 {
     char text[2 * ERROR_TEXT_MAX];
     vsnprintf(text, sizeof(text), format, args);

@@ -26,6 +26,13 @@ def binaries():
     return pathlib.Path(os.environ.get("TIDEMILL_BUILD", SOURCE / "build"))
 
 
+def sanitized():
+    """Are the binaries built with sanitizers?"""
+    done = subprocess.run(["ldd", binaries() / "tidemilld"],
+                          capture_output=True, text=True)
+    return "libasan" in done.stdout
+
+
 def wait_for(condition, timeout=10.0, what="condition", step=0.005):
     """Waits until condition() is true, and returns its value."""
     end = time.monotonic() + timeout

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from harness import SOURCE, Daemon, alive, binaries, wait_for
+from harness import (SOURCE, Daemon, alive, binaries, sanitized,
+                     wait_for)
 
 CONTRACTS = SOURCE / "tests" / "fixtures" / "contracts"
 
@@ -160,6 +161,8 @@ def test_batches_of_odd_files(daemon):
 
 def test_a_batch_line_without_end_takes_no_memory(daemon):
     """200 MB in one line, under a limit of 150 MB for the process."""
+    if sanitized():
+        pytest.skip("sanitizers need address space of their own")
     process = subprocess.Popen(
         ["prlimit", "--as=150000000", binaries() / "tidemill", "-c",
          daemon.config_path, "enqueue", "--batch", "-"],
