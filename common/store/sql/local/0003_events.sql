@@ -10,7 +10,6 @@ CREATE TABLE hook_events (
   file_path      TEXT,
   event_data     TEXT NOT NULL
 );
-CREATE INDEX hook_events_timestamp ON hook_events (hook_timestamp);
 
 CREATE TABLE metric_samples (
   id        INTEGER PRIMARY KEY AUTOINCREMENT,
