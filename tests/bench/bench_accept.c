@@ -121,11 +121,17 @@ static sqlite3 *open_peer(const char *folder)
     if (sqlite3_exec(db,
                      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                      "CREATE TABLE IF NOT EXISTS sync_queue ("
-                     " id INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT,"
-                     " table_name TEXT, record_id TEXT, record_data JSON,"
-                     " priority TEXT DEFAULT 'normal',"
-                     " created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,"
-                     " synced_at TIMESTAMP, retry_count INTEGER DEFAULT 0,"
+                     " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+                     " operation TEXT NOT NULL CHECK (operation IN"
+                     "  ('INSERT','UPDATE','DELETE')),"
+                     " table_name TEXT NOT NULL, record_id TEXT NOT NULL,"
+                     " record_data JSON,"
+                     " priority TEXT NOT NULL DEFAULT 'normal' CHECK"
+                     "  (priority IN ('low','normal','high','urgent')),"
+                     " created_at TIMESTAMP NOT NULL DEFAULT"
+                     "  CURRENT_TIMESTAMP,"
+                     " synced_at TIMESTAMP,"
+                     " retry_count INTEGER NOT NULL DEFAULT 0,"
                      " error_message TEXT)",
                      NULL, NULL, NULL) != SQLITE_OK)
         fail(path, sqlite3_errmsg(db));

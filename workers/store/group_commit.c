@@ -2,6 +2,7 @@
 #include "workers/store/group_commit.h"
 
 #include <event2/event.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "common/store/wire.h"
 #include "common/store/writer.h"
 #include "workers/store/connection.h"
+#include "workers/store/gathering.h"
 #include "workers/store/space.h"
 
 #define ARENA_BYTES                                                            \
@@ -44,6 +46,8 @@ struct group_commit {
     bool open; /* begun at the writer */
     size_t bytes;
     unsigned count;
+    unsigned callers; /* connections among the requests */
+    struct gathering gathering;
     struct space *space;
     int64_t wal_stuck_bytes; /* length that readers kept it at; 0 none */
     uint64_t groups;         /* finished, and as of the last idle check */
@@ -148,6 +152,7 @@ static void take_request(struct group_commit *group,
     struct store_answer answer;
     if (group->count == 0)
         event_active(group->finish_event, EV_TIMEOUT, 0);
+    group->callers += !connection->held;
     connection_hold(connection);
     run_request(group, connection, &frame->request, &answer);
     group->requests[group->count++] = (struct group_request){
@@ -322,9 +327,10 @@ static int commit(struct group_commit *group)
         fail_group(group, &error);
         return -1;
     }
+    uint64_t took_ns = clock_monotonic_ns() - start_ns;
     metric_add(METRIC_STORE_COMMITS, 1);
-    metric_record_us(METRIC_STORE_COMMIT_SECONDS,
-                     (clock_monotonic_ns() - start_ns) / 1000);
+    metric_record_us(METRIC_STORE_COMMIT_SECONDS, took_ns / 1000);
+    gathering_ended(&group->gathering, group->callers, took_ns);
     return 0;
 }
 
@@ -358,6 +364,7 @@ static void send_answers(struct group_commit *group, uint32_t topics)
             connection_flush(connection);
     }
     group->count = 0;
+    group->callers = 0;
     group->bytes = 0;
 }
 
@@ -404,11 +411,26 @@ static void finish_group(struct group_commit *group)
         event_add(group->again_event, &no_time);
 }
 
+/* Those who are about to ask may need this processor for it; the timer gives
+ * the sockets their turn. */
+static bool waits_for_more(struct group_commit *group)
+{
+    if (group->count == 0 || group->drained != NULL ||
+        !gathering_waits(&group->gathering, group->callers,
+                         clock_monotonic_ns()))
+        return false;
+    sched_yield();
+    event_add(group->finish_event, &no_time);
+    return true;
+}
+
 static void on_finish(evutil_socket_t fd, short what, void *self)
 {
     struct group_commit *group = self;
     (void)fd;
     (void)what;
+    if (waits_for_more(group))
+        return;
     if (group->count > 0 || member_wants(group))
         finish_group(group);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Group commit: the requests that wait are run, each in its savepoint,
- * committed once, and then answered all.  There is no timer: while one
- * group is being synced to the disk the next one gathers in the sockets.
+ * committed once, and then answered all.  While one group is being synced to
+ * the disk the next one gathers in the sockets; gathering.h says when it is
+ * worth a moment more.
  * While the store is short of space (space.h) only what was accepted before
  * goes on: new work is refused, and the member has no turn.
  */
