@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -21,8 +22,10 @@
 
 #define CONTRACTS_MAX   10000
 #define JOBS_PER_CALL   200
+#define JOBS_FIRST_CALL 16 /* so that the workers begin */
 #define BYTES_PER_CALL  (8u << 20)
 #define WAIT_ROUND_MS   1000
+#define COUNT_EVERY_MS  8 /* the workers need the processor more */
 #define PRIORITY_NORMAL 2
 
 struct generate {
@@ -119,7 +122,8 @@ static size_t request_size(const struct generate *generate, size_t first)
 {
     size_t bytes = 0;
     size_t count = 0;
-    while (first + count < generate->count && count < JOBS_PER_CALL &&
+    size_t most = first == 0 ? JOBS_FIRST_CALL : JOBS_PER_CALL;
+    while (first + count < generate->count && count < most &&
            (count == 0 || bytes < BYTES_PER_CALL))
         bytes += strlen(generate->specs[first + count++]);
     return count;
@@ -215,6 +219,7 @@ static int wait_for_jobs(struct generate *generate,
     struct progress progress;
     int64_t all = (int64_t)generate->count;
     int64_t over = 0;
+    const struct timespec pause = {.tv_nsec = COUNT_EVERY_MS * 1000000};
     progress_start(&progress, "generate");
     while (over >= 0) {
         over = count_over(generate, reader, error);
@@ -227,6 +232,7 @@ static int wait_for_jobs(struct generate *generate,
                 0 &&
             error->code != ERROR_TRY_AGAIN)
             over = -1;
+        nanosleep(&pause, NULL);
     }
     progress_end(&progress);
     return over < 0 ? -1 : 0;

@@ -52,8 +52,6 @@ CREATE TABLE generation_performance_metrics (
   metadata           TEXT,
   created_at         INTEGER NOT NULL  -- wall clock, milliseconds
 );
-CREATE INDEX idx_gen_perf_phase ON generation_performance_metrics (phase, duration_ms);
-CREATE INDEX idx_gen_perf_created ON generation_performance_metrics (created_at);
 
 -- Percentiles are interpolated as PostgreSQL's percentile_cont does.
 CREATE VIEW performance_metrics_summary AS
