@@ -63,12 +63,13 @@ int run_hook_record(struct statement_call *call)
                                   v[0], v[1], v[2], v[3], v[4], v[5], v[6]));
 }
 
-int run_file_record(struct statement_call *call)
+int run_files_record(struct statement_call *call)
 {
     const struct value *v = call->arguments;
-    return inserted(call,
-                    SQL_RUN(call->writer, SQL_FILE_INSERT, call->error, v[0],
-                            v[1], v[2], v[3], v[4], v[5], v[6], v[7]));
+    if (argument_is_json("the list of files", &v[1], call->error) != 0)
+        return -1;
+    return inserted(call, SQL_RUN(call->writer, SQL_FILES_INSERT, call->error,
+                                  v[0], v[1], v[2], v[3], v[4], v[5]));
 }
 
 int run_performance_record(struct statement_call *call)

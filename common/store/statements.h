@@ -67,8 +67,8 @@ X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
 X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
   "id, slot, spawn, outcome done|retry|failed, result as JSON, error or NULL, output or NULL, duration ms, now; " \
   "for retry the store adds the back-off. Refused when the job is not this worker's") \
-X(FILE_RECORD, CALLER_GENERATION, "ittittti", \
-  "job, path, sha256, size, template set, template hash, contract, now: a file that a job wrote or found unchanged") \
+X(FILES_RECORD, CALLER_GENERATION, "itttti", \
+  "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
 X(PERFORMANCE_RECORD, CALLER_GENERATION, "ttitii", \
   "session id, node type, duration ms, phase, worker count, now: generation_performance_metrics") \
 X(SAMPLE_RECORD, CALLER_MONITOR, "iti", \

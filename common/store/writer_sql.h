@@ -93,8 +93,8 @@ X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5,?6) ON CONFLI
   "error = excluded.error, cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
 X(HOOK_INSERT, "INSERT OR IGNORE INTO hook_events (event_id, hook_type, session_id, tool_name, event_data, " \
   "hook_timestamp, file_path) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
-X(FILE_INSERT, "INSERT OR REPLACE INTO generated_files (job_id, path, sha256, size_bytes, template_set, template_hash, " \
-  "contract, created_ms) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
+X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, template_set, template_hash, contract, " \
+  "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
 X(PERFORMANCE_INSERT, "INSERT INTO generation_performance_metrics (session_id, node_type, duration_ms, phase, " \
   "worker_count, created_at, parallel_execution) VALUES (?1,?2,?3,?4,?5,?6,?5 > 1)") \
 X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \

@@ -159,7 +159,7 @@ static void test_records(void **state)
         assert_int_equal(fixture_run(f, CALLER_MONITOR, &sample, 1),
                          ERROR_NONE);
     }
-    struct store_call file = CALL(FILE_RECORD, I(1), T("a.py"), T("00"), I(1),
+    struct store_call file = CALL(FILES_RECORD, I(1), T("[[\"a.py\",\"00\",1]]"),
                                   T("effect"), T("11"), T("c.yaml"), I(1));
     struct store_call phase = CALL(PERFORMANCE_RECORD, T("s"), T("EFFECT"),
                                    I(3), T("total"), I(2), I(1));

@@ -112,27 +112,38 @@ static void add_finish(struct report *report, const struct reporter *reporter,
     put(call, value_integer(clock_wall_ms()));
 }
 
-static void add_files(struct report *report, const struct job *job,
-                      const struct render_job *render)
+/* All files of the job as one value: 0, or -1 without memory. */
+static int add_files(struct report *report, const struct job *job,
+                     const struct render_job *render)
 {
     const struct output *output = &render->output;
-    struct value set = copied(report, output->template_set);
-    struct value hash = copied(report, output->template_hash);
-    struct value contract = copied(report, output->contract);
+    const char *comma = "";
+    struct buffer json;
+    buffer_init(&json, RESULT_BYTES_MAX);
+    buffer_append_char(&json, '[');
     for (size_t i = 0; i < output->file_count; i++) {
         const struct output_file *file = &output->files[i];
         if (file->change == OUTPUT_KEPT)
             continue;
-        struct store_call *call = add(report, STATEMENT_FILE_RECORD);
-        put(call, value_integer(job->id));
-        put(call, copied(report, file->path));
-        put(call, copied(report, file->sha256));
-        put(call, value_integer((int64_t)file->size));
-        put(call, set);
-        put(call, hash);
-        put(call, contract);
-        put(call, value_integer(clock_wall_ms()));
+        buffer_printf(&json, "%s[", comma);
+        buffer_append_json(&json, file->path, strlen(file->path));
+        buffer_printf(&json, ",\"%s\",%zu]", file->sha256, file->size);
+        comma = ",";
     }
+    buffer_append_char(&json, ']');
+    const char *files =
+        json.failed ? NULL : arena_copy(&report->arena, json.bytes, json.size);
+    buffer_deinit(&json);
+    if (files == NULL)
+        return -1;
+    struct store_call *call = add(report, STATEMENT_FILES_RECORD);
+    put(call, value_integer(job->id));
+    put(call, value_text(files));
+    put(call, copied(report, output->template_set));
+    put(call, copied(report, output->template_hash));
+    put(call, copied(report, output->contract));
+    put(call, value_integer(clock_wall_ms()));
+    return 0;
 }
 
 static void add_phases(struct report *report, const struct reporter *reporter,
@@ -187,14 +198,12 @@ struct report *report_new(const struct reporter *reporter,
                           const char **outcome)
 {
     bool done = error->code == ERROR_NONE;
-    size_t files = done && render != NULL ? render->output.file_count : 0;
     struct buffer json;
     *outcome = done ? "done"
                : may_pass(error->code) && job->attempt <= reporter->max_retries
                    ? "retry"
                    : "failed";
-    struct report *report =
-        report_make(job->id, files + RENDER_PHASE_COUNT + 2);
+    struct report *report = report_make(job->id, RENDER_PHASE_COUNT + 3);
     if (report == NULL)
         return NULL;
     buffer_init(&json, RESULT_BYTES_MAX);
@@ -207,8 +216,11 @@ struct report *report_new(const struct reporter *reporter,
         return NULL;
     }
     add_finish(report, reporter, job, *outcome, result, error, duration_us);
-    if (files > 0)
-        add_files(report, job, render);
+    if (done && render != NULL && render->output.file_count > 0 &&
+        add_files(report, job, render) != 0) {
+        report_free(&report);
+        return NULL;
+    }
     if (done && render != NULL)
         add_phases(report, reporter, job, render);
     if (strcmp(*outcome, "retry") != 0)

@@ -25,17 +25,22 @@ CREATE INDEX generation_jobs_queued ON generation_jobs (priority, id)
 CREATE INDEX generation_jobs_claimed ON generation_jobs (slot)
   WHERE state = 'claimed';
 
-CREATE TABLE generated_files (
-  job_id        INTEGER NOT NULL,
-  path          TEXT NOT NULL,
-  sha256        TEXT NOT NULL,
-  size_bytes    INTEGER NOT NULL,
+-- One row a job, not one a file: a job writes twenty.
+CREATE TABLE generated_manifests (
+  job_id        INTEGER PRIMARY KEY,
   template_set  TEXT NOT NULL,
   template_hash TEXT NOT NULL,
   contract      TEXT NOT NULL,
   created_ms    INTEGER NOT NULL,
-  PRIMARY KEY (job_id, path)
-) WITHOUT ROWID;
+  files         TEXT NOT NULL  -- JSON: [[path, sha256, size], ...]
+);
+
+CREATE VIEW generated_files AS
+SELECT m.job_id, json_extract(f.value, '$[0]') AS path,
+       json_extract(f.value, '$[1]') AS sha256,
+       json_extract(f.value, '$[2]') AS size_bytes,
+       m.template_set, m.template_hash, m.contract, m.created_ms
+  FROM generated_manifests m, json_each(m.files) f;
 
 CREATE TABLE generation_performance_metrics (
   id                 INTEGER PRIMARY KEY,
