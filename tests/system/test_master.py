@@ -74,7 +74,8 @@ def background(daemon):
 def test_processes_and_titles(daemon):
     daemon.start()
     wait_for(lambda: set(workers(daemon.pid)) == ROLES, what="all workers")
-    assert title(daemon.pid) == "tidemilld: master [config 1]"
+    wait_for(lambda: title(daemon.pid) == "tidemilld: master [config 1]",
+             what="the title")
     assert int(daemon.pidfile.read_text()) == daemon.pid
     mode = stat.S_IMODE(daemon.control_socket.stat().st_mode)
     assert mode == 0o660

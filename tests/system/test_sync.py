@@ -398,6 +398,7 @@ def test_cut_after_the_commit_before_the_answer(cut_line):
     assert carry_through_cuts(cut_line, Cuts.before_the_answer, 10) >= 5
 
 
+@pytest.mark.slow
 def test_cut_at_random_bytes(cut_line):
     carry_through_cuts(cut_line, lambda cuts: cuts.at_random(0.1), 10)
 

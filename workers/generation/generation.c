@@ -398,8 +398,7 @@ static void on_turn(evutil_socket_t fd, short what, void *self)
 static void on_look(evutil_socket_t fd, short what, void *self)
 {
     struct generation *generation = self;
-    (void)fd;
-    (void)what;
+    (void)fd, (void)what;
     generation->may_have_jobs = true;
     go_on(generation);
 }
@@ -472,6 +471,7 @@ static void on_connected(void *self)
 {
     struct generation *generation = self;
     store_reader_close(&generation->reader); /* it may be another file now */
+    generation->may_have_jobs = true; /* a notice may have died with it */
     if (generation->adopted)
         go_on(generation);
     else if (!generation->under_way)
