@@ -186,7 +186,9 @@ class Killer:
                 title = title.replace(b"\0", b" ").decode(errors="replace")
                 if title.startswith("tidemilld: "):
                     role = title.split(": ", 1)[1].split()[0].split("[")[0]
-                    found.append((role, pid))
+                    # One just forked has its master's title still.
+                    found.append(("newborn" if role == "master" else role,
+                                  pid))
         return found
 
     def kill_one(self):
