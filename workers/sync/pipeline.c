@@ -297,6 +297,8 @@ static void take_answer(void *self, const struct store_answer *answer)
         if (exchange.adopts)
             take_adopted(pipeline, &answer->results[answer->result_count - 1]);
         if (exchange.settles) {
+            /* A claim sent before the settlement may have said so since. */
+            pipeline->starved = false;
             pipeline->setup.hooks->settled(pipeline->setup.self,
                                            &exchange.place->batch);
             batch_free(&exchange.place->batch);
@@ -318,7 +320,8 @@ static bool adopted_left(const struct pipeline *pipeline)
 static size_t claim_size(struct pipeline *pipeline, const struct place *place,
                          unsigned *least_important)
 {
-    if (pipeline->held || pipeline->closing || pipeline->starved ||
+    bool starved = pipeline->starved && others_busy(pipeline, NULL);
+    if (pipeline->held || pipeline->closing || starved ||
         adopted_left(pipeline))
         return 0;
     size_t asked = 0;
