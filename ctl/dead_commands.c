@@ -24,7 +24,7 @@ static json_t *dead_rows(const struct command_context *context, int64_t limit,
                          struct error *error)
 {
     struct store_reader *reader = NULL;
-    if (store_reader_open(&reader, context->config->state_dir, error) != 0)
+    if (report_open(&reader, context->config, error) != 0)
         return NULL;
     json_t *rows =
         report_rows(reader, "SELECT * FROM sync_dead ORDER BY id LIMIT ?",

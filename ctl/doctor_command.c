@@ -15,6 +15,7 @@
 
 #include "common/base/text.h"
 #include "common/store/schema.h"
+#include "common/store/spool.h"
 #include "ctl/arguments.h"
 #include "ctl/control.h"
 #include "ctl/print.h"
@@ -161,11 +162,28 @@ static void check_daemon(struct doctor *doctor)
     json_decref(status);
 }
 
+static void check_spool(struct doctor *doctor)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", doctor->config->state_dir,
+             SPOOL_REFUSED_NAME);
+    if (spool_is_filled(doctor->config->state_dir))
+        find(doctor, "spool", BAD,
+             "%s/%s holds events that the store has not taken over; the log "
+             "says why",
+             doctor->config->state_dir, SPOOL_FILE_NAME);
+    if (access(path, F_OK) == 0)
+        find(doctor, "spool", BAD,
+             "%s holds what the store could not take, damaged or refused; the "
+             "log says why: look into it, then remove it",
+             path);
+}
+
 static void check_store(struct doctor *doctor)
 {
     struct error error;
     struct store_reader *reader = NULL;
-    if (store_reader_open(&reader, doctor->config->state_dir, &error) != 0) {
+    if (report_open(&reader, doctor->config, &error) != 0) {
         find(doctor, "store", error.code == ERROR_NO_INPUT ? NOTE : BAD, "%s",
              error.text);
         return;
@@ -258,5 +276,6 @@ int command_doctor(const struct command_context *context, int argc, char **argv)
     check_kernel(&doctor);
     check_daemon(&doctor);
     check_store(&doctor);
+    check_spool(&doctor);
     return show(context, doctor.findings);
 }

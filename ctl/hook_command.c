@@ -163,8 +163,8 @@ static int hook_store(const struct command_context *context,
                      ? error_set(error, ERROR_DATA, "the event is too large")
                      : outbox_call(&operation, hook->wall_ms, &calls[1], error);
     if (result == 0)
-        result = store_session_open(&session, context->config,
-                                    SESSION_TIMEOUT_MS, error);
+        result = store_session_open_spooling(&session, context->config,
+                                             SESSION_TIMEOUT_MS, error);
     if (result == 0)
         result = store_session_call(session, &request, &arena, &answer, error);
     store_session_close(&session);

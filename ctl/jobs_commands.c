@@ -114,7 +114,7 @@ int command_jobs_list(const struct command_context *context, int argc,
     struct error error;
     struct store_reader *reader = NULL;
     json_t *rows = NULL;
-    if (store_reader_open(&reader, context->config->state_dir, &error) == 0)
+    if (report_open(&reader, context->config, &error) == 0)
         rows = report_rows(reader, list_query(state), &limit, 1, &error);
     store_reader_close(&reader);
     if (rows == NULL)
@@ -191,7 +191,7 @@ int command_jobs_show(const struct command_context *context, int argc,
     struct error error;
     struct store_reader *reader = NULL;
     json_t *job = NULL;
-    if (store_reader_open(&reader, context->config->state_dir, &error) == 0)
+    if (report_open(&reader, context->config, &error) == 0)
         job = read_job(reader, id, &error);
     store_reader_close(&reader);
     if (job == NULL)

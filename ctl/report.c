@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include "common/base/clock.h"
+#include "common/store/client.h"
 
 static bool ends_with(const char *text, const char *suffix, size_t *stem)
 {
@@ -153,10 +154,17 @@ static json_t *outbox_object(struct store_reader *reader, struct error *error)
                                  "error_message", error));
 }
 
+int report_open(struct store_reader **reader, const struct config *config,
+                struct error *error)
+{
+    store_spool_settle(config);
+    return store_reader_open(reader, config->state_dir, error);
+}
+
 json_t *report_outbox(const struct config *config, struct error *error)
 {
     struct store_reader *reader = NULL;
-    if (store_reader_open(&reader, config->state_dir, error) != 0)
+    if (report_open(&reader, config, error) != 0)
         return NULL;
     json_t *report = outbox_object(reader, error);
     store_reader_close(&reader);

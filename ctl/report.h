@@ -13,6 +13,10 @@
 #include "common/config/config.h"
 #include "common/store/reader.h"
 
+/* Opens the store for reading, with all that was ever acknowledged. */
+int report_open(struct store_reader **reader, const struct config *config,
+                struct error *error);
+
 /* pending, in_flight, waiting, dead, conflicts, by_priority, by_table,
  * last_sync, last_error.  NULL on failure. */
 json_t *report_outbox(const struct config *config, struct error *error);

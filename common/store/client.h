@@ -33,6 +33,18 @@ int store_session_open(struct store_session **session,
                        struct error *error);
 void store_session_close(struct store_session **session);
 
+/* The same for one request that may go to the spool (spool.h) while no
+ * daemon runs: its results are not to be asked for, and there may be none.
+ * Ends with store_session_close as well. */
+int store_session_open_spooling(struct store_session **session,
+                                const struct config *config,
+                                unsigned timeout_ms, struct error *error);
+
+/* For commands that read the store: when the spool holds something and no
+ * daemon runs, has the store take it over.  Where that cannot be done now
+ * the store is read without it, and the log says why. */
+void store_spool_settle(const struct config *config);
+
 /* True when there is no daemon and this process is the writer. */
 bool store_session_is_direct(const struct store_session *session);
 

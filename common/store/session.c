@@ -12,8 +12,10 @@
 
 #include "common/base/buffer.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/store/client.h"
+#include "common/store/spool.h"
 #include "common/store/writer.h"
 
 #define PAUSE_FIRST_MS       1
@@ -26,10 +28,12 @@ struct store_session {
     const struct config *config;
     unsigned timeout_ms;
     struct store_writer *writer; /* NULL unless direct */
-    int fd;                      /* -1 unless connected */
-    uint64_t number;             /* of the last request */
-    uint32_t subscribed;         /* topics, on this connection */
-    uint32_t notified;           /* topics told and not yet waited for */
+    struct store_lock spool;     /* held while a request may go there */
+    bool may_spool;
+    int fd;              /* -1 unless connected */
+    uint64_t number;     /* of the last request */
+    uint32_t subscribed; /* topics, on this connection */
+    uint32_t notified;   /* topics told and not yet waited for */
     struct buffer out;
     struct buffer in;
     size_t used; /* bytes of `in` that the last answer was in */
@@ -99,6 +103,22 @@ static enum attempt connect_once(struct store_session *session,
     return why == EAGAIN || why == EINTR ? ATTEMPT_BUSY : ATTEMPT_FAILED;
 }
 
+/* NOBODY: the store must be opened.  What was asked for before may be in
+ * the store already, which the spool cannot know. */
+static enum attempt spool_once(struct store_session *session,
+                               struct error *error)
+{
+    const struct config *config = session->config;
+    if (!session->may_spool || session->number > 0)
+        return ATTEMPT_NOBODY;
+    if (store_lock_take(&session->spool, config->state_dir, error) != 0)
+        return error->code == ERROR_TRY_AGAIN ? ATTEMPT_BUSY : ATTEMPT_FAILED;
+    if (spool_is_usable(&session->spool, config->state_dir, config->system_id))
+        return ATTEMPT_DONE;
+    store_lock_leave(&session->spool);
+    return ATTEMPT_NOBODY;
+}
+
 static enum attempt lock_once(struct store_session *session,
                               struct error *error)
 {
@@ -119,6 +139,8 @@ static int find_store(struct store_session *session, uint64_t deadline_ms,
     for (;;) {
         enum attempt attempt = connect_once(session, error);
         if (attempt == ATTEMPT_NOBODY)
+            attempt = spool_once(session, error);
+        if (attempt == ATTEMPT_NOBODY)
             attempt = lock_once(session, error);
         if (attempt == ATTEMPT_DONE)
             return 0;
@@ -135,9 +157,9 @@ static int find_store(struct store_session *session, uint64_t deadline_ms,
     }
 }
 
-int store_session_open(struct store_session **session,
-                       const struct config *config, unsigned timeout_ms,
-                       struct error *error)
+static int session_open(struct store_session **session,
+                        const struct config *config, unsigned timeout_ms,
+                        bool may_spool, struct error *error)
 {
     struct error unwanted;
     if (error == NULL)
@@ -148,6 +170,8 @@ int store_session_open(struct store_session **session,
     made->config = config;
     made->timeout_ms = timeout_ms;
     made->fd = -1;
+    made->spool.fd = -1;
+    made->may_spool = may_spool;
     buffer_init(&made->out, WIRE_FRAME_MAX);
     buffer_init(&made->in, 2u * WIRE_FRAME_MAX);
     if (find_store(made, clock_monotonic_ms() + timeout_ms, error) != 0) {
@@ -158,11 +182,43 @@ int store_session_open(struct store_session **session,
     return 0;
 }
 
+int store_session_open(struct store_session **session,
+                       const struct config *config, unsigned timeout_ms,
+                       struct error *error)
+{
+    return session_open(session, config, timeout_ms, false, error);
+}
+
+int store_session_open_spooling(struct store_session **session,
+                                const struct config *config,
+                                unsigned timeout_ms, struct error *error)
+{
+    return session_open(session, config, timeout_ms, true, error);
+}
+
+void store_spool_settle(const struct config *config)
+{
+    struct store_writer *writer = NULL;
+    struct error error;
+    if (!spool_is_filled(config->state_dir))
+        return;
+    if (store_writer_open(&writer, config->state_dir, config->system_id,
+                          &error) == 0) {
+        store_writer_private(writer, false);
+        store_writer_close(&writer);
+    } else if (error.code != ERROR_TRY_AGAIN) {
+        log_warning("events that were recorded while no daemon ran cannot be "
+                    "taken over now: %s",
+                    error.text);
+    }
+}
+
 void store_session_close(struct store_session **session)
 {
     if (*session == NULL)
         return;
     disconnect(*session);
+    store_lock_leave(&(*session)->spool);
     store_writer_close(&(*session)->writer);
     buffer_deinit(&(*session)->out);
     buffer_deinit(&(*session)->in);
@@ -327,10 +383,24 @@ static int call_directly(struct store_session *session,
     return 0;
 }
 
+/* 0, -1, or 1 when the store must be opened for it. */
+static int call_spool(struct store_session *session,
+                      const struct store_request *request,
+                      struct store_answer *answer, struct error *error)
+{
+    int result = spool_append(session->config->state_dir, request, error);
+    *answer = (struct store_answer){.text = ""};
+    if (result > 0) {
+        session->may_spool = false;
+        store_lock_leave(&session->spool);
+    }
+    return result;
+}
+
 static int check_fits(struct store_session *session,
                       const struct store_request *request, struct error *error)
 {
-    if (session->writer != NULL)
+    if (session->writer != NULL || session->spool.fd >= 0)
         return 0;
     buffer_reset(&session->out);
     wire_put_request(&session->out, session->number, request);
@@ -370,6 +440,11 @@ int store_session_call(struct store_session *session,
     for (;;) {
         if (session->writer != NULL)
             return call_directly(session, request, arena, answer, error);
+        if (session->spool.fd >= 0) {
+            int result = call_spool(session, request, answer, error);
+            if (result <= 0)
+                return result;
+        }
         enum talk talk = TALK_LOST;
         if (session->fd >= 0)
             talk = talk_once(session, request, arena, answer, deadline_ms);

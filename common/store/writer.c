@@ -4,17 +4,15 @@
  */
 #include "common/store/writer.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/store/schema.h"
 #include "common/store/wal_vfs.h"
 #include "common/store/writer_internal.h"
@@ -22,68 +20,32 @@
 #define WAL_CLOSE_BYTES (256 << 10) /* a longer one is emptied on closing */
 #define WAL_CHUNK_BYTES (64 << 10)
 #define BUSY_TIMEOUT_MS 2000
-#define LOCK_TEXT_BYTES 40
-
-/* The lock file: the holder's pid, and until when (wall clock, ms) requests
- * may come that an earlier writer committed without having answered; 0 while
- * a writer is open, so that its crash counts as one. */
-static void read_lock_file(int fd, long *pid, long long *repeats_until)
-{
-    char text[LOCK_TEXT_BYTES + 1];
-    ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    *pid = 0;
-    *repeats_until = 0;
-    sscanf(text, "%ld %lld", pid, repeats_until);
-}
-
-/* Always as long, so that it is never truncated: it needs no space of a full
- * disk, and for a file that was truncated ext4 starts to write when it is
- * closed. */
-static int write_lock_file(int fd, int64_t repeats_until)
-{
-    char text[LOCK_TEXT_BYTES + 1];
-    snprintf(text, sizeof(text), "%-18ld\n%-20lld\n", (long)getpid(),
-             (long long)repeats_until);
-    ssize_t n = pwrite(fd, text, LOCK_TEXT_BYTES, 0);
-    if (n >= 0 && n != LOCK_TEXT_BYTES)
-        errno = ENOSPC;
-    return n == LOCK_TEXT_BYTES ? 0 : -1;
-}
 
 static int take_lock(struct store_writer *writer, const char *state_dir,
                      struct error *error)
 {
-    char path[4096];
-    long pid;
-    long long repeats_until;
-    snprintf(path, sizeof(path), "%s/%s", state_dir, STORE_LOCK_NAME);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_CANT_CREATE,
-                               "cannot open the store's lock file %s", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        bool held = errno == EWOULDBLOCK;
-        if (!held)
-            error_set_errno(error, ERROR_SYSTEM, "cannot lock %s", path);
-        read_lock_file(fd, &pid, &repeats_until);
-        close(fd);
-        return !held ? -1
-                     : error_set(error, ERROR_TRY_AGAIN,
-                                 "the store in %s is in use by process %ld; "
-                                 "stop that, or ask it through its socket",
-                                 state_dir, pid);
-    }
-    writer->lock_fd = fd;
-    read_lock_file(fd, &pid, &repeats_until);
-    writer->tokens_until_ms = repeats_until != 0
-                                  ? (int64_t)repeats_until
+    struct store_lock *lock = &writer->lock;
+    if (store_lock_take(lock, state_dir, error) != 0)
+        return -1;
+    writer->tokens_until_ms = lock->repeats_until_ms != 0
+                                  ? lock->repeats_until_ms
                                   : clock_wall_ms() + TOKENS_REPEAT_MS;
     writer->repeats = true;
-    if (write_lock_file(fd, 0) != 0)
-        return error_set_errno(error, ERROR_CANT_CREATE, "cannot write %s",
-                               path);
+    /* Without a seal until the store is known to be good. */
+    if (store_lock_write(lock, 0, "") != 0)
+        return error_set_errno(error, ERROR_CANT_CREATE,
+                               "cannot write the lock file in %s", state_dir);
     return 0;
+}
+
+/* From now on requests may be acknowledged for this store unopened, as far
+ * as its file stays as it is: again when we leave it. */
+static void seal(struct store_writer *writer, int64_t repeats_until_ms)
+{
+    char seal[LOCK_SEAL_SIZE] = "";
+    if (writer->system_id != NULL)
+        store_seal_make(seal, writer->state_dir, writer->system_id);
+    (void)!store_lock_write(&writer->lock, repeats_until_ms, seal);
 }
 
 static void leave_lock(struct store_writer *writer)
@@ -93,8 +55,8 @@ static void leave_lock(struct store_writer *writer)
         until = clock_wall_ms() + TOKENS_REPEAT_MS;
     /* When this fails the next writer looks back in vain, no more. */
     if (writer->db != NULL)
-        (void)!write_lock_file(writer->lock_fd, until);
-    close(writer->lock_fd);
+        seal(writer, until);
+    store_lock_leave(&writer->lock);
 }
 
 /* SQLite tells the pages of the WAL after each commit; taking this hook also
@@ -206,14 +168,25 @@ static int load(struct store_writer *writer, const char *system_id,
     return store_writer_commit(writer, error);
 }
 
+/* What cannot be taken over now waits: the store is no worse for it. */
+static void take_spool(struct store_writer *writer)
+{
+    struct error error;
+    if (store_writer_replay(writer, &error) != 0)
+        log_warning("the spool waits: %s", error.text);
+}
+
 int store_writer_open(struct store_writer **writer, const char *state_dir,
                       const char *system_id, struct error *error)
 {
     struct store_writer *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory for the store");
-    made->lock_fd = -1;
-    if (asprintf(&made->path, "%s/%s", state_dir, STORE_FILE_NAME) < 0) {
+    made->lock.fd = -1;
+    made->state_dir = strdup(state_dir);
+    if (made->state_dir == NULL ||
+        asprintf(&made->path, "%s/%s", state_dir, STORE_FILE_NAME) < 0) {
+        free(made->state_dir);
         free(made);
         return error_set(error, ERROR_SYSTEM, "no memory for the store");
     }
@@ -222,6 +195,9 @@ int store_writer_open(struct store_writer **writer, const char *state_dir,
         store_writer_close(&made);
         return -1;
     }
+    made->system_id = strdup(system_id); /* it may be sealed */
+    seal(made, 0);
+    take_spool(made);
     *writer = made;
     return 0;
 }
@@ -252,8 +228,10 @@ void store_writer_close(struct store_writer **writer)
     recent_tokens_free(&old->tokens);
     recent_tokens_free(&old->old_tokens);
     free(old->request.releases);
-    if (old->lock_fd >= 0)
+    if (old->lock.fd >= 0)
         leave_lock(old);
+    free(old->system_id);
+    free(old->state_dir);
     free(old->path);
     free(old);
 }

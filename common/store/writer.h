@@ -12,10 +12,9 @@
 
 #include "common/base/arena.h"
 #include "common/base/error.h"
+#include "common/store/lock.h"
 #include "common/store/wire.h"
 
-#define STORE_FILE_NAME "tidemill.db"
-#define STORE_LOCK_NAME "tidemill.lock"
 
 /* Bounds of what is accepted; beyond them ERROR_DATA. */
 #define OUTBOX_TABLE_NAME_MAX 128      /* bytes; [A-Za-z_][A-Za-z0-9_.$-]* */
@@ -30,8 +29,8 @@ struct store_call;
 int outbox_call_check(const struct store_call *call, struct error *error);
 
 /* Takes the lock (ERROR_TRY_AGAIN when another process holds it), opens or
- * makes the store in state_dir, applies migrations, refuses a store newer
- * than this binary (ERROR_CONFIG).  system_id is remembered; a store of
+ * makes the store in state_dir, applies migrations, takes over what the
+ * spool holds, refuses a store newer than this binary (ERROR_CONFIG).  system_id is remembered; a store of
  * another system_id is refused with the remedy. */
 int store_writer_open(struct store_writer **writer, const char *state_dir,
                       const char *system_id, struct error *error);
@@ -42,6 +41,11 @@ void store_writer_close(struct store_writer **writer);
  * requests again.  For commands, right after opening.  Unless it has asked
  * another writer before, no request of its own can be a repeated one. */
 void store_writer_private(struct store_writer *writer, bool asked_before);
+
+/* Takes over what the spool holds (spool.h), as one group; opening did so,
+ * unless store_writer_spool_waits, for example on a full disk. */
+int store_writer_replay(struct store_writer *writer, struct error *error);
+bool store_writer_spool_waits(const struct store_writer *writer);
 
 /* A group: begin, run requests, commit; then, and only then, the answers
  * may be sent.  On a failed commit nothing of the group is stored. */

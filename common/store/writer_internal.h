@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "common/base/text.h"
+#include "common/store/lock.h"
 #include "common/store/reader.h"
 #include "common/store/recent_tokens.h"
 #include "common/store/record_filter.h"
@@ -173,8 +174,11 @@ struct request_state {
 
 struct store_writer {
     struct sqlite3 *db;
+    char *state_dir;
     char *path;
-    int lock_fd;
+    struct store_lock lock;
+    char *system_id;  /* NULL until the store is known to be good */
+    bool spool_waits; /* something in it was not taken over yet */
     struct sqlite3_stmt *statements[SQL_COUNT];
 
     bool in_group;
@@ -226,6 +230,14 @@ typedef int (*statement_run)(struct statement_call *call);
 /* Opens the request's savepoint if it is not open: before the second change
  * that belongs together. */
 int writer_protect(struct store_writer *writer, struct error *error);
+
+/* writer_run.c: whether the statements would take these arguments, as far
+ * as can be said without the store. */
+int request_check(const struct store_request *request, uint32_t caller,
+                  struct error *error);
+
+/* records.c */
+int hook_record_check(const struct value *arguments, struct error *error);
 
 /* outbox_state.c */
 int outbox_state_load(struct store_writer *writer, struct error *error);

@@ -121,6 +121,28 @@ static int check_call(const struct store_call *call, uint32_t caller,
     return 0;
 }
 
+static int check_meaning(const struct store_call *call, struct error *error)
+{
+    return call->statement == STATEMENT_HOOK_RECORD
+               ? hook_record_check(call->arguments, error)
+           : call->statement == STATEMENT_OUTBOX_APPEND
+               ? outbox_call_check(call, error)
+               : 0;
+}
+
+int request_check(const struct store_request *request, uint32_t caller,
+                  struct error *error)
+{
+    for (size_t i = 0; i < request->call_count; i++)
+        if (check_call(&request->calls[i], caller, error) != 0 ||
+            check_meaning(&request->calls[i], error) != 0)
+            return request->call_count == 1
+                       ? -1
+                       : error_prefix(error, "call %zu of %zu", i + 1,
+                                      request->call_count);
+    return 0;
+}
+
 int writer_protect(struct store_writer *writer, struct error *error)
 {
     struct request_state *request = &writer->request;

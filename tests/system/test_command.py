@@ -124,6 +124,7 @@ def test_hook_takes_any_event(either):
     ]
     for event in events:
         either.run("hook", input=json.dumps(event))
+    assert either.json("sync", "status")["pending"] == 3
     detail = rows(either, "SELECT * FROM hook_events ORDER BY id")
     assert [d["hook_type"] for d in detail] == ["PreToolUse", "SomethingNew",
                                                 "Stop"]
@@ -135,6 +136,32 @@ def test_hook_takes_any_event(either):
     for bad in ("", "[]", "{}", '{"hook_event_name": 3}', "x"):
         assert either.run("hook", input=bad,
                           check=False).returncode == 65, bad
+
+
+def test_hooks_without_a_daemon_are_spooled_and_taken_over(daemon):
+    event = json.dumps({"hook_event_name": "Stop", "session_id": "s"})
+    spool = daemon.state / "tidemill.spool"
+    daemon.run("migrate")
+    for _ in range(5):
+        daemon.run("hook", input=event)
+    assert spool.stat().st_size > 0
+    doctor = daemon.run("doctor", check=False).stdout
+    assert "tidemill.spool" not in doctor, "a report has it taken over"
+    assert spool.stat().st_size == 0
+    daemon.run("hook", input=event)
+    daemon.configure({"sync": {"enabled": False}})
+    daemon.start()
+    assert daemon.json("sync", "status")["pending"] == 6
+    daemon.run("hook", input=event)
+    assert spool.stat().st_size == 0
+    assert len(rows(daemon, "SELECT DISTINCT event_id FROM hook_events")) == 7
+    daemon.stop()
+    daemon.run("hook", input=event)
+    spool.write_bytes(spool.read_bytes()[:-5])
+    daemon.run("hook", input=event)
+    assert daemon.json("sync", "status")["pending"] == 8
+    assert "tidemill.spool.refused" in daemon.run("doctor",
+                                                  check=False).stdout
 
 
 def test_without_a_daemon(daemon):

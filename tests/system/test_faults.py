@@ -142,6 +142,30 @@ def test_start_on_a_full_disk(folder, small_disk):
         daemon.cleanup()
 
 
+def test_hooks_on_a_full_disk(folder, small_disk):
+    """Refused while there is no room; what was spooled before is kept until
+    there is, and taken over by itself."""
+    daemon = Daemon(folder, {"paths": {"state_dir": str(small_disk)},
+                             "sync": {"enabled": False}}, name="s")
+    daemon.state = small_disk
+    event = json.dumps({"hook_event_name": "Stop", "note": "x" * 3000})
+    daemon.run("migrate")
+    daemon.run("hook", input=event)
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb", buffering=0) as out:
+        with contextlib.suppress(OSError):
+            while True:
+                out.write(b"x" * 4096)
+    refusals = [daemon.run("hook", input=event, check=False)
+                for _ in range(3)]
+    assert refusals[-1].returncode == 75, refusals[-1]
+    assert "No space" in refusals[-1].stderr
+    accepted = 1 + sum(r.returncode == 0 for r in refusals)
+    ballast.unlink()
+    daemon.run("hook", input=event)
+    assert daemon.json("sync", "status")["pending"] == accepted + 1
+
+
 def test_log_on_a_full_disk_costs_lines_only(folder, small_disk):
     daemon = Daemon(folder, {"sync": {"enabled": False}}, name="s")
     daemon.output = small_disk / "log"

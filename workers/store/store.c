@@ -16,6 +16,8 @@
 /* How long to wait for a predecessor, or a command, that holds the lock. */
 #define LOCK_WAIT_MS  5000
 #define LOCK_PAUSE_MS 5
+/* A spool that could not be taken over, mostly for want of space. */
+#define SPOOL_AGAIN_S 1
 
 struct store {
     const struct worker *worker;
@@ -24,6 +26,7 @@ struct store {
     struct group_commit *group;
     struct sources *sources;
     struct event *lock_event; /* tries for the lock again */
+    struct event *spool_event;
     uint64_t lock_deadline_ms;
 };
 
@@ -59,6 +62,25 @@ static void store_sources_settled(void *self, bool committed)
 }
 
 /* --- open and close --- */
+
+static void store_spool_again(struct store *store)
+{
+    static const struct timeval pause = {.tv_sec = SPOOL_AGAIN_S};
+    if (store_writer_spool_waits(store->writer))
+        event_add(store->spool_event, &pause);
+}
+
+/* Within a group, or for want of space still: later. */
+static void on_spool_again(evutil_socket_t fd, short what, void *self)
+{
+    struct store *store = self;
+    struct error error;
+    (void)fd;
+    (void)what;
+    if (store_writer_replay(store->writer, &error) == 0)
+        log_notice("the spool was taken over");
+    store_spool_again(store);
+}
 
 static int store_serve(struct store *store, struct error *error)
 {
@@ -108,6 +130,7 @@ static void store_open(struct store *store)
     } else if (store_serve(store, &error) != 0) {
         worker_loop_fail(store->loop, WORKER_EXIT_FAILED, &error);
     } else {
+        store_spool_again(store);
         worker_loop_ready(store->loop);
     }
 }
@@ -126,6 +149,8 @@ static void store_close(struct store *store)
     store_writer_close(&store->writer);
     if (store->lock_event != NULL)
         event_free(store->lock_event);
+    if (store->spool_event != NULL)
+        event_free(store->spool_event);
 }
 
 /* --- drain --- */
@@ -159,7 +184,9 @@ enum worker_exit store_main(const struct worker *worker)
     store.lock_deadline_ms = clock_monotonic_ms() + LOCK_WAIT_MS;
     store.lock_event =
         event_new(worker_loop_base(store.loop), -1, 0, on_lock_again, &store);
-    if (store.lock_event == NULL) {
+    store.spool_event =
+        event_new(worker_loop_base(store.loop), -1, 0, on_spool_again, &store);
+    if (store.lock_event == NULL || store.spool_event == NULL) {
         error_set(&error, ERROR_SYSTEM, "no memory for an event");
         worker_loop_fail(store.loop, WORKER_EXIT_FAILED, &error);
     } else {
