@@ -3,13 +3,18 @@
  * Generation jobs: queued, claimed, done, failed.
  */
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/base/buffer.h"
 #include "common/store/writer_internal.h"
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MOST_MS  60000
 #define JOB_CLAIM_MAX    1024
+#define CLAIM_BYTES_MAX  (8u << 20) /* of an answer, but for its first job */
+#define FAILED_BYTES_MAX (64u << 10)
+#define PRIORITY_NORMAL  2
 
 /* After the n-th attempt, from 1: 1 s, 2 s, 4 s ... 60 s. */
 static int64_t backoff_ms(int64_t attempt)
@@ -80,23 +85,29 @@ int run_job_claim(struct statement_call *call)
                          "JOB_CLAIM takes at least 1 job");
     call->result->columns = 5;
     size_t capacity = 0;
+    size_t bytes = 0;
     sqlite3_stmt *rows = SQL_QUERY(writer, SQL_JOBS_QUEUED, call->error,
                                    value_integer(most), v[3]);
     if (rows == NULL)
         return -1;
     int step;
-    while ((step = sql_step(writer, rows, call->error)) > 0)
+    while ((step = sql_step(writer, rows, call->error)) > 0) {
+        bytes += (size_t)sqlite3_column_bytes(rows, 2);
+        if (bytes > CLAIM_BYTES_MAX && call->result->rows > 0)
+            break;
         if (put_job(call, rows, &capacity) != 0) {
             sqlite3_reset(rows);
             return -1;
         }
+    }
+    sqlite3_reset(rows);
     if (step < 0)
         return -1;
     for (size_t i = 0; i < call->result->rows; i++)
         if (SQL_RUN(writer, SQL_JOB_TAKE, call->error,
                     call->result->values[i * 5], v[0], v[1], v[3]) != 0)
             return -1;
-    call->result->changed = (int64_t)call->result->rows;
+    call->result->changed = (int64_t)call->result->rows + (step > 0);
     return 0;
 }
 
@@ -138,6 +149,52 @@ static int read_abandoned(struct statement_call *call,
     return step;
 }
 
+static int append_failed(struct statement_call *call,
+                         const struct abandoned *job, const struct buffer *json)
+{
+    char record[24];
+    int64_t id;
+    snprintf(record, sizeof(record), "%lld", (long long)job->id);
+    if (json->failed)
+        return result_out_of_memory(call->error);
+    const struct value arguments[] = {
+        value_text("INSERT"),
+        value_text("generation_jobs"),
+        value_text(record),
+        value_text_sized(json->bytes, json->size),
+        value_integer(PRIORITY_NORMAL),
+        call->arguments[6],
+        value_integer(0),
+    };
+    struct outbox_append append;
+    outbox_append_take(&append, arguments);
+    return outbox_append_check(&append, call->error) != 0
+               ? -1
+               : outbox_append(call->writer, &append, &id, call->error);
+}
+
+/* Its end and the centre's record of that are one transaction: no death of
+ * a worker comes between them. */
+static int fail_job(struct statement_call *call, const struct abandoned *job)
+{
+    const struct value *v = call->arguments;
+    struct buffer json;
+    if (SQL_RUN(call->writer, SQL_JOB_FAIL, call->error, value_integer(job->id),
+                v[5], v[6]) != 0)
+        return -1;
+    buffer_init(&json, FAILED_BYTES_MAX);
+    buffer_printf(&json,
+                  "{\"job\":%lld,\"attempt\":%lld,\"state\":\"failed\","
+                  "\"error\":",
+                  (long long)job->id, (long long)job->attempt);
+    buffer_append_json(&json, v[5].bytes, v[5].size);
+    buffer_append_char(&json, '}');
+    int result = append_failed(call, job, &json);
+    buffer_deinit(&json);
+    call->writer->topics |= TOPIC_JOB_OVER;
+    return result;
+}
+
 /* What becomes of one job of a dead worker.  The one that it died on is
  * tried again at once the first time, so that a killed worker costs its job
  * no wait; later with the usual back-off. */
@@ -155,9 +212,7 @@ static int adopt_job(struct statement_call *call, const struct abandoned *job,
     }
     if (job->attempt > v[4].integer) {
         *outcome = "failed";
-        writer->topics |= TOPIC_JOB_OVER;
-        return SQL_RUN(writer, SQL_JOB_FAIL, call->error,
-                       value_integer(job->id), v[5], v[6]);
+        return fail_job(call, job);
     }
     *outcome = "retry";
     int64_t wait = job->attempt > 1 ? backoff_ms(job->attempt - 1) : 0;

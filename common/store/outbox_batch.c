@@ -173,9 +173,11 @@ int run_batch_adopt(struct statement_call *call)
     size_t count = 0;
     for (unsigned i = 0; i < OUTBOX_LANES; i++) {
         struct batch *batch = &writer->batches[i];
-        bool earlier = batch->slot == slot && batch->spawn != spawn;
         bool beyond = slot == 0 && batch->slot >= pool_size;
-        if (batch->batch_id == 0 || !(earlier || beyond))
+        if (batch->batch_id == 0 || !(batch->slot == slot || beyond))
+            continue;
+        adopted[count++] = batch;
+        if (batch->slot == slot && batch->spawn == spawn)
             continue;
         writer->request.batches_touched = true;
         batch->slot = slot;
@@ -184,7 +186,6 @@ int run_batch_adopt(struct statement_call *call)
                     value_integer(batch->batch_id), value_integer(slot),
                     value_integer(spawn)) != 0)
             return -1;
-        adopted[count++] = batch;
     }
     return batch_rows(call, adopted, count);
 }

@@ -37,7 +37,7 @@ X(BATCH_CLAIM, CALLER_SYNC, "iiiii", \
   "slot, spawn, most operations, least important priority, now -> batch_id, kind, a, b, c; no rows: nothing to claim. " \
   "kind 0: a=epoch b=operations c=0; kind 1 (range): a=stripe b=after id c=last id; kind 2 (single): a=key b=0 c=0") \
 X(BATCH_ADOPT, CALLER_SYNC, "iii", \
-  "slot, spawn, pool size -> the rows of BATCH_CLAIM for each batch in flight of this slot's earlier workers; " \
+  "slot, spawn, pool size -> the rows of BATCH_CLAIM for each batch in flight of this slot, its own among them; " \
   "slot 0 takes also those of slots beyond the pool") \
 X(BATCH_COUNT, CALLER_SYNC, "itii", \
   "batch, table, priority, operations settled: part of a settlement") \
@@ -60,10 +60,11 @@ X(HOOK_RECORD, CALLER_CLI, "ttTTtiT", \
 X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titii", \
   "kind, priority, spec as JSON, timeout ms (0: default), now -> id") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
-  "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms") \
+  "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
+  "specs are past 8 MiB: then changed is one more than the rows") \
 X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
   "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now: its other jobs go back " \
-  "to the queue, that one is tried again or fails -> id, outcome") \
+  "to the queue, that one is tried again or fails, which is appended for the centre too -> id, outcome") \
 X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
   "id, slot, spawn, outcome done|retry|failed, result as JSON, error or NULL, output or NULL, duration ms, now; " \
   "for retry the store adds the back-off. Refused when the job is not this worker's") \

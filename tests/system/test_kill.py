@@ -171,6 +171,55 @@ class Generator(threading.Thread):
                                       result.stderr))
 
 
+class Application(threading.Thread):
+    """Writes an outbox table of its own, which the daemon tails."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path = path
+        self.over = threading.Event()
+        self.count = 0
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.executescript("""
+                PRAGMA journal_mode = WAL;
+                CREATE TABLE sync_queue (
+                  id INTEGER PRIMARY KEY AUTOINCREMENT,
+                  operation TEXT NOT NULL, table_name TEXT NOT NULL,
+                  record_id TEXT NOT NULL, record_data JSON,
+                  priority TEXT NOT NULL DEFAULT 'normal',
+                  created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+                  synced_at TIMESTAMP,
+                  retry_count INTEGER NOT NULL DEFAULT 0,
+                  error_message TEXT);
+            """)
+
+    def run(self):
+        with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as db:
+            while not self.over.wait(0.002):
+                with db:
+                    for _ in range(5):
+                        self.count += 1
+                        self.put(db, self.count)
+
+    @staticmethod
+    def put(db, n):
+        for operation, table, record, data in [
+                ("INSERT", "source_singles", f"r{n}", {"n": n}),
+                ("UPDATE", "source_counters", f"c{n % 7}",
+                 {"n": n, f"seen_{n}": 1})]:
+            db.execute("INSERT INTO sync_queue (operation, table_name, "
+                       "record_id, record_data) VALUES (?, ?, ?, ?)",
+                       (operation, table, record, json.dumps(data)))
+
+    def copied(self, daemon):
+        with contextlib.closing(daemon.store()) as db:
+            rows, distinct, last = db.execute(
+                "SELECT count(*), count(DISTINCT source_id), max(source_id) "
+                "FROM sync_queue WHERE source IS NOT NULL").fetchone()
+        assert rows == distinct, "a row of the source was copied twice"
+        return rows == 2 * self.count == last
+
+
 class Killer:
     """Chooses a process by its title, and kills it."""
 
@@ -236,6 +285,22 @@ def check_counters(producers, centre):
         last[record] = data["n"]
 
 
+def check_source(application, centre):
+    singles = centre.applications("source_singles")
+    assert sorted(d["n"] for _, d in singles) == list(
+        range(1, application.count + 1)), "a row of the source"
+    rows = centre.rows("source_counters")
+    for c in range(7):
+        steps = [n for n in range(1, application.count + 1) if n % 7 == c]
+        assert rows[f"c{c}"] == {
+            "n": steps[-1], **{f"seen_{n}": 1 for n in steps}}
+    last = collections.defaultdict(int)
+    for record, data in centre.applications("source_counters"):
+        assert data["n"] > last[record], f"{record} went back in order"
+        last[record] = data["n"]
+    return 2 * application.count
+
+
 def check_jobs(generator, daemon, centre):
     jobs = set()
     for output, report in generator.done:
@@ -280,7 +345,12 @@ def test_kill_everything_everywhere(daemon, folder, sink, request):
     daemon.configure(centre.options())
     daemon.configure({"sync": {"intervals": {"default": "200ms"},
                                "batch": {"min": 20, "max": 200}},
+                      # The same job may well be hit more than three times.
+                      "generation": {"max_retries": 20},
+                      "sources": [{"name": "app",
+                                   "path": str(folder / "app.db")}],
                       "supervisor": {"crash_limit": 1000}})
+    application = Application(folder / "app.db")
     daemon.start()
     daemon.run("enqueue", "first", "1", "{}")
     daemon.run("sync", "now")
@@ -288,30 +358,33 @@ def test_kill_everything_everywhere(daemon, folder, sink, request):
     producers = [Producer(daemon, n) for n in range(3)]
     generator = Generator(daemon, folder)
     killer = Killer(daemon, chance)
-    for thread in [*producers, generator]:
+    for thread in [*producers, generator, application]:
         thread.start()
     started = time.monotonic()
     for _ in range(KILLS):
         # Not a wait for anything: the instants of the kills are random.
         time.sleep(chance.uniform(0.001, 0.12))
         killer.kill_one()
-    for thread in [*producers, generator]:
+    for thread in [*producers, generator, application]:
         thread.over.set()
-    for thread in [*producers, generator]:
+    for thread in [*producers, generator, application]:
         thread.join(150)
         assert not thread.is_alive()
     with contextlib.closing(daemon.store()) as db:
         wait_for(lambda: db.execute(
             "SELECT count(*) FROM generation_jobs WHERE state IN "
             "('queued', 'claimed')").fetchone()[0] == 0, 30, "jobs to end")
+    wait_for(lambda: application.copied(daemon), 60, "the source's rows")
     wait_for(lambda: drained(daemon), 60, "the drain")
     print(f"{dict(killer.killed)} in {time.monotonic() - started:.1f} s")
     assert not [p.refusals for p in producers if p.refusals]
     assert not generator.failures
     acknowledged = check_singles(producers, centre)
     check_counters(producers, centre)
+    copied = check_source(application, centre)
     jobs = check_jobs(generator, daemon, centre)
-    print(f"{acknowledged} operations acknowledged, {jobs} jobs done")
+    print(f"{acknowledged} operations acknowledged, {copied} copied from a "
+          f"source, {jobs} jobs done")
     assert acknowledged > 100
     assert daemon.stop() == 0
 

@@ -356,6 +356,9 @@ def cut_line(folder, postgres_server, postgres):
         "conninfo": f"host=127.0.0.1 port={proxy.port} user=postgres "
                     f"dbname={postgres.name} sslmode=disable "
                     "gssencmode=disable"}))
+    # Many cuts in a row must not make the pauses longer than the test.
+    daemon.configure({"sync": {"retry": {"base": "100ms", "max": "2s"},
+                               "batch": {"min": 20, "max": 100}}})
     yield daemon, PgsqlCentre(postgres), proxy
     daemon.cleanup()
     proxy.close()
@@ -374,7 +377,7 @@ def carry_through_cuts(cut_line, install, wanted):
                 for n in range(500)]
     daemon.run("enqueue", "--batch", "-",
                input="\n".join(map(json.dumps, counters)))
-    settled(daemon, 120)
+    settled(daemon, 60)
     assert cuts.done >= wanted, "too few cuts to show anything"
     once = applied(centre)
     assert len(once) == 3000
@@ -398,7 +401,6 @@ def test_cut_after_the_commit_before_the_answer(cut_line):
     assert carry_through_cuts(cut_line, Cuts.before_the_answer, 10) >= 5
 
 
-@pytest.mark.slow
 def test_cut_at_random_bytes(cut_line):
     carry_through_cuts(cut_line, lambda cuts: cuts.at_random(0.1), 10)
 

@@ -107,6 +107,35 @@ static void test_backoff(void **state)
     }
 }
 
+static int count_rows(const struct store_fixture *f, const char *table)
+{
+    char sql[80];
+    sqlite3_stmt *row;
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", table);
+    sqlite3_prepare_v2(store_reader_db(f->reader), sql, -1, &row, NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    int count = sqlite3_column_int(row, 0);
+    sqlite3_finalize(row);
+    return count;
+}
+
+static void expect_failed_for_centre(const struct store_fixture *f, int64_t id)
+{
+    sqlite3_stmt *row;
+    sqlite3_prepare_v2(store_reader_db(f->reader),
+                       "SELECT record_id, record_data ->> 'job', "
+                       "record_data ->> 'state', record_data ->> 'error' "
+                       "FROM sync_queue WHERE table_name = 'generation_jobs'",
+                       -1, &row, NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int64(row, 0), id);
+    assert_int_equal(sqlite3_column_int64(row, 1), id);
+    assert_string_equal((const char *)sqlite3_column_text(row, 2), "failed");
+    assert_string_equal((const char *)sqlite3_column_text(row, 3),
+                        "crashed by signal 9");
+    sqlite3_finalize(row);
+}
+
 static void test_adopt(void **state)
 {
     struct store_fixture *f = *state;
@@ -130,6 +159,30 @@ static void test_adopt(void **state)
     assert_int_equal(adopt(f, 0, 4, 2, first), 1);
     expect_outcome(f, 0, first, "failed");
     assert_int_equal(claim(f, 0, 4, 5, 100000), 0);
+    assert_int_equal(count_rows(f, "sync_queue"), 1);
+    expect_failed_for_centre(f, first);
+}
+
+/* Claims take what fits into an answer, say so, and leave the rest. */
+static void test_claim_is_bounded_by_bytes(void **state)
+{
+    struct store_fixture *f = *state;
+    const size_t size = 3u << 20;
+    char *spec = malloc(size + 1);
+    memset(spec, ' ', size);
+    memcpy(spec, "{}", 2);
+    spec[size] = '\0';
+    for (int i = 0; i < 5; i++) {
+        struct store_call call =
+            CALL(JOB_SUBMIT, T("render"), I(2), T(spec), I(0), I(1000));
+        assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
+    }
+    free(spec);
+    assert_int_equal(claim(f, 0, 1, 5, 2000), 2);
+    assert_int_equal(f->answer.results[0].changed, 3);
+    assert_int_equal(claim(f, 0, 1, 5, 2000), 2);
+    assert_int_equal(claim(f, 0, 1, 5, 2000), 1);
+    assert_int_equal(f->answer.results[0].changed, 1);
 }
 
 static void test_adopt_beyond_pool(void **state)
@@ -189,8 +242,12 @@ static void test_records(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_order_and_finish),  TEST(test_backoff), TEST(test_adopt),
-        TEST(test_adopt_beyond_pool), TEST(test_records),
+        TEST(test_order_and_finish),
+        TEST(test_backoff),
+        TEST(test_adopt),
+        TEST(test_adopt_beyond_pool),
+        TEST(test_records),
+        TEST(test_claim_is_bounded_by_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

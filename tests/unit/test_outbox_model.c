@@ -324,7 +324,9 @@ static void adopt(struct model *m, int slot)
     m->spawns[slot] = ++m->next_spawn;
     struct store_call call =
         CALL(BATCH_ADOPT, I(slot), I(m->spawns[slot]), I(SLOTS));
-    assert_int_equal(fixture_run(&m->f, CALLER_SYNC, &call, 1), ERROR_NONE);
+    /* Asked again (the answer was lost) it names the same. */
+    for (unsigned times = 1 + below(m, 2); times > 0; times--)
+        assert_int_equal(fixture_run(&m->f, CALLER_SYNC, &call, 1), ERROR_NONE);
     struct outbox_batch *parsed;
     size_t count;
     size_t expected = 0;

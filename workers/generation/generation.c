@@ -132,7 +132,7 @@ static void take_claim(struct generation *generation,
         }
     }
     claim_size_answer(&generation->claim_size, generation->asked, got);
-    if (got < generation->asked)
+    if (got < generation->asked && result->changed <= (int64_t)got)
         generation->may_have_jobs = false;
     if (!generation->may_have_jobs)
         look_later(generation);
@@ -427,12 +427,6 @@ static void on_adopted(void *self, const struct store_answer *answer)
         log_event(failed ? LOG_WARNING_LEVEL : LOG_NOTICE_LEVEL,
                   "a job of the predecessor", LOG_INT("job", row[0].integer),
                   LOG_TEXT("outcome", failed ? "failed" : "runs again"));
-        struct report *report =
-            failed ? report_new_failed(row[0].integer,
-                                       "its worker died on every attempt")
-                   : NULL;
-        if (report != NULL)
-            backlog_push_report(&generation->backlog, report);
         if (failed)
             metric_add(METRIC_JOBS_FAILED, 1);
     }

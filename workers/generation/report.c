@@ -228,27 +228,6 @@ struct report *report_new(const struct reporter *reporter,
     return report;
 }
 
-struct report *report_new_failed(int64_t job_id, const char *why)
-{
-    struct buffer json;
-    struct report *report = report_make(job_id, 1);
-    if (report == NULL)
-        return NULL;
-    buffer_init(&json, RESULT_BYTES_MAX);
-    buffer_printf(&json, "{\"job\":%lld,\"state\":\"failed\"",
-                  (long long)job_id);
-    put_member(&json, "error", why);
-    buffer_append_char(&json, '}');
-    const char *result =
-        json.failed ? NULL : arena_copy(&report->arena, json.bytes, json.size);
-    buffer_deinit(&json);
-    if (result == NULL)
-        report_free(&report);
-    else
-        add_outbox(report, job_id, result);
-    return report;
-}
-
 void report_free(struct report **report)
 {
     if (*report == NULL)

@@ -50,9 +50,6 @@ struct report *report_new(const struct reporter *reporter,
                           const struct error *error, uint64_t duration_us,
                           const char **outcome);
 
-/* For the centre alone: a job that the store failed by itself. */
-struct report *report_new_failed(int64_t job_id, const char *why);
-
 void report_free(struct report **report);
 
 #endif

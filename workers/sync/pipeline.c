@@ -151,18 +151,15 @@ void pipeline_adopt(struct pipeline *pipeline, unsigned pool_size)
     if (exchange == NULL)
         return;
     exchange->adopts = true;
-    /* Twice, first as nobody: what we claimed ourselves is in the second
-     * answer too.  A claim whose answer was lost is found by that. */
-    const int64_t owners[] = {0, terms->spawn};
-    struct store_call calls[2];
-    for (size_t i = 0; i < 2; i++)
-        calls[i] = (struct store_call){.statement = STATEMENT_BATCH_ADOPT,
-                                       .argument_count = 3,
-                                       .arguments = {value_integer(terms->slot),
-                                                     value_integer(owners[i]),
-                                                     value_integer(pool_size)}};
+    /* What we claimed ourselves is in the answer too: a claim whose answer
+     * was lost is found by that. */
+    struct store_call call = {.statement = STATEMENT_BATCH_ADOPT,
+                              .argument_count = 3,
+                              .arguments = {value_integer(terms->slot),
+                                            value_integer(terms->spawn),
+                                            value_integer(pool_size)}};
     pipeline->ready = false;
-    exchange_start(exchange, calls, 2);
+    exchange_start(exchange, &call, 1);
 }
 
 static bool is_listed(const struct outbox_batch *list, size_t count,
@@ -300,6 +297,8 @@ static void take_answer(void *self, const struct store_answer *answer)
         if (exchange.adopts)
             take_adopted(pipeline, &answer->results[answer->result_count - 1]);
         if (exchange.settles) {
+            /* A claim sent before the settlement may have said so since. */
+            pipeline->starved = false;
             pipeline->setup.hooks->settled(pipeline->setup.self,
                                            &exchange.place->batch);
             batch_free(&exchange.place->batch);
@@ -321,7 +320,8 @@ static bool adopted_left(const struct pipeline *pipeline)
 static size_t claim_size(struct pipeline *pipeline, const struct place *place,
                          unsigned *least_important)
 {
-    if (pipeline->held || pipeline->closing || pipeline->starved ||
+    bool starved = pipeline->starved && others_busy(pipeline, NULL);
+    if (pipeline->held || pipeline->closing || starved ||
         adopted_left(pipeline))
         return 0;
     size_t asked = 0;

@@ -118,6 +118,18 @@ static void look_at_line(struct schedule *schedule)
         schedule_resume_held(schedule);
 }
 
+/* Is what was kept while the line was down still being carried?  Of what
+ * another worker's line kept, that worker leaves the last few to slot 0. */
+static bool drains(const struct schedule *schedule)
+{
+    bool draining = schedule->standing.line.state == LINK_DRAINING;
+    for (unsigned i = 1; schedule->rules.slot == 0 && i < schedule->pool_size;
+         i++)
+        draining = draining || atomic_load(&schedule->board->views[i].state) ==
+                                   LINK_DRAINING;
+    return draining;
+}
+
 static void gather_facts(struct schedule *schedule,
                          const struct outbox_pending *pending,
                          struct trigger_facts *facts)
@@ -136,7 +148,7 @@ static void gather_facts(struct schedule *schedule,
         .request =
             schedule->rules.slot == 0 && standing_asked(&schedule->standing),
         .drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0,
-        .reconnected = schedule->standing.line.state == LINK_DRAINING,
+        .reconnected = drains(schedule),
         .first_in_pass = atomic_load(&schedule->board->views[0].in_pass) != 0};
 }
 
