@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/crash_point.h"
 #include "common/base/process_title.h"
 #include "daemon/master.h"
 #include "daemon/roles.h"
@@ -114,7 +115,7 @@ static int take_option(struct arguments *arguments, int option)
     case 'o':
         return add_override(arguments, optarg);
     case 'V':
-        puts("tidemilld " PACKAGE_VERSION);
+        puts("tidemilld " PACKAGE_VERSION CRASH_POINTS_WORDS);
         return -1;
     case 'h':
         fputs(usage_text, stdout);

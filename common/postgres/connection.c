@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "common/base/crash_point.h"
+
 #define TEXT_OID 25
 
 enum phase { PHASE_CLOSED, PHASE_CONNECTING, PHASE_IDLE, PHASE_QUERY };
@@ -288,6 +290,8 @@ static void query_step(struct pg_connection *c)
         return;
     }
     watch(c, rest ? EV_READ | EV_WRITE : EV_READ);
+    if (!rest)
+        CRASH_POINT(PGSQL_FLUSHED);
     while (!PQisBusy(c->line)) {
         PGresult *result = PQgetResult(c->line);
         bool synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;

@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 
+#include "common/base/crash_point.h"
 #include "common/store/writer_internal.h"
 
 struct candidate {
@@ -395,6 +396,7 @@ static int end_batch(struct claim *claim)
                             .operations = claim->operations,
                             .lanes = claim->lanes};
     const struct batch *answer = batch;
+    CRASH_POINT(CLAIM_STORED);
     return batch_rows(claim->call, &answer, 1);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
+#include "common/base/crash_point.h"
 #include "common/store/writer_internal.h"
 
 int outbox_unmark(struct store_writer *writer, unsigned stripe, int64_t after,
@@ -369,5 +370,6 @@ int run_batch_settle(struct statement_call *call)
     writer->request.settling = 0;
     writer->topics |= TOPIC_SETTLED;
     call->result->changed = applied;
+    CRASH_POINT(SETTLE_STORED);
     return 0;
 }

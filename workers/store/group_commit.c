@@ -8,6 +8,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/base/crash_point.h"
 #include "common/base/log.h"
 #include "common/shm/metrics.h"
 #include "common/store/wire.h"
@@ -328,6 +329,7 @@ static int commit(struct group_commit *group)
         return -1;
     }
     uint64_t took_ns = clock_monotonic_ns() - start_ns;
+    CRASH_POINT(GROUP_COMMITTED);
     metric_add(METRIC_STORE_COMMITS, 1);
     metric_record_us(METRIC_STORE_COMMIT_SECONDS, took_ns / 1000);
     gathering_ended(&group->gathering, group->callers, took_ns);

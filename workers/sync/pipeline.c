@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/crash_point.h"
 #include "common/base/log.h"
 #include "workers/sync/backoff.h"
 
@@ -43,13 +44,11 @@ struct pipeline {
     unsigned pool_size;
     bool connected; /* the link stands */
     bool ready;     /* and the adoption is done */
-    bool held, closing;
+    bool held, closing, broken, troubled;
     bool starved; /* a claim found all lanes with something in our batches */
     bool active;  /* rested is owed */
     bool turning, again; /* pipeline_turn is not entered twice */
-    bool broken;
     struct event *trouble_timer;
-    bool troubled;
     unsigned troubles; /* in a row */
     uint64_t random;
 };
@@ -160,6 +159,7 @@ void pipeline_adopt(struct pipeline *pipeline, unsigned pool_size)
                                             value_integer(pool_size)}};
     pipeline->ready = false;
     exchange_start(exchange, &call, 1);
+    CRASH_POINT(ADOPT_ASKED);
 }
 
 static bool is_listed(const struct outbox_batch *list, size_t count,
@@ -294,18 +294,23 @@ static void take_answer(void *self, const struct store_answer *answer)
         take_refusal(pipeline, &exchange, answer);
     } else {
         pipeline->troubles = 0;
-        if (exchange.adopts)
+        if (exchange.adopts) {
+            CRASH_POINT(ADOPT_ANSWERED);
             take_adopted(pipeline, &answer->results[answer->result_count - 1]);
+        }
         if (exchange.settles) {
+            CRASH_POINT(SETTLE_ANSWERED);
             /* A claim sent before the settlement may have said so since. */
             pipeline->starved = false;
             pipeline->setup.hooks->settled(pipeline->setup.self,
                                            &exchange.place->batch);
             batch_free(&exchange.place->batch);
         }
-        if (exchange.claims)
+        if (exchange.claims) {
+            CRASH_POINT(CLAIM_ANSWERED);
             take_claim(pipeline, exchange.place,
                        &answer->results[answer->result_count - 1]);
+        }
     }
     pipeline_turn(pipeline);
 }
@@ -360,6 +365,7 @@ static void settle(struct pipeline *pipeline, struct place *place)
         batch_unsettled(batch);
         place->claiming = false;
     }
+    CRASH_POINT(SETTLE_ASKED);
 }
 
 static void claim(struct pipeline *pipeline, struct place *place)
@@ -376,6 +382,7 @@ static void claim(struct pipeline *pipeline, struct place *place)
     place->asked = size;
     if (exchange_start(exchange, &call, 1) != 0)
         place->claiming = false;
+    CRASH_POINT(CLAIM_ASKED);
 }
 
 static void close_batch(struct pipeline *pipeline, struct batch *batch,
@@ -419,6 +426,7 @@ static void sink_answered(void *self, const struct sink_result *result)
     struct pipeline *pipeline = self;
     struct batch *batch = &pipeline->sent->batch;
     pipeline->sent = NULL;
+    CRASH_POINT(SINK_ANSWERED);
     if (result->outcome == SINK_APPLIED || result->outcome == SINK_REPEATED) {
         close_batch(pipeline, batch, result);
     } else {
@@ -442,6 +450,7 @@ static void send_next(struct pipeline *pipeline)
         pipeline->broken)
         return;
     struct batch *batch = &next->batch;
+    CRASH_POINT(BATCH_READ);
     pipeline->sink_batch =
         (struct sink_batch){.epoch = batch->source.epoch,
                             .batch_id = batch->source.batch_id,
@@ -452,6 +461,7 @@ static void send_next(struct pipeline *pipeline)
     batch_sent(batch);
     pipeline->setup.sink_methods->apply(
         pipeline->setup.sink, &pipeline->sink_batch, sink_answered, pipeline);
+    CRASH_POINT(SINK_SENT);
 }
 
 static void turn_place(struct pipeline *pipeline, struct place *place)

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/crash_point.h"
 #include "common/config/config.h"
 #include "common/postgres/connection.h"
 #include "common/shm/metrics.h"
@@ -103,6 +104,7 @@ static void on_applied(void *self, const struct pg_answer *answer)
 {
     struct sink *sink = self;
     struct sink_result result = {.outcome = SINK_APPLIED};
+    CRASH_POINT(PGSQL_ANSWERED);
     if (!answer->ok) {
         enum pg_failure failure = pg_failure_of(answer->sqlstate);
         if (!answer->down && failure == PG_REFUSED && !sink->careful) {

@@ -14,6 +14,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/base/crash_point.h"
 #include "common/config/config.h"
 #include "common/document/json_text.h"
 #include "workers/sync/fold.h"
@@ -356,6 +357,7 @@ static int batch_apply(struct sink *sink, struct sink_result *result)
                        (int64_t)sink->batch->count);
     if (statement_run(sink, STATEMENT_ENTER, code, &result->error) != STEP_DONE)
         return -1;
+    CRASH_POINT(SQLITE_LEDGER);
     if (sqlite3_changes(sink->db) == 0) {
         result->outcome = SINK_REPEATED;
         return refusals_recall(sink, result);
@@ -371,6 +373,7 @@ static int batch_apply(struct sink *sink, struct sink_result *result)
     if (refusals_remember(sink, &result->error) != 0)
         return -1;
     result->outcome = SINK_APPLIED;
+    CRASH_POINT(SQLITE_APPLIED);
     return sink->refusals.size ? refusals_recall(sink, result) : 0;
 }
 
@@ -378,6 +381,7 @@ static int transaction_end(struct sink *sink, struct error *error)
 {
     sqlite3_busy_timeout(sink->db, COMMIT_PATIENCE_MS);
     int status = sqlite3_exec(sink->db, "COMMIT", NULL, NULL, NULL);
+    CRASH_POINT(SQLITE_COMMITTED);
     sqlite3_busy_timeout(sink->db, 0);
     return status == SQLITE_OK ? 0 : db_failed(sink, error);
 }
