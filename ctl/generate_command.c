@@ -25,7 +25,8 @@
 #define JOBS_FIRST_CALL 16 /* so that the workers begin */
 #define BYTES_PER_CALL  (8u << 20)
 #define WAIT_ROUND_MS   1000
-#define COUNT_EVERY_MS  8 /* the workers need the processor more */
+#define COUNT_EVERY_MS  8  /* the workers need the processor more */
+#define COUNT_ALL       24 /* but not while so few are left */
 #define PRIORITY_NORMAL 2
 
 struct generate {
@@ -236,7 +237,8 @@ static int wait_for_jobs(struct generate *generate,
                 0 &&
             error->code != ERROR_TRY_AGAIN)
             over = -1;
-        nanosleep(&pause, NULL);
+        if (all - over > COUNT_ALL)
+            nanosleep(&pause, NULL);
     }
     progress_end(&progress);
     return over < 0 ? -1 : 0;
@@ -250,7 +252,9 @@ static json_t *job_rows(const struct generate *generate,
     return query_jobs(generate, reader,
                       "SELECT id, state, attempt, duration_ms, error, "
                       "coalesce(json_extract(result, '$.contract'), "
-                      "json_extract(spec, '$.contract')) AS contract, "
+                      "json_extract((SELECT s.spec FROM generation_specs s "
+                      "WHERE s.job_id = generation_jobs.id), '$.contract')) "
+                      "AS contract, "
                       "json_extract(result, '$.duration_ms') AS work, "
                       "json_extract(result, '$.written') AS written, "
                       "json_extract(result, '$.unchanged') AS unchanged "
@@ -308,16 +312,19 @@ static int run(struct generate *generate)
     json_t *rows = NULL;
     const struct config *config = generate->context->config;
     uint64_t start_ms = clock_monotonic_ms();
+    uint64_t elapsed_ms = 0;
     if (store_session_open(&session, config, SESSION_TIMEOUT_MS, &error) == 0 &&
         submit(generate, session, &error) == 0 &&
         store_reader_open(&reader, config->state_dir, &error) == 0 &&
-        wait_for_jobs(generate, session, reader, &error) == 0)
+        wait_for_jobs(generate, session, reader, &error) == 0) {
+        elapsed_ms = clock_monotonic_ms() - start_ms;
         rows = job_rows(generate, reader, &error);
+    }
     store_reader_close(&reader);
     store_session_close(&session);
     if (rows == NULL)
         return print_failure(&error);
-    return report_jobs(generate, rows, clock_monotonic_ms() - start_ms);
+    return report_jobs(generate, rows, elapsed_ms);
 }
 
 static int parse_options(const struct command_context *context, int argc,

@@ -133,7 +133,9 @@ static json_t *read_job(struct store_reader *reader, int64_t id,
         reader,
         "SELECT id, kind, state, priority, attempt, timeout_ms AS "
         "timeout_milliseconds, slot, created_ms, claimed_ms, finished_ms, "
-        "duration_ms, error, spec AS spec_json, result AS result_json, output "
+        "duration_ms, error, coalesce(spec, (SELECT s.spec FROM "
+        "generation_specs s WHERE s.job_id = generation_jobs.id)) AS "
+        "spec_json, result AS result_json, output "
         "FROM generation_jobs WHERE id = ?",
         &id, 1, error);
     json_t *job = json_incref(json_array_get(rows, 0));

@@ -15,6 +15,7 @@
 #define CLAIM_BYTES_MAX  (8u << 20) /* of an answer, but for its first job */
 #define FAILED_BYTES_MAX (64u << 10)
 #define PRIORITY_NORMAL  2
+#define SPEC_INLINE_MAX  256 /* bytes; longer ones are kept apart */
 
 /* After the n-th attempt, from 1: 1 s, 2 s, 4 s ... 60 s. */
 static int64_t backoff_ms(int64_t attempt)
@@ -40,11 +41,16 @@ int run_job_submit(struct statement_call *call)
     if (v[3].integer < 0)
         return error_set(call->error, ERROR_DATA,
                          "a job's timeout cannot be negative");
+    bool is_long = v[2].size > SPEC_INLINE_MAX;
     if (argument_is_json("the job's specification", &v[2], call->error) != 0 ||
-        SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1], v[2], v[3],
-                v[4]) != 0)
+        SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1],
+                is_long ? value_null() : v[2], v[3], v[4]) != 0)
         return -1;
-    call->result->changed = sqlite3_last_insert_rowid(writer->db);
+    int64_t id = sqlite3_last_insert_rowid(writer->db);
+    if (is_long && SQL_RUN(writer, SQL_JOB_SPEC_INSERT, call->error,
+                           value_integer(id), v[2]) != 0)
+        return -1;
+    call->result->changed = id;
     writer->topics |= TOPIC_JOB_QUEUED;
     return 0;
 }

@@ -77,12 +77,13 @@ int run_files_record(struct statement_call *call)
                                   v[0], v[1], v[2], v[3], v[4], v[5]));
 }
 
-int run_performance_record(struct statement_call *call)
+int run_timings_record(struct statement_call *call)
 {
     const struct value *v = call->arguments;
-    return inserted(call,
-                    SQL_RUN(call->writer, SQL_PERFORMANCE_INSERT, call->error,
-                            v[0], v[1], v[2], v[3], v[4], v[5]));
+    if (argument_is_json("the list of phases", &v[3], call->error) != 0)
+        return -1;
+    return inserted(call, SQL_RUN(call->writer, SQL_TIMINGS_INSERT, call->error,
+                                  v[0], v[1], v[2], v[3], v[4], v[5]));
 }
 
 int run_sample_record(struct statement_call *call)

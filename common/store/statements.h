@@ -70,8 +70,8 @@ X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
   "for retry the store adds the back-off. Refused when the job is not this worker's") \
 X(FILES_RECORD, CALLER_GENERATION, "itttti", \
   "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
-X(PERFORMANCE_RECORD, CALLER_GENERATION, "ttitii", \
-  "session id, node type, duration ms, phase, worker count, now: generation_performance_metrics") \
+X(TIMINGS_RECORD, CALLER_GENERATION, "itttii", \
+  "job, session id, node type, phases as JSON [[phase, ms], ...], worker count, now: generation_performance_metrics") \
 X(SAMPLE_RECORD, CALLER_MONITOR, "iti", \
   "time, metrics as JSON, points kept: a sample of the metrics, the oldest beyond the bound are deleted")
 /* clang-format on */

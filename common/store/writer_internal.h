@@ -386,7 +386,7 @@ int run_job_claim(struct statement_call *call);
 int run_job_adopt(struct statement_call *call);
 int run_job_finish(struct statement_call *call);
 int run_files_record(struct statement_call *call);
-int run_performance_record(struct statement_call *call);
+int run_timings_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);
 
 /* sources_state.c */

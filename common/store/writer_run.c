@@ -27,7 +27,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_JOB_ADOPT] = run_job_adopt,
     [STATEMENT_JOB_FINISH] = run_job_finish,
     [STATEMENT_FILES_RECORD] = run_files_record,
-    [STATEMENT_PERFORMANCE_RECORD] = run_performance_record,
+    [STATEMENT_TIMINGS_RECORD] = run_timings_record,
     [STATEMENT_SAMPLE_RECORD] = run_sample_record,
 };
 

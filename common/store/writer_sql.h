@@ -95,12 +95,14 @@ X(HOOK_INSERT, "INSERT OR IGNORE INTO hook_events (event_id, hook_type, session_
   "hook_timestamp, file_path) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
 X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, template_set, template_hash, contract, " \
   "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
-X(PERFORMANCE_INSERT, "INSERT INTO generation_performance_metrics (session_id, node_type, duration_ms, phase, " \
-  "worker_count, created_at, parallel_execution) VALUES (?1,?2,?3,?4,?5,?6,?5 > 1)") \
+X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id, node_type, phases, worker_count, created_at) " \
+  "VALUES (?1,?2,?3,?4,?5,?6)") \
 X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \
 X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
 X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms) VALUES (?1,?2,?3,?4,?5)") \
-X(JOBS_QUEUED, "SELECT id, kind, spec, attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \
+X(JOB_SPEC_INSERT, "INSERT INTO generation_specs VALUES (?1,?2)") \
+X(JOBS_QUEUED, "SELECT id, kind, coalesce(spec, (SELECT s.spec FROM generation_specs s WHERE s.job_id = generation_jobs.id)), " \
+  "attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \
   "AND not_before_ms <= ?2 ORDER BY priority, id LIMIT ?1") \
 X(JOB_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1, slot = ?2, spawn = ?3, claimed_ms = ?4 WHERE id = ?1") \
 X(JOB_READ, "SELECT state, slot, spawn, attempt FROM generation_jobs WHERE id = ?1") \

@@ -76,9 +76,10 @@ static void test_percentiles(void **state)
     sqlite3_stmt *row;
     assert_int_equal(schema_migrate_local(db, &applied, &error), 0);
     execute(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-                " WHERE i < 11) INSERT INTO generation_performance_metrics"
-                " (session_id, node_type, phase, duration_ms, created_at)"
-                " SELECT 's', 'EFFECT', 'total', i * 10, 0 FROM n");
+                " WHERE i < 11) INSERT INTO generation_timings"
+                " (job_id, session_id, node_type, phases, created_at)"
+                " SELECT i, 's', 'EFFECT',"
+                " json_array(json_array('total', i * 10)), 0 FROM n");
     sqlite3_prepare_v2(db,
                        "SELECT execution_count, avg_duration_ms, "
                        "p95_duration_ms, p99_duration_ms "

@@ -10,7 +10,9 @@
 
 #define REPORT_BYTES_MAX (8u << 20)
 #define RESULT_BYTES_MAX (1u << 20)
+#define PHASES_BYTES_MAX 4096
 #define PRIORITY_NORMAL  2
+#define CALLS_MOST       4   /* of one report */
 #define KEPT_NAMED_MAX   100 /* kept files named in a result */
 
 static bool may_pass(enum error_code code)
@@ -149,17 +151,23 @@ static int add_files(struct report *report, const struct job *job,
 static void add_phases(struct report *report, const struct reporter *reporter,
                        const struct job *job, const struct render_job *render)
 {
-    const char *session = arena_printf(&report->arena, "%s-%lld",
-                                       reporter->system_id, (long long)job->id);
-    for (int i = 0; i < RENDER_PHASE_COUNT; i++) {
-        struct store_call *call = add(report, STATEMENT_PERFORMANCE_RECORD);
-        put(call, value_text(session));
-        put(call, value_text(render->node_type));
-        put(call, value_integer((int64_t)(render->phase_us[i] + 500) / 1000));
-        put(call, value_text(render_phase_name((enum render_phase)i)));
-        put(call, value_integer(reporter->worker_count));
-        put(call, value_integer(clock_wall_ms()));
-    }
+    struct buffer json;
+    buffer_init(&json, PHASES_BYTES_MAX);
+    for (int i = 0; i < RENDER_PHASE_COUNT; i++)
+        buffer_printf(&json, "%s[\"%s\",%llu]", i == 0 ? "[" : ",",
+                      render_phase_name((enum render_phase)i),
+                      (unsigned long long)(render->phase_us[i] + 500) / 1000);
+    buffer_append_char(&json, ']');
+    struct store_call *call = add(report, STATEMENT_TIMINGS_RECORD);
+    put(call, value_integer(job->id));
+    put(call,
+        value_text(arena_printf(&report->arena, "%s-%lld", reporter->system_id,
+                                (long long)job->id)));
+    put(call, value_text(render->node_type));
+    put(call, copied(report, json.failed ? "[]" : json.bytes));
+    put(call, value_integer(reporter->worker_count));
+    put(call, value_integer(clock_wall_ms()));
+    buffer_deinit(&json);
 }
 
 /* Goes to the centre with the request that ends the job: exactly once. */
@@ -203,7 +211,7 @@ struct report *report_new(const struct reporter *reporter,
                : may_pass(error->code) && job->attempt <= reporter->max_retries
                    ? "retry"
                    : "failed";
-    struct report *report = report_make(job->id, RENDER_PHASE_COUNT + 3);
+    struct report *report = report_make(job->id, CALLS_MOST);
     if (report == NULL)
         return NULL;
     buffer_init(&json, RESULT_BYTES_MAX);

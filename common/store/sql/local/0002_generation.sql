@@ -16,7 +16,7 @@ CREATE TABLE generation_jobs (
   finished_ms   INTEGER,
   duration_ms   INTEGER,
   error         TEXT,
-  spec          TEXT NOT NULL,
+  spec          TEXT,  -- NULL: a long one, in generation_specs
   result        TEXT,
   output        TEXT
 );
@@ -24,6 +24,12 @@ CREATE INDEX generation_jobs_queued ON generation_jobs (priority, id)
   WHERE state = 'queued';
 CREATE INDEX generation_jobs_claimed ON generation_jobs (slot)
   WHERE state = 'claimed';
+
+-- Apart, so that a job's row stays small while its state changes.
+CREATE TABLE generation_specs (
+  job_id INTEGER PRIMARY KEY,
+  spec   TEXT NOT NULL
+);
 
 -- One row a job, not one a file: a job writes twenty.
 CREATE TABLE generated_manifests (
@@ -42,21 +48,26 @@ SELECT m.job_id, json_extract(f.value, '$[0]') AS path,
        m.template_set, m.template_hash, m.contract, m.created_ms
   FROM generated_manifests m, json_each(m.files) f;
 
-CREATE TABLE generation_performance_metrics (
-  id                 INTEGER PRIMARY KEY,
-  session_id         TEXT NOT NULL,
-  node_type          TEXT NOT NULL,
-  phase              TEXT NOT NULL CHECK (phase IN ('prd_analysis', 'template_load',
-                       'code_gen', 'validation', 'persistence', 'total')),
-  duration_ms        INTEGER NOT NULL CHECK (duration_ms >= 0),
-  memory_usage_mb    INTEGER,
-  cpu_percent        REAL,
-  cache_hit          INTEGER NOT NULL DEFAULT 0,
-  parallel_execution INTEGER NOT NULL DEFAULT 0,
-  worker_count       INTEGER NOT NULL DEFAULT 1 CHECK (worker_count >= 1),
-  metadata           TEXT,
-  created_at         INTEGER NOT NULL  -- wall clock, milliseconds
+-- One row a job, not one a phase.
+CREATE TABLE generation_timings (
+  job_id       INTEGER PRIMARY KEY,
+  session_id   TEXT NOT NULL,
+  node_type    TEXT NOT NULL,
+  phases       TEXT NOT NULL,   -- JSON: [[phase, ms], ...]; a phase is one of
+                                -- prd_analysis, template_load, code_gen,
+                                -- validation, persistence, total
+  worker_count INTEGER NOT NULL DEFAULT 1 CHECK (worker_count >= 1),
+  created_at   INTEGER NOT NULL -- wall clock, milliseconds
 );
+
+CREATE VIEW generation_performance_metrics AS
+SELECT t.job_id * 8 + f.key AS id, t.session_id, t.node_type,
+       json_extract(f.value, '$[0]') AS phase,
+       json_extract(f.value, '$[1]') AS duration_ms,
+       NULL AS memory_usage_mb, NULL AS cpu_percent, 0 AS cache_hit,
+       t.worker_count > 1 AS parallel_execution, t.worker_count,
+       NULL AS metadata, t.created_at
+  FROM generation_timings t, json_each(t.phases) f;
 
 -- Percentiles are interpolated as PostgreSQL's percentile_cont does.
 CREATE VIEW performance_metrics_summary AS
