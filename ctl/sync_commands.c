@@ -59,6 +59,23 @@ static void show_map(const char *title, const json_t *map)
     }
 }
 
+/* Not there while the daemon is down. */
+static void show_pool(const json_t *pool)
+{
+    const json_t *server = json_object_get(pool, "server");
+    if (pool == NULL)
+        return;
+    printf("connections    %lld of %lld in use", report_number(pool, "in_use"),
+           report_number(pool, "max"));
+    if (json_is_object(server))
+        printf("; the server's %lld of %lld",
+               report_number(server, "connections"),
+               report_number(server, "limit"));
+    puts(json_is_true(json_object_get(pool, "deferring"))
+             ? "; near capacity: only urgent ones go"
+             : "");
+}
+
 static void show_sync(const json_t *report)
 {
     char when[32];
@@ -76,6 +93,7 @@ static void show_sync(const json_t *report)
     printf("next sync      %s, %s\n",
            print_time(json_object_get(report, "next_sync"), when),
            text_of(report, "next_trigger", "none"));
+    show_pool(json_object_get(report, "pool"));
     if (error != NULL) {
         printf("last error     %s", print_red());
         print_column(15, error);

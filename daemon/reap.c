@@ -72,6 +72,7 @@ static void write_obituary(struct master *master, const struct slot *slot,
     atomic_store(&entry->work_deadline_ms, 0);
     atomic_store(&entry->pid, 0);
     metrics_forget_gauges(&master->mapping->metrics.slots[slot->index]);
+    budget_give_back(&master->mapping->budget, slot->index);
 
     char name[SLOT_NAME_SIZE];
     char words[64];

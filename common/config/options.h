@@ -107,6 +107,10 @@ X("sync.retry.base", sync_retry_base_ms, DURATION, "1s", 10, 3600000, RESPAWN_SY
   "First delay after a failure; it doubles up to sync.retry.max, with jitter.") \
 X("sync.retry.max", sync_retry_max_ms, DURATION, "60s", 10, 86400000, RESPAWN_SYNC, 0, \
   "Longest delay between attempts.") \
+X("sync.connection_pool_threshold", sync_pool_threshold, REAL, "0.8", 0, 1, RESPAWN_SYNC, 0, \
+  "Usage of the connection pools above which all but urgent operations wait.") \
+X("sync.connection_pool_check_enabled", sync_pool_check, BOOL, "true", 0, 0, RESPAWN_SYNC, 0, \
+  "Look at the usage of the connection pools before operations are carried.") \
 X("sync.sqlite.path", sync_sqlite_path, PATH, "<state_dir>/centre.db", 1, 4000, RESPAWN_SYNC, 0, \
   "File of the sqlite sink.") \
 X("database.conninfo", database_conninfo, TEXT, "", 0, 4000, RESPAWN_SYNC, 1, \
@@ -133,6 +137,18 @@ X("database.statement_timeout", database_statement_timeout_ms, DURATION, "30s", 
   "Longest time of one batch at the server.") \
 X("database.query_timeout", database_query_timeout_ms, DURATION, "60s", 100, 3600000, RESPAWN_SYNC, 0, \
   "Longest wait for an answer before the line counts as down.") \
+X("database.pool.min", database_pool_min, INT, "1", 0, SYNC_SLOTS_MAX, RESPAWN_SYNC, 0, \
+  "Connections to the centre that stay open when nothing is to be carried.") \
+X("database.pool.max", database_pool_max, INT, "10", 1, 1000, RESPAWN_SYNC, 0, \
+  "Connections to the centre that this host may hold.") \
+X("database.pool.acquire_timeout", database_pool_acquire_ms, DURATION, "60s", 100, 3600000, RESPAWN_SYNC, 0, \
+  "Longest wait of a batch for one of these connections.") \
+X("database.pool.idle_timeout", database_pool_idle_ms, DURATION, "30s", 100, 86400000, RESPAWN_SYNC, 0, \
+  "An unused connection above pool.min is closed after this time.") \
+X("database.pool.max_lifetime", database_pool_lifetime_ms, DURATION, "3600s", 100, 604800000, RESPAWN_SYNC, 0, \
+  "A connection is renewed after this time, or up to a tenth less.") \
+X("database.pool.health_check_interval", database_pool_check_ms, DURATION, "30s", 100, 86400000, RESPAWN_SYNC, 0, \
+  "Time after which an unused connection is checked.") \
 X("gateway.control_mode", control_mode, MODE, "0660", 0, 0777, RESTART, 0, \
   "Permission bits of control.sock and store.sock.") \
 X("monitoring.enabled", monitoring_enabled, BOOL, "true", 0, 0, LIVE, 0, \

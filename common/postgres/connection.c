@@ -9,10 +9,20 @@
 #include <sys/time.h>
 
 #include "common/base/crash_point.h"
+#include "common/postgres/hosts.h"
+#include "common/postgres/resolver.h"
 
 #define TEXT_OID 25
 
-enum phase { PHASE_CLOSED, PHASE_CONNECTING, PHASE_IDLE, PHASE_QUERY };
+#define RESOLV_CONF "/etc/resolv.conf"
+
+enum phase {
+    PHASE_CLOSED,
+    PHASE_LOOKUP, /* of a host's name */
+    PHASE_CONNECTING,
+    PHASE_IDLE,
+    PHASE_QUERY
+};
 
 struct pg_connection {
     struct event_base *base;
@@ -25,10 +35,12 @@ struct pg_connection {
     bool pipeline; /* the query under way is one */
     char *conninfo;
     char *application_name;
-    char *hosts[PG_HOSTS_MAX];
-    char *addresses[PG_HOSTS_MAX];
-    char *ports[PG_HOSTS_MAX];
-    size_t host_count, host; /* 0 hosts: libpq knows from elsewhere */
+    struct pg_hosts hosts;
+    size_t host;       /* being tried, or connected to */
+    size_t hosts_left; /* to try after it */
+    struct pg_lookup *lookup;
+    char addresses[PG_ADDRESSES_MAX][46]; /* of the host */
+    size_t address_count, address;        /* 0: libpq knows */
     int64_t connect_timeout_ms, statement_timeout_ms, query_timeout_ms;
     struct pg_answer answer;
     pg_done done;
@@ -36,6 +48,7 @@ struct pg_connection {
 };
 
 static void host_try(struct pg_connection *c);
+static void host_connect(struct pg_connection *c);
 static void query_step(struct pg_connection *c);
 
 static void timer_start(struct pg_connection *c, int64_t ms)
@@ -57,10 +70,17 @@ void pg_connection_close(struct pg_connection *c)
 {
     watch_stop(c);
     event_del(c->timer);
+    pg_lookup_cancel(&c->lookup);
     if (c->line)
         PQfinish(c->line);
     c->line = NULL;
     c->phase = PHASE_CLOSED;
+}
+
+void pg_connection_rest(struct pg_connection *c)
+{
+    c->done = NULL;
+    pg_connection_close(c);
 }
 
 bool pg_connection_is_open(const struct pg_connection *c)
@@ -74,20 +94,10 @@ static void answer_reset(struct pg_connection *c)
     memset(&c->answer, 0, sizeof c->answer);
 }
 
-/* Libpq's messages are lines; a message of ours is one. */
-static void words_copy(char *out, size_t room, const char *words)
-{
-    size_t n = 0;
-    for (; *words && n + 1 < room; words++)
-        out[n++] = *words == '\n' || *words == '\t' ? ' ' : *words;
-    while (n && out[n - 1] == ' ')
-        n--;
-    out[n] = '\0';
-}
-
 static void line_words(struct pg_connection *c, char *out, size_t room)
 {
-    words_copy(out, room, c->line ? PQerrorMessage(c->line) : "out of memory");
+    pg_words_copy(out, room,
+                  c->line ? PQerrorMessage(c->line) : "out of memory");
 }
 
 static void finish(struct pg_connection *c)
@@ -139,11 +149,13 @@ static void watch(struct pg_connection *c, short what)
 static void host_failed(struct pg_connection *c, const char *words)
 {
     char text[400];
+    char sqlstate[PG_SQLSTATE_SIZE] = "";
     if (words)
         snprintf(text, sizeof text, "%s", words);
     else
-        line_words(c, text, sizeof text);
-    const char *host = c->host_count ? c->hosts[c->host] : "";
+        pg_words_of_connect(c->line ? PQerrorMessage(c->line) : "out of memory",
+                            sqlstate, text, sizeof text);
+    const char *host = c->hosts.count ? c->hosts.names[c->host] : "";
     struct error earlier = c->answer.error;
     if (earlier.code == ERROR_NONE)
         error_set(&c->answer.error, ERROR_TRY_AGAIN,
@@ -152,9 +164,19 @@ static void host_failed(struct pg_connection *c, const char *words)
     else
         error_set(&c->answer.error, ERROR_TRY_AGAIN, "%s; at %s: %s",
                   earlier.text, host, text);
+    /* What one server tells counts for more than that others are down. */
+    if (sqlstate[0])
+        memcpy(c->answer.sqlstate, sqlstate, sizeof sqlstate);
+    c->answer.busy = c->answer.busy || pg_failure_is_busy(sqlstate, text);
     pg_connection_close(c);
-    if (c->host + 1 < c->host_count) {
-        c->host++;
+    if (c->address + 1 < c->address_count) {
+        c->address++;
+        host_connect(c);
+        return;
+    }
+    if (c->hosts_left > 0) {
+        c->hosts_left--;
+        c->host = (c->host + 1) % c->hosts.count;
         host_try(c);
         return;
     }
@@ -178,7 +200,10 @@ static void connect_step(struct pg_connection *c)
         if (PQsetnonblocking(c->line, 1) != 0)
             break;
         c->phase = PHASE_IDLE;
+        PQsetErrorVerbosity(c->line, PQERRORS_DEFAULT);
         c->answer.ok = true;
+        c->answer.busy = false;
+        c->answer.sqlstate[0] = '\0';
         error_clear(&c->answer.error);
         watch(c, EV_READ);
         finish(c);
@@ -189,7 +214,7 @@ static void connect_step(struct pg_connection *c)
     host_failed(c, NULL);
 }
 
-static void host_try(struct pg_connection *c)
+static void host_connect(struct pg_connection *c)
 {
     char timeout[24];
     snprintf(timeout, sizeof timeout, "%lld", (long long)c->connect_timeout_ms);
@@ -207,19 +232,58 @@ static void host_try(struct pg_connection *c)
         c->application_name, "read-write", "10", "5", "4", timeout,
         c->conninfo,         "UTF8"};
     size_t n = 8;
-    if (c->host_count) {
-        keys[n] = "host", values[n++] = c->hosts[c->host];
-        keys[n] = "hostaddr", values[n++] = c->addresses[c->host];
-        keys[n] = "port", values[n++] = c->ports[c->host];
+    if (c->hosts.count) {
+        keys[n] = "host", values[n++] = c->hosts.names[c->host];
+        keys[n] = "hostaddr", values[n++] = c->address_count
+                                                ? c->addresses[c->address]
+                                                : c->hosts.addresses[c->host];
+        keys[n] = "port", values[n++] = c->hosts.ports[c->host];
     }
+    /* The addresses of a host share its time. */
+    timer_start(c, c->connect_timeout_ms /
+                       (int64_t)(c->address_count ? c->address_count : 1));
     c->line = PQconnectStartParams(keys, values, 1);
     if (!c->line || PQstatus(c->line) == CONNECTION_BAD) {
         host_failed(c, NULL);
         return;
     }
+    /* So that the words of a failure have its SQLSTATE. */
+    PQsetErrorVerbosity(c->line, PQERRORS_VERBOSE);
     c->phase = PHASE_CONNECTING;
-    timer_start(c, c->connect_timeout_ms);
     watch(c, EV_WRITE);
+}
+
+static void on_lookup(void *self, char addresses[][46], size_t count,
+                      const char *why)
+{
+    struct pg_connection *c = self;
+    char words[200];
+    c->lookup = NULL;
+    c->phase = PHASE_CLOSED;
+    if (count == 0) {
+        snprintf(words, sizeof words, "cannot find its address: %s", why);
+        host_failed(c, words);
+        return;
+    }
+    memcpy(c->addresses, addresses, count * sizeof c->addresses[0]);
+    c->address_count = count;
+    host_connect(c);
+}
+
+static void host_try(struct pg_connection *c)
+{
+    c->address_count = c->address = 0;
+    if (!c->hosts.count || !pg_hosts_needs_lookup(&c->hosts, c->host)) {
+        host_connect(c);
+        return;
+    }
+    timer_start(c, c->connect_timeout_ms);
+    struct error error;
+    c->phase = PHASE_LOOKUP;
+    c->lookup = pg_lookup_start(c->base, c->hosts.names[c->host], RESOLV_CONF,
+                                on_lookup, c, &error);
+    if (!c->lookup)
+        host_failed(c, error.text);
 }
 
 void pg_connection_connect(struct pg_connection *c, pg_done done, void *self)
@@ -228,7 +292,8 @@ void pg_connection_connect(struct pg_connection *c, pg_done done, void *self)
     answer_reset(c);
     c->done = done;
     c->self = self;
-    c->host = 0;
+    /* The host that was good last comes first. */
+    c->hosts_left = c->hosts.count ? c->hosts.count - 1 : 0;
     timer_start(c, 0); /* the rest from the loop: we never call back here */
 }
 
@@ -241,12 +306,13 @@ static void result_keep(struct pg_connection *c, PGresult *result)
         const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
         char words[800];
-        words_copy(words, sizeof words,
-                   text ? text : PQresultErrorMessage(result));
+        pg_words_copy(words, sizeof words,
+                      text ? text : PQresultErrorMessage(result));
         if (code)
             snprintf(c->answer.sqlstate, sizeof c->answer.sqlstate, "%s", code);
         error_set(&c->answer.error, ERROR_TRY_AGAIN, "PostgreSQL: %s%s%s%s",
                   words, code ? " (" : "", code ? code : "", code ? ")" : "");
+        c->answer.busy = pg_failure_is_busy(c->answer.sqlstate, words);
     }
     if (status == PGRES_TUPLES_OK) {
         PQclear((PGresult *)c->answer.result);
@@ -338,6 +404,10 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
             finish(c);
         else if (c->done)
             host_try(c);
+        return;
+    case PHASE_LOOKUP:
+        host_failed(c, "cannot find its address: no name server answered "
+                       "in time");
         return;
     case PHASE_CONNECTING:
         host_failed(c, "no answer in time");
@@ -437,64 +507,6 @@ void pg_connection_script(struct pg_connection *c, const char *sql,
 
 /* --- making ----------------------------------------------------------- */
 
-static const char *option_value(const PQconninfoOption *options,
-                                const char *keyword)
-{
-    for (; options->keyword; options++)
-        if (strcmp(options->keyword, keyword) == 0)
-            return options->val;
-    return NULL;
-}
-
-/* Puts the items of "a,b,c" into list; returns their number. */
-static size_t list_split(const char *text, char *list[PG_HOSTS_MAX])
-{
-    size_t count = 0;
-    while (text && count < PG_HOSTS_MAX) {
-        size_t size = strcspn(text, ",");
-        list[count++] = strndup(text, size);
-        text = text[size] ? text + size + 1 : NULL;
-    }
-    return count;
-}
-
-static int hosts_split(struct pg_connection *c, const char *conninfo,
-                       struct error *error)
-{
-    char *words = NULL;
-    PQconninfoOption *options = PQconninfoParse(conninfo, &words);
-    if (!options) {
-        char text[400];
-        words_copy(text, sizeof text, words ? words : "out of memory");
-        PQfreemem(words);
-        return error_set(error, ERROR_CONFIG,
-                         "database: bad connection string: %s", text);
-    }
-    size_t hosts = list_split(option_value(options, "host"), c->hosts);
-    size_t addresses =
-        list_split(option_value(options, "hostaddr"), c->addresses);
-    size_t ports = list_split(option_value(options, "port"), c->ports);
-    PQconninfoFree(options);
-    c->host_count = hosts > addresses ? hosts : addresses;
-    if ((hosts && addresses && hosts != addresses) ||
-        (ports > 1 && ports != c->host_count))
-        return error_set(error, ERROR_CONFIG,
-                         "database: the connection string names %zu hosts, "
-                         "%zu addresses and %zu ports; give one each",
-                         hosts, addresses, ports);
-    for (size_t i = 0; i < c->host_count; i++) {
-        if (i >= hosts)
-            c->hosts[i] = strdup("");
-        if (i >= addresses)
-            c->addresses[i] = strdup("");
-        if (i >= ports)
-            c->ports[i] = strdup(ports ? c->ports[0] : "");
-        if (!c->hosts[i] || !c->addresses[i] || !c->ports[i])
-            return error_set(error, ERROR_SYSTEM, "out of memory");
-    }
-    return 0;
-}
-
 int pg_connection_new(struct pg_connection **connection,
                       struct event_base *base,
                       const struct pg_settings *settings, struct error *error)
@@ -512,7 +524,7 @@ int pg_connection_new(struct pg_connection **connection,
     c->timer = event_new(base, -1, 0, on_timer, c);
     if (!c->conninfo || !c->application_name || !c->timer)
         error_set(error, ERROR_SYSTEM, "out of memory");
-    else if (hosts_split(c, settings->conninfo, error) == 0) {
+    else if (pg_hosts_init(&c->hosts, settings->conninfo, error) == 0) {
         *connection = c;
         return 0;
     }
@@ -530,11 +542,7 @@ void pg_connection_free(struct pg_connection **connection)
         event_free(c->timer);
     }
     answer_reset(c);
-    for (size_t i = 0; i < PG_HOSTS_MAX; i++) {
-        free(c->hosts[i]);
-        free(c->addresses[i]);
-        free(c->ports[i]);
-    }
+    pg_hosts_deinit(&c->hosts);
     free(c->conninfo);
     free(c->application_name);
     free(c);
@@ -552,28 +560,4 @@ const char *pg_result_text(const struct pg_result *result, int row, int column)
 {
     const PGresult *r = (const PGresult *)result;
     return PQgetisnull(r, row, column) ? NULL : PQgetvalue(r, row, column);
-}
-
-enum pg_failure pg_failure_of(const char *sqlstate)
-{
-    /* A longer code goes before its class. The refusals are those of
-     * is_refusal in sql/centre/0003_refusals.sql. */
-    static const struct {
-        const char *start;
-        enum pg_failure failure;
-    } list[] = {
-        {"25006", PG_DOWN}, /* read only: the primary is elsewhere now */
-        {"57", PG_DOWN},    /* shutdown, crash, starting up, cancelled */
-        {"08", PG_DOWN},    {"0A", PG_REFUSED}, {"21", PG_REFUSED},
-        {"22", PG_REFUSED}, {"23", PG_REFUSED}, {"44", PG_REFUSED},
-        {"54", PG_REFUSED}, {"P0", PG_REFUSED}, {"42", PG_SETUP},
-        {"3F", PG_SETUP},   {"28", PG_SETUP},   {"3D", PG_SETUP},
-        {"26", PG_SETUP},
-    };
-    if (!*sqlstate)
-        return PG_DOWN;
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (strncmp(sqlstate, list[i].start, strlen(list[i].start)) == 0)
-            return list[i].failure;
-    return PG_TRANSIENT;
 }

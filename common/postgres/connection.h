@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A PostgreSQL connection in an event loop: connecting and waiting for
- * answers never block (but for name resolution, which libpq does itself).
+ * answers never block.  Names are looked up by resolver.h, but for those that
+ * libpq has from elsewhere (PGHOST, a service file).
  *
  * No session state is relied upon: parameters travel with each query, and
  * timeouts are set in its transaction, so that it works behind PgBouncer in
@@ -15,12 +16,11 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/postgres/failure.h"
 
 struct event_base;
 struct pg_connection;
 struct pg_result; /* libpq's PGresult */
-
-#define PG_HOSTS_MAX 32
 
 struct pg_settings {
     const char *conninfo; /* libpq's, keywords or URI; copied */
@@ -34,6 +34,7 @@ struct pg_settings {
 struct pg_answer {
     bool ok;
     bool down;        /* the line is down; the connection was closed */
+    bool busy;        /* the server, or its pooler, has no connection free */
     char sqlstate[6]; /* of a failure the server told; "" otherwise */
     struct error error;
     struct pg_result *result; /* the rows; valid during the call */
@@ -55,11 +56,15 @@ void pg_connection_free(struct pg_connection **connection);
 /* Closes the line, keeps the settings. */
 void pg_connection_close(struct pg_connection *connection);
 
+/* The same, and nothing that is under way calls back. */
+void pg_connection_rest(struct pg_connection *connection);
+
 /* Is there a line, as far as is known? A line that the server closed while
  * it was idle is noticed. */
 bool pg_connection_is_open(const struct pg_connection *connection);
 
-/* Tries every host of the connection string in turn.  done is called
+/* Tries every host of the connection string in turn, that one first which
+ * was good last.  done is called
  * exactly once, never from within the call. */
 void pg_connection_connect(struct pg_connection *connection, pg_done done,
                            void *self);
@@ -89,15 +94,5 @@ int pg_result_rows(const struct pg_result *result);
 /* NULL for NULL. */
 const char *pg_result_text(const struct pg_result *result, int row,
                            int column);
-
-enum pg_failure {
-    PG_TRANSIENT, /* again later, on this line */
-    PG_DOWN,      /* again later, on a new line */
-    PG_REFUSED,   /* never: these data are refused for good */
-    PG_SETUP,     /* somebody has to set something right at the centre */
-};
-
-/* Sorts a SQLSTATE ("" is DOWN). */
-enum pg_failure pg_failure_of(const char *sqlstate);
 
 #endif

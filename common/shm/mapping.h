@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/shm/budget.h"
 #include "common/shm/daemon_board.h"
 #include "common/shm/metrics.h"
 #include "common/shm/scoreboard.h"
@@ -26,6 +27,7 @@ struct mapping {
     uint64_t size_bytes;
     struct daemon_board daemon;
     struct sync_board sync;
+    struct budget budget;
     struct scoreboard scoreboard;
     struct metrics metrics;
 };

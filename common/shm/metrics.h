@@ -51,6 +51,14 @@
       "Batches sent again and found in the ledger.")                           \
     X(COUNTER, SYNC_CONNECTS, "tidemill_sync_connects_total",                  \
       "Connections opened to the centre.")                                     \
+    X(COUNTER, SYNC_SUCCESSES, "tidemill_sync_successes_total",                \
+      "Passes of sync that went well.")                                        \
+    X(COUNTER, SYNC_DEFERRALS, "tidemill_sync_deferrals_total",                \
+      "Passes of sync put off because a connection pool was near capacity.")   \
+    X(COUNTER, SYNC_BUSY, "tidemill_sync_busy_total",                          \
+      "Attempts for which there was no connection free.")                      \
+    X(COUNTER, SYNC_UNAUTHORIZED, "tidemill_sync_unauthorized_total",          \
+      "Attempts that the centre refused for lack of rights.")                  \
     X(HISTOGRAM, SYNC_BATCH_SECONDS, "tidemill_sync_batch_seconds",            \
       "Time of a batch at the centre.")                                        \
     X(COUNTER, JOBS_DONE, "tidemill_jobs_done_total", "Jobs done.")            \

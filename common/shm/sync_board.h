@@ -33,6 +33,7 @@ enum trigger {
     X(UNKNOWN, "unknown") /* nothing tried yet */                              \
     X(ONLINE, "online")                                                        \
     X(OFFLINE, "offline")                                                      \
+    X(BUSY, "busy") /* there, but without a connection for us */               \
     X(DRAINING, "draining")
 
 enum link_state {
@@ -57,6 +58,8 @@ struct sync_view {
     _Atomic uint64_t ticket_done; /* the highest ticket whose pass is over */
     _Atomic uint64_t ticket_failed; /* the highest one that failed */
     _Atomic uint32_t in_pass;
+    _Atomic uint32_t deferred; /* all but urgent operations wait: a pool is
+                                * near capacity */
     _Atomic uint32_t error_sequence;
     char last_error[SYNC_ERROR_TEXT_MAX]; /* "" when the last pass was good */
 };
@@ -67,6 +70,8 @@ struct sync_board {
     _Atomic uint32_t sink;    /* they are now; who was not replaced at a reload
                                * has the configuration before it */
     _Atomic uint32_t paused;
+    _Atomic uint64_t cut_until_ms; /* monotonic: until then the line to the
+                                    * centre is cut, for an exercise */
     _Atomic uint32_t drain_wanted; /* drain until this is 0 or nothing pends */
     struct sync_view views[SYNC_SLOTS_MAX];
 };

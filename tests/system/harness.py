@@ -405,6 +405,62 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class PgBouncer:
+    """PgBouncer in transaction mode before a server, for all its databases.
+    Reads `options` at its start."""
+
+    def __init__(self, server, **options):
+        self.server = server
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pgb-", dir="/tmp"))
+        self.port = free_port()
+        self.process = None
+        self.options = {"pool_mode": "transaction", "auth_type": "any",
+                        "listen_addr": "127.0.0.1", "listen_port": self.port,
+                        "unix_socket_dir": "", "max_client_conn": 200,
+                        "default_pool_size": 10, "server_login_retry": 1,
+                        **options}
+        if server.wrap:  # PgBouncer refuses root, too
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+
+    def conninfo(self, database):
+        return (f"host=127.0.0.1 port={self.port} user=postgres "
+                f"dbname={database.name}")
+
+    def start(self):
+        ini = self.folder / "pgbouncer.ini"
+        ini.write_text(
+            "[databases]\n"
+            f"* = host=127.0.0.1 port={self.server.port} user=postgres\n"
+            "[pgbouncer]\n" +
+            "".join(f"{k} = {v}\n" for k, v in self.options.items()))
+        log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(
+            [*self.server.wrap, shutil.which("pgbouncer") or
+             "/usr/sbin/pgbouncer", ini],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
+            start_new_session=True)
+        log.close()
+        wait_for(self.accepts, 10, "PgBouncer to accept")
+        return self
+
+    def accepts(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def stop(self, sig=signal.SIGKILL):
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, sig)
+            self.process.wait(10)
+
+    def cleanup(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Proxy:
     """A TCP proxy on loopback that can cut, refuse and count.
 

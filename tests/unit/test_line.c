@@ -59,6 +59,24 @@ static void spread_is_five_percent(void **state)
     assert_int_equal(backoff_spread_ms(10, 3), 10);
 }
 
+static void busy_is_a_state_of_its_own(void **state)
+{
+    (void)state;
+    struct line line;
+    line_init(&line, 1000, 60000, 1);
+    line_take(&line, LINE_WORKED, 10);
+    assert_false(line_is_away(line.state));
+    assert_true(line_take(&line, LINE_BUSY, 20));
+    assert_int_equal(line.state, LINK_BUSY);
+    assert_true(line_is_away(line.state));
+    assert_true(line_waits(&line, 20));
+    assert_true(line_take(&line, LINE_DOWN, 30));
+    assert_int_equal(line.state, LINK_OFFLINE);
+    assert_true(line_take(&line, LINE_BUSY, 40));
+    assert_true(line_take(&line, LINE_WORKED, 50));
+    assert_int_equal(line.state, LINK_DRAINING);
+}
+
 static void goes_through_its_states(void **state)
 {
     (void)state;
@@ -161,6 +179,7 @@ int main(void)
         cmocka_unit_test(spread_is_five_percent),
         cmocka_unit_test(goes_through_its_states),
         cmocka_unit_test(transient_waits_but_stays),
+        cmocka_unit_test(busy_is_a_state_of_its_own),
         cmocka_unit_test(offline_from_the_start),
         cmocka_unit_test(board_has_words),
         cmocka_unit_test(board_keeps_texts),

@@ -37,6 +37,25 @@ static struct trigger_plan plan_for(unsigned slot, struct trigger_facts facts)
     return plan;
 }
 
+static void near_capacity_only_urgent_ones_go(void **state)
+{
+    (void)state;
+    struct trigger_facts facts = quiet();
+    facts.claimable = 5000;
+    facts.near_capacity = true;
+    struct trigger_plan plan = plan_for(0, facts);
+    assert_int_equal(plan.trigger, TRIGGER_NONE);
+    assert_int_equal(plan.deferred, TRIGGER_THRESHOLD);
+    facts.urgent_pending = 1;
+    plan = plan_for(0, facts);
+    assert_int_equal(plan.trigger, TRIGGER_URGENT);
+    assert_int_equal(plan.least_important, 0);
+    assert_int_equal(plan.deferred, TRIGGER_NONE);
+    facts.claimable = facts.urgent_pending = 0;
+    plan = plan_for(0, facts);
+    assert_int_equal(plan.deferred, TRIGGER_NONE);
+}
+
 static void nothing_pends(void **state)
 {
     (void)state;
@@ -307,6 +326,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_pends),
+        cmocka_unit_test(near_capacity_only_urgent_ones_go),
         cmocka_unit_test(threshold),
         cmocka_unit_test(periodic),
         cmocka_unit_test(urgent_at_once),

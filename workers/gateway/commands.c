@@ -60,8 +60,12 @@ static void run_metrics(struct control_connection *connection,
 static void run_sync_status(struct control_connection *connection,
                             const json_t *args)
 {
+    struct mapping *mapping = mapping_of(connection);
+    json_t *line = sync_line_json(mapping);
     (void)args;
-    control_answer(connection, sync_line_json(mapping_of(connection)));
+    json_object_set_new(line, "pool", sync_pool_json(mapping));
+    json_object_set_new(line, "attempts", sync_attempts_json(mapping));
+    control_answer(connection, line);
 }
 
 static bool reload_over(struct control_connection *connection,
@@ -179,7 +183,8 @@ static bool drain_over(struct control_connection *connection,
     bool over = true;
     if (atomic_load(&view->ticket_failed) >= wait->ticket ||
         (atomic_load(&view->ticket_done) >= wait->ticket &&
-         atomic_load(&view->state) == LINK_OFFLINE))
+         (atomic_load(&view->state) == LINK_OFFLINE ||
+          atomic_load(&view->state) == LINK_BUSY)))
         refuse_offline(connection);
     else if (reader == NULL ||
              outbox_pending_read(reader, &pending, &error) != 0)

@@ -25,4 +25,9 @@ json_t *status_json(const struct worker *worker);
 /* The line to the centre, as `sync status --json` shows it. */
 json_t *sync_line_json(struct mapping *mapping);
 
+/* The connection budget and the server's connections, and what came of the
+ * attempts to sync, as shown there under "pool" and "attempts". */
+json_t *sync_pool_json(struct mapping *mapping);
+json_t *sync_attempts_json(struct mapping *mapping);
+
 #endif

@@ -161,6 +161,8 @@ json_t *sync_line_json(struct mapping *mapping)
         state = "disabled";
     else if (atomic_load(&board->paused) != 0)
         state = "paused";
+    else if (atomic_load(&board->cut_until_ms) > clock_monotonic_ms())
+        state = "cut";
     unsigned trigger = atomic_load(&view->next_trigger);
     return json_pack(
         "{s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:s?}", "state", state, "sink",

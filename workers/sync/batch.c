@@ -92,9 +92,22 @@ int batch_read(struct batch *batch, struct store_reader *reader,
 #define BOUND_MARGIN_MS        10000
 #define BOUND_PER_OPERATION_MS 100
 
+/* At least as many as the connection string names: each is waited for. */
+static uint64_t hosts_most(const struct config *config)
+{
+    const char *const texts[] = {config->database_host,
+                                 config->database_conninfo};
+    uint64_t hosts = 1;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        for (const char *at = texts[i]; *at != '\0'; at++)
+            hosts += *at == ',';
+    return hosts;
+}
+
 uint64_t batch_bound_ms(const struct batch *batch, const struct config *config)
 {
-    return (uint64_t)config->database_connect_timeout_ms +
+    return (uint64_t)config->database_pool_acquire_ms +
+           (uint64_t)config->database_connect_timeout_ms * hosts_most(config) +
            (uint64_t)config->database_query_timeout_ms + BOUND_MARGIN_MS +
            BOUND_PER_OPERATION_MS * batch->count;
 }

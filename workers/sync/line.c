@@ -6,20 +6,29 @@
 static const enum link_state next_state[LINK_STATE_COUNT][LINE_EVENT_COUNT] = {
     [LINK_UNKNOWN] = {[LINE_WORKED] = LINK_ONLINE,
                       [LINE_DOWN] = LINK_OFFLINE,
+                      [LINE_BUSY] = LINK_BUSY,
                       [LINE_TRANSIENT] = LINK_ONLINE,
                       [LINE_DRAINED] = LINK_UNKNOWN},
     [LINK_ONLINE] = {[LINE_WORKED] = LINK_ONLINE,
                      [LINE_DOWN] = LINK_OFFLINE,
+                     [LINE_BUSY] = LINK_BUSY,
                      [LINE_TRANSIENT] = LINK_ONLINE,
                      [LINE_DRAINED] = LINK_ONLINE},
     [LINK_OFFLINE] = {[LINE_WORKED] = LINK_DRAINING,
                       [LINE_DOWN] = LINK_OFFLINE,
+                      [LINE_BUSY] = LINK_BUSY,
                       /* It answered, but a centre that is still starting or
                        * in recovery is not back: wait for a success. */
                       [LINE_TRANSIENT] = LINK_OFFLINE,
                       [LINE_DRAINED] = LINK_OFFLINE},
+    [LINK_BUSY] = {[LINE_WORKED] = LINK_DRAINING,
+                   [LINE_DOWN] = LINK_OFFLINE,
+                   [LINE_BUSY] = LINK_BUSY,
+                   [LINE_TRANSIENT] = LINK_BUSY,
+                   [LINE_DRAINED] = LINK_BUSY},
     [LINK_DRAINING] = {[LINE_WORKED] = LINK_DRAINING,
                        [LINE_DOWN] = LINK_OFFLINE,
+                       [LINE_BUSY] = LINK_BUSY,
                        [LINE_TRANSIENT] = LINK_DRAINING,
                        [LINE_DRAINED] = LINK_ONLINE},
 };
@@ -40,7 +49,7 @@ bool line_take(struct line *line, enum line_event event, uint64_t now_ms)
     if (event == LINE_WORKED) {
         line->failures = 0;
         line->retry_at_ms = 0;
-    } else if (event == LINE_DOWN || event == LINE_TRANSIENT) {
+    } else if (event != LINE_DRAINED) {
         line->failures++;
         line->retry_at_ms =
             now_ms + (uint64_t)backoff_delay_ms(line->base_ms, line->max_ms,
@@ -48,6 +57,11 @@ bool line_take(struct line *line, enum line_event event, uint64_t now_ms)
                                                 jitter_next(&line->random));
     }
     return line->state != before;
+}
+
+bool line_is_away(enum link_state state)
+{
+    return state == LINK_OFFLINE || state == LINK_BUSY;
 }
 
 bool line_waits(const struct line *line, uint64_t now_ms)

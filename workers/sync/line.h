@@ -5,7 +5,8 @@
  *
  *     UNKNOWN --worked--> ONLINE          nothing was tried yet
  *     any     --down----> OFFLINE         refused, lost, or timed out
- *     OFFLINE --worked--> DRAINING        back again: carry the backlog
+ *     any     --busy----> BUSY            there, but no connection is free
+ *     OFFLINE, BUSY --worked--> DRAINING  back again: carry the backlog
  *     DRAINING --drained-> ONLINE         the backlog is gone
  *
  * A failure of either kind sets a time before which nothing is sent.  (The
@@ -22,6 +23,7 @@
 enum line_event {
     LINE_WORKED,    /* a batch was applied, or a probe answered */
     LINE_DOWN,      /* SINK_DOWN */
+    LINE_BUSY,      /* SINK_BUSY */
     LINE_TRANSIENT, /* SINK_TRANSIENT: it answered, but could not */
     LINE_DRAINED,   /* nothing that could be carried is left */
     LINE_EVENT_COUNT
@@ -41,6 +43,9 @@ void line_init(struct line *line, int64_t base_ms, int64_t max_ms,
 
 /* Takes an event at now_ms (monotonic).  True when the state changed. */
 bool line_take(struct line *line, enum line_event event, uint64_t now_ms);
+
+/* Must a probe tell whether the line is back before anything is sent? */
+bool line_is_away(enum link_state state);
 
 /* Must the next attempt still wait? */
 bool line_waits(const struct line *line, uint64_t now_ms);

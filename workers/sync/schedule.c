@@ -10,6 +10,7 @@
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "workers/sync/backoff.h"
+#include "workers/sync/gate.h"
 #include "workers/sync/schedule_internal.h"
 
 /* --- the timer --- */
@@ -97,7 +98,7 @@ static bool adopt_leavers(struct schedule *schedule)
 static void wait_for_line(struct schedule *schedule, uint64_t now_ms)
 {
     int64_t delay_ms = (int64_t)(schedule->standing.line.retry_at_ms - now_ms);
-    bool offline = schedule->standing.line.state == LINK_OFFLINE;
+    bool offline = line_is_away(schedule->standing.line.state);
     standing_next(&schedule->standing,
                   offline ? TRIGGER_RECONNECT : schedule->pass.trigger,
                   clock_wall_ms() + delay_ms);
@@ -112,7 +113,7 @@ static void look_at_line(struct schedule *schedule)
         line_hurry(&schedule->standing.line);
     if (line_waits(&schedule->standing.line, now_ms))
         wait_for_line(schedule, now_ms);
-    else if (schedule->standing.line.state == LINK_OFFLINE)
+    else if (line_is_away(schedule->standing.line.state))
         schedule_probe(schedule);
     else
         schedule_resume_held(schedule);
@@ -132,7 +133,7 @@ static bool drains(const struct schedule *schedule)
 
 static void gather_facts(struct schedule *schedule,
                          const struct outbox_pending *pending,
-                         struct trigger_facts *facts)
+                         enum pressure_word word, struct trigger_facts *facts)
 {
     int64_t now_ms = clock_wall_ms();
     *facts = (struct trigger_facts){
@@ -144,6 +145,7 @@ static void gather_facts(struct schedule *schedule,
         .urgent_since_ms = schedule->urgent_since_ms,
         .blocked_until_ms = schedule->blocked_until_ms,
         .unfinished = schedule->unfinished,
+        .near_capacity = word != PRESSURE_NONE,
         .paused = schedule->paused,
         .request =
             schedule->rules.slot == 0 && standing_asked(&schedule->standing),
@@ -189,7 +191,7 @@ static bool look_for_others(struct schedule *schedule,
         return false;
     for (unsigned i = 1; i < SYNC_SLOTS_MAX; i++)
         offline = offline ||
-                  atomic_load(&schedule->board->views[i].state) == LINK_OFFLINE;
+                  line_is_away(atomic_load(&schedule->board->views[i].state));
     uint64_t since_ms = clock_monotonic_ms() - schedule->probed_ms;
     if (!offline || since_ms < TRIGGER_BLOCKED_MS) {
         schedule_look_after(schedule, TRIGGER_BLOCKED_MS);
@@ -199,8 +201,48 @@ static bool look_for_others(struct schedule *schedule,
     return true;
 }
 
+/* What would have run does not, for a pool is near capacity. */
+static void put_off(struct schedule *schedule, enum trigger trigger,
+                    enum pressure_word word)
+{
+    struct pressure *pressure = &schedule->pressure;
+    uint64_t now_ms = clock_monotonic_ms();
+    char words[PRESSURE_WORDS_SIZE];
+    if (word == PRESSURE_ASK) {
+        pressure_asked(pressure);
+        schedule_probe(schedule);
+        return;
+    }
+    if (word == PRESSURE_NEAR) {
+        pressure_defer(pressure, now_ms);
+        standing_error(&schedule->standing, pressure_words(pressure, words));
+    }
+    if (atomic_load(&schedule->board->drain_wanted) == 0)
+        standing_answer(&schedule->standing, schedule->standing.ticket, false);
+    int64_t wait_ms = (int64_t)(pressure->retry_at_ms - now_ms);
+    standing_next(&schedule->standing, trigger, clock_wall_ms() + wait_ms);
+    schedule_look_after(schedule, wait_ms);
+}
+
+/* The connection, where one is kept, is checked when it was not used for a
+ * while.  True when that is now. */
+static bool check_line(struct schedule *schedule)
+{
+    int64_t rested_ms = (int64_t)(clock_monotonic_ms() - schedule->contact_ms);
+    int64_t due_ms = schedule->config->database_pool_check_ms - rested_ms;
+    if (schedule->paused || !gate_is_kept(schedule->setup.sink))
+        return false;
+    if (due_ms <= 0) {
+        schedule_probe(schedule);
+        return true;
+    }
+    schedule_look_after(schedule, due_ms);
+    return false;
+}
+
 static void look_at_outbox(struct schedule *schedule)
 {
+    enum pressure_word word;
     struct outbox_pending pending;
     struct trigger_facts facts;
     struct trigger_plan plan;
@@ -214,7 +256,8 @@ static void look_at_outbox(struct schedule *schedule)
         return;
     if (pending.by_priority[0] == 0)
         schedule->urgent_since_ms = 0; /* it went with an earlier pass */
-    gather_facts(schedule, &pending, &facts);
+    word = pressure_look(&schedule->pressure, clock_monotonic_ms());
+    gather_facts(schedule, &pending, word, &facts);
     /* What other workers have in flight is not carried yet: until it is, a
      * drain is not over, and what they leave is still ours. */
     bool over = pending.total <= pending.waiting && facts.claimable == 0;
@@ -233,6 +276,12 @@ static void look_at_outbox(struct schedule *schedule)
         return;
     }
     if (look_for_others(schedule, &pending))
+        return;
+    if (plan.deferred != TRIGGER_NONE) {
+        put_off(schedule, plan.deferred, word);
+        return;
+    }
+    if (check_line(schedule))
         return;
     standing_next(&schedule->standing, plan.next, plan.next_ms);
     if (plan.next_ms != 0)
@@ -253,7 +302,7 @@ static void look(struct schedule *schedule)
         standing_answer(&schedule->standing, schedule->standing.ticket, false);
         standing_next(&schedule->standing, TRIGGER_NONE, 0);
     } else if (pipeline_held(schedule->pipeline) ||
-               schedule->standing.line.state == LINK_OFFLINE) {
+               line_is_away(schedule->standing.line.state)) {
         look_at_line(schedule);
     } else if (!pipeline_busy(schedule->pipeline) && !adopt_leavers(schedule)) {
         look_at_outbox(schedule);
@@ -315,6 +364,9 @@ struct schedule *schedule_new(const struct schedule_setup *setup,
                              .retry_base_ms = config->sync_retry_base_ms,
                              .retry_max_ms = config->sync_retry_max_ms,
                              .random = &schedule->random};
+    pressure_init(&schedule->pressure, config, &worker->mapping->budget,
+                  schedule->standing.view, worker->board_index,
+                  &schedule->random);
     if (make_parts(schedule, error) != 0)
         schedule_free(&schedule);
     return schedule;
@@ -380,7 +432,7 @@ void schedule_pause(struct schedule *schedule, bool paused)
         pipeline_hold(schedule->pipeline);
         standing_answer(&schedule->standing, schedule->standing.ticket, false);
         standing_next(&schedule->standing, TRIGGER_NONE, 0);
-    } else if (schedule->standing.line.state != LINK_OFFLINE &&
+    } else if (!line_is_away(schedule->standing.line.state) &&
                !line_waits(&schedule->standing.line, clock_monotonic_ms())) {
         schedule_resume_held(schedule);
     }

@@ -13,6 +13,7 @@
 #include "workers/sync/batch.h"
 #include "workers/sync/pass.h"
 #include "workers/sync/pipeline.h"
+#include "workers/sync/pressure.h"
 #include "workers/sync/schedule.h"
 #include "workers/sync/standing.h"
 #include "workers/sync/trigger.h"
@@ -31,6 +32,7 @@ struct schedule {
     struct batch_terms terms;
     struct standing standing;
     struct pass pass;
+    struct pressure pressure;
     struct event *look_timer, *leave_timer;
     uint64_t random;
     int64_t periodic_due_ms;
@@ -38,11 +40,13 @@ struct schedule {
     int64_t blocked_until_ms;
     enum trigger unfinished; /* a pass that blocked claims ended */
     uint64_t probed_ms;   /* monotonic */
+    uint64_t contact_ms;  /* monotonic: the centre last answered */
     uint64_t looked_ms;   /* monotonic, as look_due_ms */
     uint64_t look_due_ms; /* of the timer; 0: it is not set */
     int64_t record_bytes; /* of recent records; 0: not known yet */
     unsigned pool_size;   /* as last adopted for */
     bool first_look, paused, probing, leaving, troubled;
+    bool pressed; /* the pass carries only urgent operations since */
 };
 
 /* schedule.c: looks again after so long, or sooner when that is planned

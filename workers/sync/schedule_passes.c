@@ -20,6 +20,7 @@ static void begin_pass(struct schedule *schedule,
     atomic_store(&schedule->standing.view->last_attempt_wall_ms, now_ms);
     schedule->urgent_since_ms = 0;
     schedule->unfinished = TRIGGER_NONE;
+    schedule->pressed = false;
     schedule->periodic_due_ms =
         now_ms + backoff_spread_ms(schedule->rules.interval_ms,
                                    jitter_next(&schedule->random));
@@ -46,6 +47,7 @@ static void end_pass(struct schedule *schedule, const char *error)
         if (pass->contact)
             atomic_store(&schedule->standing.view->last_success_wall_ms,
                          clock_wall_ms());
+        metric_add(METRIC_SYNC_SUCCESSES, 1);
         standing_error(&schedule->standing, "");
         standing_answer(&schedule->standing, pass->ticket, true);
     }
@@ -57,6 +59,7 @@ static void probe_answered(void *self, const struct sink_result *result)
     schedule->probing = false;
     if (result->outcome == SINK_APPLIED || result->outcome == SINK_REPEATED) {
         standing_line(&schedule->standing, LINE_WORKED, "it answers");
+        schedule->contact_ms = clock_monotonic_ms();
         schedule->pass.contact = true;
         standing_error(&schedule->standing, "");
         end_pass(schedule, NULL);
@@ -128,6 +131,13 @@ static size_t claim_size(void *self, bool ahead, size_t asked,
         .ahead = ahead};
     if (schedule->blocked_until_ms > clock_wall_ms())
         return 0;
+    schedule->pressed = pressure_look(&schedule->pressure,
+                                      clock_monotonic_ms()) != PRESSURE_NONE;
+    if (schedule->pressed) {
+        *least_important = 0;
+        if (progress.claimable > pending.by_priority[0] - (int64_t)asked)
+            progress.claimable = pending.by_priority[0] - (int64_t)asked;
+    }
     return (size_t)trigger_claim_size(&schedule->rules, &progress);
 }
 
@@ -168,6 +178,7 @@ static void applied(void *self, const struct batch *batch)
                      "settling");
     if (batch->sent_ns != 0) { /* an empty one never saw the sink */
         standing_line(&schedule->standing, LINE_WORKED, "a batch was applied");
+        schedule->contact_ms = clock_monotonic_ms();
         schedule->pass.contact = true;
         standing_error(&schedule->standing, "");
     }
@@ -197,7 +208,7 @@ static void failed(void *self, const struct batch *batch,
     standing_failed(&schedule->standing, result);
     end_pass(schedule, result->error.text);
     /* A drain outlasts what passes by itself; `sync now` tells at once. */
-    if (result->outcome == SINK_DOWN ||
+    if (result->outcome != SINK_TRANSIENT ||
         atomic_load(&schedule->board->drain_wanted) == 0)
         standing_answer(&schedule->standing, schedule->pass.ticket, false);
     schedule_look_after(schedule, 0);
@@ -236,7 +247,7 @@ static void rested(void *self)
      * that the end of a refused one has freed; and a drain's first worker
      * takes what the others leave. */
     bool more = schedule->blocked_until_ms != 0 || pass->refused > 0 ||
-                (pass->drain && schedule->rules.slot == 0);
+                (pass->drain && schedule->rules.slot == 0) || schedule->pressed;
     schedule->unfinished = pass->active && more ? pass->trigger : TRIGGER_NONE;
     /* Somebody waits, and others had taken all: is the centre there? */
     if (pass->active && !pass->contact && !schedule->leaving &&

@@ -36,6 +36,8 @@ enum sink_outcome {
     SINK_TRANSIENT, /* nothing is known to be applied: send it again */
     SINK_DOWN,      /* the same, and the line is down: connection lost,
                        refused, or timed out */
+    SINK_BUSY,      /* the same, but the centre is there: it, or this host's
+                       own budget, has no connection free for us */
 };
 
 struct sink_refusal {
@@ -47,9 +49,11 @@ struct sink_refusal {
 
 struct sink_result {
     enum sink_outcome outcome;
-    struct error error; /* of TRANSIENT and DOWN */
+    struct error error; /* of TRANSIENT, DOWN and BUSY */
     const struct sink_refusal *refusals; /* of APPLIED and REPEATED */
     size_t refusal_count;
+    /* How full the server is, where it was just counted; limit 0: it was not */
+    int64_t server_connections, server_limit;
 };
 
 struct sink_batch {
@@ -65,6 +69,7 @@ typedef void (*sink_done)(void *self, const struct sink_result *result);
 
 struct sink_methods {
     const char *name;
+    bool takes_connection; /* to a server: needs a token of the budget */
     /* Makes a sink; connects to nothing yet. */
     struct sink *(*open)(const struct config *config, struct event_base *base,
                          struct error *error);
@@ -75,6 +80,9 @@ struct sink_methods {
                   sink_done done, void *self);
     /* Is the centre there and ready? Connects when needed. */
     void (*probe)(struct sink *sink, sink_done done, void *self);
+    /* Ends what is under way without calling back and closes the line; the
+     * next apply or probe opens it again. */
+    void (*rest)(struct sink *sink);
     /* Ends what is under way without calling back; frees. */
     void (*close)(struct sink *sink);
 };

@@ -20,6 +20,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/crash_point.h"
+#include "common/base/clock.h"
 #include "common/config/config.h"
 #include "common/postgres/connection.h"
 #include "common/shm/metrics.h"
@@ -31,10 +32,24 @@
 
 #define CONNINFO_MAX 16384
 
+/* The server's connections are counted at most so often. */
+#define SAMPLE_MS 5000
+
+/* All roles may read both; numbackends counts what max_connections limits,
+ * and autovacuum's workers. */
+static const char sample_sql[] =
+    "SELECT coalesce(sum(numbackends), 0),"
+    " current_setting('max_connections')::int"
+    " - current_setting('superuser_reserved_connections')::int"
+    " FROM pg_catalog.pg_stat_database";
+
 struct sink {
     struct pg_connection *connection;
     struct pgsql_schema schema;
-    bool ready; /* this connection's schema was checked */
+    bool ready;          /* this connection's schema was checked */
+    bool samples;        /* the server lets us count its connections */
+    uint64_t sampled_ms; /* monotonic */
+    int64_t server_connections, server_limit; /* not told yet */
     bool careful;
     const struct config *config;
     const struct sink_batch *batch; /* NULL: a probe */
@@ -49,9 +64,13 @@ struct sink {
 
 static void sink_finish(struct sink *sink, const struct sink_result *result)
 {
+    struct sink_result told = *result;
     sink_done done = sink->done;
+    told.server_connections = sink->server_connections;
+    told.server_limit = sink->server_limit;
+    sink->server_limit = 0;
     sink->done = NULL;
-    done(sink->self, result);
+    done(sink->self, &told);
 }
 
 static void on_soon(evutil_socket_t fd, short what, void *self)
@@ -70,9 +89,14 @@ static void finish_soon(struct sink *sink)
 
 static void finish_failed(struct sink *sink, const struct pg_answer *answer)
 {
-    struct sink_result result = {.outcome =
-                                     answer->down ? SINK_DOWN : SINK_TRANSIENT,
+    struct sink_result result = {.outcome = answer->busy   ? SINK_BUSY
+                                            : answer->down ? SINK_DOWN
+                                                           : SINK_TRANSIENT,
                                  .error = answer->error};
+    if (answer->busy)
+        pg_connection_rest(sink->connection);
+    metric_add(METRIC_SYNC_UNAUTHORIZED,
+               pg_failure_is_authorization(answer->sqlstate));
     sink_finish(sink, &result);
 }
 
@@ -162,17 +186,54 @@ static void batch_send(struct sink *sink)
         request_send(sink);
 }
 
-static void on_checked(void *self, const struct pg_answer *answer)
+static void call_go_on(struct sink *sink)
 {
-    struct sink *sink = self;
     struct sink_result there = {.outcome = SINK_APPLIED};
-    sink->ready = answer->ok;
-    if (!answer->ok)
-        finish_failed(sink, answer);
-    else if (sink->batch)
+    if (sink->batch)
         batch_send(sink);
     else
         sink_finish(sink, &there);
+}
+
+static void on_sampled(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    if (!answer->ok && answer->down) {
+        finish_failed(sink, answer);
+        return;
+    }
+    sink->samples = answer->ok; /* not again on this line */
+    if (answer->ok && pg_result_rows(answer->result) == 1) {
+        sink->server_connections =
+            strtoll(pg_result_text(answer->result, 0, 0), NULL, 10);
+        sink->server_limit =
+            strtoll(pg_result_text(answer->result, 0, 1), NULL, 10);
+    }
+    call_go_on(sink);
+}
+
+/* Ready: counts the server's connections, when that is due, and goes on. */
+static void sample(struct sink *sink)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    if (!sink->config->sync_pool_check || !sink->samples ||
+        (sink->sampled_ms && now_ms < sink->sampled_ms + SAMPLE_MS)) {
+        call_go_on(sink);
+        return;
+    }
+    sink->sampled_ms = now_ms;
+    pg_connection_query(sink->connection, sample_sql, NULL, 0, on_sampled,
+                        sink);
+}
+
+static void on_checked(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    sink->ready = answer->ok;
+    if (!answer->ok)
+        finish_failed(sink, answer);
+    else
+        sample(sink);
 }
 
 static void on_connected(void *self, const struct pg_answer *answer)
@@ -183,6 +244,7 @@ static void on_connected(void *self, const struct pg_answer *answer)
         return;
     }
     metric_add(METRIC_SYNC_CONNECTS, 1);
+    sink->samples = true;
     pgsql_schema_check(&sink->schema, on_checked, sink);
 }
 
@@ -194,7 +256,7 @@ static void sink_start(struct sink *sink)
     } else if (!sink->ready || !sink->batch) {
         pgsql_schema_check(&sink->schema, on_checked, sink);
     } else {
-        batch_send(sink);
+        sample(sink);
     }
 }
 
@@ -212,6 +274,13 @@ static void pgsql_apply(struct sink *sink, const struct sink_batch *batch,
 static void pgsql_probe(struct sink *sink, sink_done done, void *self)
 {
     pgsql_apply(sink, NULL, done, self);
+}
+
+static void pgsql_rest(struct sink *sink)
+{
+    pg_connection_rest(sink->connection);
+    event_del(sink->soon);
+    sink->ready = false;
 }
 
 static void pgsql_close(struct sink *sink)
@@ -275,8 +344,10 @@ static struct sink *pgsql_open(const struct config *config,
 
 const struct sink_methods sink_pgsql = {
     .name = "pgsql",
+    .takes_connection = true,
     .open = pgsql_open,
     .apply = pgsql_apply,
     .probe = pgsql_probe,
+    .rest = pgsql_rest,
     .close = pgsql_close,
 };

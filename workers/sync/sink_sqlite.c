@@ -440,6 +440,12 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
 
 /* --- the methods ------------------------------------------------------ */
 
+static void sqlite_rest(struct sink *sink)
+{
+    event_del(sink->timer);
+    db_close(sink);
+}
+
 static void sqlite_close(struct sink *sink)
 {
     if (!sink)
@@ -486,5 +492,6 @@ const struct sink_methods sink_sqlite = {
     .open = sqlite_open,
     .apply = sqlite_apply,
     .probe = sqlite_probe,
+    .rest = sqlite_rest,
     .close = sqlite_close,
 };

@@ -55,8 +55,8 @@ void standing_line(struct standing *standing, enum line_event event,
     if (!line_take(&standing->line, event, clock_monotonic_ms()))
         return;
     show_line(standing);
-    log_event(standing->line.state == LINK_OFFLINE ? LOG_WARNING_LEVEL
-                                                   : LOG_NOTICE_LEVEL,
+    log_event(line_is_away(standing->line.state) ? LOG_WARNING_LEVEL
+                                                 : LOG_NOTICE_LEVEL,
               "the line to the centre changed",
               LOG_TEXT("from", link_state_name(before)),
               LOG_TEXT("to", link_state_name(standing->line.state)),
@@ -70,17 +70,24 @@ void standing_line(struct standing *standing, enum line_event event,
 void standing_failed(struct standing *standing,
                      const struct sink_result *result)
 {
+    static const struct {
+        enum line_event event;
+        const char *what, *then;
+    } words[] = {
+        [SINK_DOWN] = {LINE_DOWN, "the centre cannot be reached",
+                       "operations stay here and are sent when it is back"},
+        [SINK_BUSY] = {LINE_BUSY, "the centre has no connection free",
+                       "operations stay here and are sent when it has"},
+        [SINK_TRANSIENT] = {LINE_TRANSIENT, "the centre could not take it now",
+                            "the same operations are sent again"},
+    };
     char text[SYNC_ERROR_TEXT_MAX];
-    bool down = result->outcome == SINK_DOWN;
-    snprintf(text, sizeof(text), "%s: %.800s; %s",
-             down ? "the centre cannot be reached"
-                  : "the centre could not take it now",
-             result->error.text,
-             down ? "operations stay here and are sent when it is back"
-                  : "the same operations are sent again");
-    standing_line(standing, down ? LINE_DOWN : LINE_TRANSIENT,
-                  result->error.text);
-    if (!down && standing->line.failures <= FAILURES_LOGGED)
+    enum sink_outcome outcome = result->outcome;
+    snprintf(text, sizeof(text), "%s: %.800s; %s", words[outcome].what,
+             result->error.text, words[outcome].then);
+    standing_line(standing, words[outcome].event, result->error.text);
+    metric_add(METRIC_SYNC_BUSY, outcome == SINK_BUSY);
+    if (outcome == SINK_TRANSIENT && standing->line.failures <= FAILURES_LOGGED)
         log_warning("%s", text);
     standing_error(standing, text);
 }

@@ -38,7 +38,7 @@ void standing_next(struct standing *standing, enum trigger trigger,
 void standing_line(struct standing *standing, enum line_event event,
                    const char *reason);
 
-/* An attempt failed: TRANSIENT or DOWN, each with words of its own. */
+/* An attempt failed: TRANSIENT, DOWN or BUSY, each with words of its own. */
 void standing_failed(struct standing *standing,
                      const struct sink_result *result);
 

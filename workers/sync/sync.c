@@ -9,13 +9,13 @@
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"
+#include "workers/sync/gate.h"
 #include "workers/sync/schedule.h"
 #include "workers/sync/sink.h"
 
 struct sync {
     const struct worker *worker;
     struct worker_loop *loop;
-    const struct sink_methods *sink_methods;
     struct sink *sink;
     struct store_link *link;
     struct store_reader *reader;
@@ -46,6 +46,7 @@ static void on_sync_now(void *self, uint64_t ticket)
 
 static void on_wake(void *self)
 {
+    gate_look(((struct sync *)self)->sink);
     schedule_notified(((struct sync *)self)->schedule, TOPIC_OUTBOX);
 }
 
@@ -124,8 +125,7 @@ static int sync_open(struct sync *sync, struct error *error)
     struct event_base *base = worker_loop_base(sync->loop);
     char socket_path[CONFIG_PATH_MAX];
     config_runtime_path(config, "store.sock", socket_path, sizeof(socket_path));
-    sync->sink_methods = sink_methods_for(config);
-    sync->sink = sync->sink_methods->open(config, base, error);
+    sync->sink = gate_open(sync->worker, base, sink_methods_for(config), error);
     if (sync->sink == NULL)
         return -1;
     sync->link = store_link_new(base, socket_path,
@@ -137,7 +137,7 @@ static int sync_open(struct sync *sync, struct error *error)
                                    .loop = sync->loop,
                                    .base = base,
                                    .link = sync->link,
-                                   .sink_methods = sync->sink_methods,
+                                   .sink_methods = &gate_methods,
                                    .sink = sync->sink,
                                    .open_reader = open_reader,
                                    .self = sync};
@@ -148,7 +148,7 @@ static int sync_open(struct sync *sync, struct error *error)
 static void sync_close(struct sync *sync)
 {
     if (sync->sink != NULL)
-        sync->sink_methods->close(sync->sink);
+        gate_methods.close(sync->sink);
     store_link_free(&sync->link);
     schedule_free(&sync->schedule);
     store_reader_close(&sync->reader);

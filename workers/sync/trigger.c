@@ -113,6 +113,19 @@ static void decide_higher_slot(const struct trigger_rules *rules,
     }
 }
 
+static void defer_all_but_urgent(const struct trigger_rules *rules,
+                                 const struct trigger_facts *facts,
+                                 struct trigger_plan *plan)
+{
+    if (rules->urgent && facts->urgent_pending > 0 && facts->claimable > 0) {
+        plan->trigger = TRIGGER_URGENT;
+        plan->least_important = 0;
+        return;
+    }
+    plan->deferred = plan->trigger;
+    plan->trigger = TRIGGER_NONE;
+}
+
 void trigger_decide(const struct trigger_rules *rules,
                     const struct trigger_facts *facts,
                     struct trigger_plan *plan)
@@ -131,6 +144,8 @@ void trigger_decide(const struct trigger_rules *rules,
         plan_start(plan, facts->unfinished);
     if (blocked && facts->claimable > 0)
         plan_next(plan, TRIGGER_THRESHOLD, facts->blocked_until_ms);
+    if (facts->near_capacity && plan->trigger != TRIGGER_NONE)
+        defer_all_but_urgent(rules, facts, plan);
     if (facts->reconnected || facts->drain_wanted ||
         facts->claimable > TRIGGER_DRAIN_FACTOR * rules->max_per_pass)
         plan->drain = true;

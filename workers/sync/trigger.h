@@ -62,6 +62,7 @@ struct trigger_facts {
     int64_t urgent_since_ms; /* announced and not looked for; 0: none */
     int64_t blocked_until_ms; /* 0: claims are not blocked */
     enum trigger unfinished;  /* of a pass whose claims were blocked */
+    bool near_capacity; /* only urgent operations go */
     bool paused;
     bool request;       /* a ticket of `sync now` waits (slot 0) */
     bool drain_wanted;  /* `sync drain` */
@@ -73,6 +74,7 @@ struct trigger_plan {
     enum trigger trigger; /* NONE: no pass now */
     bool drain;           /* the pass has no cap */
     unsigned least_important; /* priority that it still carries */
+    enum trigger deferred; /* would run, but a pool is near capacity */
     enum trigger next;    /* what comes next if nothing else happens */
     int64_t next_ms;      /* when; 0: nothing is planned */
 };

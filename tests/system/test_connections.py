@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to the centre: the budget, pressure, poolers, names."""
+import contextlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+
+import psycopg2
+import pytest
+
+from harness import Daemon, PgBouncer, binaries, wait_for
+from test_sync import enqueue_many, lines, settled, start, state
+
+
+def pool(daemon):
+    return daemon.json("sync", "status")["pool"]
+
+
+def attempts(daemon):
+    return daemon.json("sync", "status")["attempts"]
+
+
+def connections(database):
+    """Sessions of Tidemill at the server."""
+    return database.query(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+        "'tidemill' AND datname = current_database()")[0][0]
+
+
+def session_started(database):
+    rows = database.query(
+        "SELECT backend_start FROM pg_stat_activity WHERE application_name = "
+        "'tidemill' AND datname = current_database()")
+    return {str(row[0]) for row in rows}
+
+
+def ledger_operations(database):
+    return database.query(
+        "SELECT coalesce(sum(operations), 0) FROM tidemill.ledger")[0][0]
+
+
+@contextlib.contextmanager
+def crowd(database, count):
+    """Holds so many connections to a server."""
+    held = []
+    try:
+        for _ in range(count):
+            held.append(psycopg2.connect(database.conninfo))
+        yield
+    finally:
+        for connection in held:
+            connection.close()
+
+
+# --- the life of a connection ---
+
+
+def test_idle_connections_are_closed_but_for_the_least(daemon, postgres):
+    daemon.configure(postgres.config(
+        sync={"max_workers": 3, "batch": {"min": 10, "max": 10}},
+        database={"pool": {"min": 1, "idle_timeout": "500ms"}}))
+    start(daemon)
+    enqueue_many(daemon, 2000)
+    daemon.run("sync", "drain")
+    assert connections(postgres) > 1, "the drain used one worker only"
+    wait_for(lambda: connections(postgres) == 1, 10, "idle ones to close")
+    time.sleep(1)
+    assert connections(postgres) == 1 and pool(daemon)["open"] == 1
+    assert pool(daemon)["in_use"] == 0
+
+
+def test_none_stays_open_when_none_has_to(daemon, postgres):
+    daemon.configure(postgres.config(
+        database={"pool": {"min": 0, "idle_timeout": "300ms"}}))
+    start(daemon)
+    wait_for(lambda: connections(postgres) == 0, 10, "the last to close")
+    assert state(daemon) == "online"
+    daemon.run("enqueue", "t", "r1", "{}")
+    daemon.run("sync", "now")
+    assert ledger_operations(postgres) == 1
+
+
+def test_a_connection_has_a_lifetime(daemon, postgres):
+    daemon.configure(postgres.config(
+        database={"pool": {"max_lifetime": "1s",
+                           "health_check_interval": "200ms"}}))
+    start(daemon)
+    first = session_started(postgres)
+    assert len(first) == 1
+    wait_for(lambda: session_started(postgres) - first, 10, "a new one")
+    wait_for(lambda: not session_started(postgres) & first, 5,
+             "the old one to go")
+    assert state(daemon) == "online"
+
+
+def test_health_check_notices_a_dead_server(daemon, own_postgres):
+    database = own_postgres.create_database()
+    daemon.configure(database.config(
+        database={"pool": {"health_check_interval": "300ms"}}))
+    start(daemon)
+    own_postgres.stop(signal.SIGKILL)
+    wait_for(lambda: state(daemon) == "offline", 10, "it to be noticed")
+    own_postgres.start()
+    wait_for(lambda: state(daemon) == "online", 30, "it to be back")
+
+
+def test_more_workers_than_connections(daemon, postgres):
+    """Workers take turns; never more connections than the budget."""
+    most = []
+    daemon.configure(postgres.config(
+        sync={"max_workers": 4, "batch": {"min": 20, "max": 20},
+              "connection_pool_check_enabled": False},
+        database={"pool": {"max": 2}}))
+    start(daemon)
+    enqueue_many(daemon, 6000)
+    drain = subprocess.Popen([binaries() / "tidemill", "-c",
+                              daemon.config_path, "sync", "drain"])
+    killed = 0
+    while drain.poll() is None:
+        most.append(connections(postgres))
+        if len(most) % 10 == 5 and killed < 5:
+            # A dead worker's token comes back with its successor.
+            daemon.kill_worker("sync", slot=killed % 4)
+            killed += 1
+    assert drain.returncode == 0
+    # A killed client's backend may outlive it for a moment.
+    assert sorted(most)[len(most) * 8 // 10] <= 2
+    assert max(most) <= 2 + killed
+    assert ledger_operations(postgres) == 6000
+    assert pool(daemon)["open"] <= 2
+
+
+def test_waiting_for_a_connection_is_bounded(daemon, postgres):
+    """With one token, and it kept in use, the second worker gives up, in
+    words of its own."""
+    daemon.configure(postgres.config(
+        sync={"max_workers": 2, "connection_pool_check_enabled": False,
+              "batch": {"min": 1, "max": 10}},
+        database={"pool": {"max": 1, "acquire_timeout": "300ms"},
+                  "statement_timeout": "20s"}))
+    start(daemon)
+    blocker = postgres.connect()
+    blocker.autocommit = False
+    blocker.cursor().execute("LOCK TABLE tidemill.ledger IN EXCLUSIVE MODE")
+    enqueue_many(daemon, 200)
+    daemon.run("enqueue", "t", "u", "--priority", "urgent", "{}")
+    wait_for(lambda: attempts(daemon)["pool_busy"] > 0, 20, "BUSY")
+    assert "none of this host's 1 connections" in daemon.log_text()
+    blocker.rollback()
+    blocker.close()
+    daemon.run("sync", "drain")
+    assert ledger_operations(postgres) == 201
+
+
+# --- pressure ---
+
+
+@pytest.fixture
+def small_server():
+    """A server that is soon full: 20 connections, none of them reserved but
+    one."""
+    from harness import Postgres
+    server = Postgres({"max_connections": 20,
+                       "superuser_reserved_connections": 1})
+    server.start()
+    yield server
+    server.cleanup()
+
+
+def plain_user(server, database):
+    """A role that the reserved connection is not for."""
+    database.query("CREATE ROLE plain LOGIN")
+    database.query(f"GRANT CREATE ON DATABASE {database.name} TO plain")
+    return (f"host=127.0.0.1 port={server.port} user=plain "
+            f"dbname={database.name}")
+
+
+def test_near_capacity_all_but_urgent_wait(daemon, small_server):
+    database = small_server.create_database()
+    daemon.configure(database.config(
+        database={"pool": {"health_check_interval": "200ms"}}))
+    start(daemon)
+    with crowd(database, 16):
+        wait_for(lambda: (pool(daemon)["server"] or {}).get(
+            "connections", 0) >= 16, 15, "the crowd to be counted")
+        enqueue_many(daemon, 100)
+        wait_for(lambda: pool(daemon)["deferring"], 10, "a deferral")
+        daemon.run("enqueue", "t", "now", "--priority", "urgent", "{}")
+        wait_for(lambda: database.query(
+            "SELECT 1 FROM tidemill.synced_records "
+            "WHERE record_id = 'now'"), 5, "the urgent one")
+        status = daemon.json("sync", "status")
+        assert status["pending"] == 100 and status["state"] == "online"
+        late = daemon.run("sync", "now", check=False)
+        assert late.returncode == 75
+        assert "pool near capacity" in late.stderr
+        wait_for(lambda: attempts(daemon)["pool_deferred_syncs"] >= 3, 20,
+                 "more tries")
+    line = next(json.loads(text) for text in daemon.log_text().splitlines()
+                if '"pool near capacity"' in text)
+    assert line["pool_usage"] > 0.8 and line["threshold"] == 0.8
+    assert line["checkedout"] >= 16 and line["pool_size"] == 19
+    settled(daemon)
+    after = attempts(daemon)
+    assert after["failed_syncs"] == 0 and 0 < after["pool_deferral_rate"] < 100
+    assert daemon.log_text().count('"pool near capacity"') == 1, \
+        "the log is flooded"
+
+
+def test_pressure_can_be_switched_off(daemon, small_server):
+    database = small_server.create_database()
+    daemon.configure(database.config(
+        sync={"connection_pool_check_enabled": False}))
+    start(daemon)
+    with crowd(database, 16):
+        enqueue_many(daemon, 100)
+        settled(daemon)
+    assert attempts(daemon)["pool_deferred_syncs"] == 0
+    assert pool(daemon)["server"] is None
+
+
+def test_a_full_server_is_busy_not_offline(daemon, small_server):
+    database = small_server.create_database()
+    daemon.configure(database.config(database={
+        "conninfo": plain_user(small_server, database)}))
+    with crowd(database, 19):
+        start(daemon, expected="busy")
+        status = daemon.json("sync", "status")
+        assert "no connection free" in status["last_error"]
+        assert "53300" not in status["last_error"]
+        drain = daemon.run("sync", "drain", check=False)
+        assert drain.returncode == 75 and "no connection free" in drain.stderr
+        assert attempts(daemon)["pool_busy"] > 0
+        enqueue_many(daemon, 100)
+    settled(daemon)
+    wait_for(lambda: state(daemon) == "online", 10, "online")
+    small_server.stop(signal.SIGKILL)
+    daemon.run("enqueue", "t", "x", "--priority", "urgent", "{}")
+    wait_for(lambda: state(daemon) == "offline", 20, "offline")
+    assert "cannot be reached" in daemon.json("sync", "status")["last_error"]
+
+
+def test_refused_for_lack_of_rights(daemon, small_server):
+    database = small_server.create_database()
+    database.query("CREATE ROLE nobody_much LOGIN")
+    daemon.configure(database.config(database={
+        "conninfo": f"host=127.0.0.1 port={small_server.port} "
+                    f"user=nobody_much dbname={database.name}"}))
+    daemon.start()
+    wait_for(lambda: attempts(daemon)["authorization_failures"] > 0, 10,
+             "42501 to be counted")
+    assert attempts(daemon)["pool_busy"] == 0
