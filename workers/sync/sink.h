@@ -56,6 +56,10 @@ struct sink_result {
     int64_t server_connections, server_limit;
 };
 
+/* Batches of one worker at the sink: on a line of 200 ms there and back, 8
+ * of 1,000 operations each keep a server busy that applies 40,000 a second. */
+#define SINK_DEPTH_MAX 8
+
 struct sink_batch {
     int64_t epoch;
     int64_t batch_id;
@@ -64,7 +68,7 @@ struct sink_batch {
 };
 
 /* Called exactly once for each apply or probe, never from within it. The
- * result is valid during the call. */
+ * result is valid during the call.  Must not close the sink. */
 typedef void (*sink_done)(void *self, const struct sink_result *result);
 
 struct sink_methods {
@@ -73,12 +77,25 @@ struct sink_methods {
     /* Makes a sink; connects to nothing yet. */
     struct sink *(*open)(const struct config *config, struct event_base *base,
                          struct error *error);
+    /* How many batches may be without an answer at once, as things are now:
+     * 1 to SINK_DEPTH_MAX.  Asked before every apply and every claim, since
+     * it follows what the sink measures of its line.  It may fall below
+     * what is under way: then nothing more is sent until answers have come.
+     * NULL: always 1. */
+    unsigned (*depth)(struct sink *sink);
     /* Connects when needed (installs or checks the schema at the centre on
      * the first connection), applies the batch.  The batch must live until
-     * done is called.  One apply or probe at a time. */
+     * done is called.
+     *
+     * Called again while earlier batches are not answered, as far as depth
+     * says; those never share a record, because the lanes of a batch are its
+     * own, so they may be applied, and answered, in any order, and one that
+     * fails says nothing of the others.  When the line goes down all that
+     * are under way are answered DOWN: they may have been applied or not. */
     void (*apply)(struct sink *sink, const struct sink_batch *batch,
                   sink_done done, void *self);
-    /* Is the centre there and ready? Connects when needed. */
+    /* Is the centre there and ready? Connects when needed.  Not while a
+     * batch is under way, and none is sent until it is answered. */
     void (*probe)(struct sink *sink, sink_done done, void *self);
     /* Ends what is under way without calling back and closes the line; the
      * next apply or probe opens it again. */
