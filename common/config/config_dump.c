@@ -130,6 +130,30 @@ static void append_list_origin(uint32_t line, struct buffer *out)
         buffer_append_text(out, "  # default\n");
 }
 
+static void dump_field(const char *name, const char *value, struct buffer *out)
+{
+    if (value[0] == '\0')
+        return;
+    buffer_printf(out, ", %s: ", name);
+    append_quoted(out, value);
+}
+
+static void dump_table(const struct sync_table *table, struct buffer *out)
+{
+    buffer_append_text(out, ": {key: ");
+    append_quoted(out, table->key);
+    dump_field("target", table->target, out);
+    if (table->conflict != CONFLICT_NONE) {
+        dump_field("conflict", conflict_rule_name(table->conflict), out);
+        if (table->version[0] != '\0')
+            dump_field("version", table->version, out);
+        else
+            dump_field("updated_at", table->updated_at, out);
+        dump_field("base", table->base, out);
+    }
+    buffer_append_text(out, "}\n");
+}
+
 static void dump_tables(const struct config *config, struct buffer *out)
 {
     buffer_printf(out, "  tables:%s", config->table_count > 0 ? "" : " {}");
@@ -138,11 +162,7 @@ static void dump_tables(const struct config *config, struct buffer *out)
         const struct sync_table *table = &config->tables[i];
         buffer_append_text(out, "    ");
         append_quoted(out, table->name);
-        buffer_append_text(out, ": {target: ");
-        append_quoted(out, table->target);
-        buffer_append_text(out, ", key: ");
-        append_quoted(out, table->key);
-        buffer_append_text(out, "}\n");
+        dump_table(table, out);
     }
 }
 
@@ -219,11 +239,17 @@ static const char sample_head[] =
 static const char sample_tables[] =
     "\n"
     "  # Typed targets at the centre for single tables; the others land in\n"
-    "  # synced_records.  The key is the column of the record's id.\n"
-    "  # Type: map of NAME: {target: TABLE, key: COLUMN}.\n"
+    "  # synced_records.  The key is the column of the record's id.  A table\n"
+    "  # that several hosts write has one row a record, and a rule for what\n"
+    "  # two of them change: conflict last_write_wins, local_wins, "
+    "centre_wins\n"
+    "  # or manual, by the field updated_at, or by a version that grows.\n"
+    "  # Type: map of NAME: {target: TABLE, key: COLUMN, conflict: RULE,\n"
+    "  # version: FIELD, updated_at: FIELD, base: FIELD}.\n"
     "  # Cost of a change: respawn of sync.\n"
     "  #tables:\n"
-    "  #  tasks: {target: public.tasks, key: id}\n";
+    "  #  tasks: {target: public.tasks, key: id}\n"
+    "  #  contexts: {conflict: last_write_wins}\n";
 
 static const char sample_sources[] =
     "\n"
@@ -264,14 +290,21 @@ static void append_pending(const struct option *option,
     buffer_append_char(out, '\n');
 }
 
+static bool table_equal(const struct sync_table *a, const struct sync_table *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->target, b->target) == 0 &&
+           strcmp(a->key, b->key) == 0 && a->conflict == b->conflict &&
+           strcmp(a->version, b->version) == 0 &&
+           strcmp(a->updated_at, b->updated_at) == 0 &&
+           strcmp(a->base, b->base) == 0;
+}
+
 static bool tables_equal(const struct config *a, const struct config *b)
 {
     if (a->table_count != b->table_count)
         return false;
     for (size_t i = 0; i < a->table_count; i++)
-        if (strcmp(a->tables[i].name, b->tables[i].name) != 0 ||
-            strcmp(a->tables[i].target, b->tables[i].target) != 0 ||
-            strcmp(a->tables[i].key, b->tables[i].key) != 0)
+        if (!table_equal(&a->tables[i], &b->tables[i]))
             return false;
     return true;
 }

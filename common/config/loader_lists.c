@@ -119,27 +119,76 @@ static bool check_entry(struct loader *loader, const struct node *node,
     return false;
 }
 
-static void read_table(struct loader *loader, const struct node *node)
+static const char *const rule_names[] = {
+#define X(name, word) word,
+    CONFLICT_RULE_LIST(X)
+#undef X
+        NULL,
+};
+
+/* The name of a field of the data; "" where the entry has none. */
+static const char *read_field(struct loader *loader, const struct node *node,
+                              const char *what, const char *key,
+                              const char *fallback)
 {
-    static const char *const known[] = {"target", "key", NULL};
-    const char *what =
-        arena_printf(&loader->scratch, "sync.tables.%.130s", node->key);
-    struct sync_table *table =
-        &loader->config->tables[loader->config->table_count];
     const struct node *at;
-    if (what == NULL)
-        what = "sync.tables";
-    if (!is_table_name(node->key))
-        loader_error_at(loader, node->key_line, node->key_column,
-                        "%s: no name of a table; give 1 to %u of letters, "
-                        "digits, _ . $ - (the first a letter or _)",
-                        what, TABLE_NAME_MAX);
-    if (!check_entry(loader, node, what, "target: TABLE, key: COLUMN"))
-        return;
-    check_keys(loader, node, what, known);
-    table->name = arena_copy(&loader->config->arena, node->key, node->key_size);
-    table->target = read_key(loader, node, what, "target", NULL, &at);
-    if (table->target != NULL && !is_target(table->target))
+    const char *field = read_key(loader, node, what, key, fallback, &at);
+    if (field != NULL && at != node && !is_identifier(field))
+        loader_error_at(loader, at->line, at->column,
+                        "%s: %s \"%.130s\" is no name of a field; give 1 to "
+                        "%u letters, digits or _ (the first no digit)",
+                        what, key, field, IDENTIFIER_MAX);
+    return field;
+}
+
+/* How two hosts' changes of one record are compared and decided. */
+static void read_conflict(struct loader *loader, const struct node *node,
+                          const char *what, struct sync_table *table)
+{
+    const struct node *at;
+    const char *word =
+        read_key(loader, node, what, "conflict", rule_names[0], &at);
+    int rule = 0;
+    while (word != NULL && rule_names[rule] != NULL &&
+           strcmp(rule_names[rule], word) != 0)
+        rule++;
+    if (word != NULL && rule_names[rule] == NULL)
+        loader_error_at(loader, at->line, at->column,
+                        "%s: conflict \"%.100s\" is not known; write none, "
+                        "last_write_wins, local_wins, centre_wins or manual%s",
+                        what, word, loader_hint(loader, word, rule_names));
+    else
+        table->conflict = (enum conflict_rule)rule;
+    table->version = read_field(loader, node, what, "version", "");
+    table->updated_at =
+        read_field(loader, node, what, "updated_at", "updated_at");
+    table->base = read_field(loader, node, what, "base", "");
+    bool compares = document_get(node, "version") != NULL ||
+                    document_get(node, "updated_at") != NULL ||
+                    document_get(node, "base") != NULL;
+    if (table->conflict == CONFLICT_NONE && compares)
+        loader_error_at(loader, node->line, node->column,
+                        "%s: version, updated_at and base say how conflicts "
+                        "are found, but there is no conflict; add \"conflict: "
+                        "last_write_wins\", or remove them",
+                        what);
+    if (document_get(node, "version") != NULL &&
+        document_get(node, "updated_at") != NULL)
+        loader_error_at(loader, node->line, node->column,
+                        "%s: version and updated_at are both given; only one "
+                        "of them can decide what is newer",
+                        what);
+}
+
+/* Where the records land, and in which column their id. */
+static void read_target(struct loader *loader, const struct node *node,
+                        const char *what, struct sync_table *table)
+{
+    const struct node *at;
+    /* A shared table without a target lands in shared_records. */
+    table->target = read_key(loader, node, what, "target",
+                             table->conflict != CONFLICT_NONE ? "" : NULL, &at);
+    if (table->target != NULL && at != node && !is_target(table->target))
         loader_error_at(loader, at->line, at->column,
                         "%s: target \"%.130s\" is neither TABLE nor "
                         "SCHEMA.TABLE, each 1 to %u letters, digits or _ "
@@ -156,6 +205,30 @@ static void read_table(struct loader *loader, const struct node *node)
                         "%s: key \"%.130s\" is no name of a column; give 1 to "
                         "%u letters, digits or _ (the first no digit)",
                         what, table->key, IDENTIFIER_MAX);
+}
+
+static void read_table(struct loader *loader, const struct node *node)
+{
+    static const char *const known[] = {
+        "target", "key", "conflict", "version", "updated_at", "base", NULL};
+    const char *what =
+        arena_printf(&loader->scratch, "sync.tables.%.130s", node->key);
+    struct sync_table *table =
+        &loader->config->tables[loader->config->table_count];
+    if (what == NULL)
+        what = "sync.tables";
+    if (!is_table_name(node->key))
+        loader_error_at(loader, node->key_line, node->key_column,
+                        "%s: no name of a table; give 1 to %u of letters, "
+                        "digits, _ . $ - (the first a letter or _)",
+                        what, TABLE_NAME_MAX);
+    if (!check_entry(loader, node, what,
+                     "target: TABLE, key: COLUMN, conflict: RULE"))
+        return;
+    check_keys(loader, node, what, known);
+    table->name = arena_copy(&loader->config->arena, node->key, node->key_size);
+    read_conflict(loader, node, what, table);
+    read_target(loader, node, what, table);
     if (table->name != NULL && table->target != NULL && table->key != NULL)
         loader->config->table_count++;
 }
@@ -168,7 +241,7 @@ static void check_targets(struct loader *loader, const struct node *map)
         for (size_t j = 0; j < i; j++) {
             const struct sync_table *one = &config->tables[j];
             const struct sync_table *two = &config->tables[i];
-            if (strcmp(one->target, two->target) != 0)
+            if (one->target[0] == '\0' || strcmp(one->target, two->target) != 0)
                 continue;
             const struct node *node = document_get(map, two->name);
             loader_error_at(loader, node->key_line, node->key_column,

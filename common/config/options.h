@@ -178,12 +178,45 @@ enum interval_selection { INTERVAL_AUTO, INTERVAL_DEFAULT };
 
 /* The two options that are no scalars: */
 
+/* What decides when two hosts change one record of a table (the number goes
+ * over the wire to the centre).  Any but `none` makes the table a shared one:
+ * one row a record at the centre, whoever wrote it. */
+#define CONFLICT_RULE_LIST(X)                                                  \
+    X(NONE, "none")                                                            \
+    X(LAST_WRITE_WINS, "last_write_wins")                                      \
+    X(LOCAL_WINS, "local_wins")                                                \
+    X(CENTRE_WINS, "centre_wins")                                              \
+    X(MANUAL, "manual")
+
+enum conflict_rule {
+#define X(name, word) CONFLICT_##name,
+    CONFLICT_RULE_LIST(X)
+#undef X
+        CONFLICT_RULE_COUNT
+};
+
+static inline const char *conflict_rule_name(enum conflict_rule rule)
+{
+    static const char *const names[] = {
+#define X(name, word) word,
+        CONFLICT_RULE_LIST(X)
+#undef X
+    };
+    return names[rule];
+}
+
 /* An entry of `sync.tables`: where the operations of one table land.
  * Changing one respawns the sync pool. */
 struct sync_table {
     const char *name;   /* the operations' table_name */
-    const char *target; /* "table" or "schema.table" at the centre, checked */
+    const char *target; /* "table" or "schema.table" at the centre, checked;
+                           "" for tidemill's own table */
     const char *key;    /* column that holds the record_id */
+    enum conflict_rule conflict;
+    const char *version;    /* field of the data that grows; "": by time */
+    const char *updated_at; /* field of the data with the time */
+    const char *base;       /* field with the version or time that a change
+                               was made upon; "": not said */
 };
 
 /* An entry of `sources`.  Changing one respawns the store. */

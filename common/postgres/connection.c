@@ -458,15 +458,15 @@ static void query_sent(struct pg_connection *c, bool sent)
 static bool pipeline_send(struct pg_connection *c, const char *sql,
                           const struct pg_parameter *parameters, size_t count)
 {
-    Oid types[32];
-    const char *values[32];
-    int sizes[32], formats[32];
+    Oid types[PG_PARAMETERS_MAX];
+    const char *values[PG_PARAMETERS_MAX];
+    int sizes[PG_PARAMETERS_MAX], formats[PG_PARAMETERS_MAX];
     char timeout[24];
     const char *timeout_value = timeout;
     Oid text_type = TEXT_OID;
     snprintf(timeout, sizeof timeout, "%lld",
              (long long)c->statement_timeout_ms);
-    if (count > 32 || !PQenterPipelineMode(c->line))
+    if (count > PG_PARAMETERS_MAX || !PQenterPipelineMode(c->line))
         return false;
     for (size_t i = 0; i < count; i++) {
         types[i] = parameters[i].type;

@@ -70,6 +70,8 @@ void pg_connection_connect(struct pg_connection *connection, pg_done done,
                            void *self);
 
 /* A parameter in libpq's binary form; value NULL for NULL. */
+#define PG_PARAMETERS_MAX 48 /* of a query */
+
 struct pg_parameter {
     unsigned type; /* object id of the type */
     const void *value;

@@ -36,7 +36,7 @@ static const char *const reader_texts[READ_COUNT] = {
                    "WHERE key > ?1 AND key <= ?2 ORDER BY key",
     [READ_SINGLE] =
         "SELECT o.key, o.operation, o.created_ms, o.table_name, o.record_id, "
-        "o.record_data, x.retry_count FROM outbox o "
+        "o.record_data, x.retry_count, x.resolved_over FROM outbox o "
         "JOIN outbox_exceptions x ON x.key = o.key WHERE o.key = ?1",
     [READ_COUNTS] =
         "SELECT priority, sum(pending) FROM outbox_counts GROUP BY priority",
@@ -367,6 +367,11 @@ static int gather_single(struct gathered *into, int64_t key)
     int result = more < 0 ? -1 : 0;
     if (more > 0)
         result = gather_row(into, row, (unsigned)sqlite3_column_int(row, 6));
+    if (more > 0 && result == 0 && sqlite3_column_type(row, 7) != SQLITE_NULL) {
+        struct outbox_operation *made = &into->operations[into->count - 1];
+        made->resolved = true;
+        made->resolved_over = sqlite3_column_int64(row, 7);
+    }
     sqlite3_reset(row);
     return result;
 }

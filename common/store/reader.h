@@ -6,6 +6,7 @@
 #ifndef TIDEMILL_STORE_READER_H
 #define TIDEMILL_STORE_READER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,8 @@ struct outbox_operation {
     unsigned priority;
     unsigned retry_count;
     int64_t created_ms;
+    bool resolved;         /* it was in conflict, and a person has kept it */
+    int64_t resolved_over; /* over the centre's row with this stamp */
     const char *table_name, *record_id, *data; /* data NULL for DELETE */
     size_t table_name_size, record_id_size, data_size;
 };

@@ -106,6 +106,17 @@ static void on_done(void *self, const struct sink_result *result)
         snprintf(f->messages[i], sizeof f->messages[i], "%s",
                  result->refusals[i].message);
     }
+    f->conflict_count = result->conflict_count;
+    for (size_t i = 0; i < result->conflict_count && i < FIXTURE_REFUSALS;
+         i++) {
+        const struct sink_conflict *conflict = &result->conflicts[i];
+        f->conflicts[i] = *conflict;
+        snprintf(f->centre_systems[i], sizeof f->centre_systems[i], "%s",
+                 conflict->centre_system);
+        snprintf(f->centre_data[i], sizeof f->centre_data[i], "%.*s",
+                 (int)conflict->centre_data_size,
+                 conflict->centre_data ? conflict->centre_data : "");
+    }
 }
 
 static struct outbox_operation *numbered;

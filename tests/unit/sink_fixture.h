@@ -32,6 +32,10 @@ struct fixture {
     size_t refusal_count;
     struct sink_refusal refusals[FIXTURE_REFUSALS]; /* messages below */
     char messages[FIXTURE_REFUSALS][200];
+    size_t conflict_count;
+    struct sink_conflict conflicts[FIXTURE_REFUSALS]; /* texts below */
+    char centre_systems[FIXTURE_REFUSALS][32];
+    char centre_data[FIXTURE_REFUSALS][200];
     char conninfo[400]; /* room for a case's own */
     char text[256];
 };

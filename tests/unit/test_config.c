@@ -273,8 +273,7 @@ static void many_errors_are_cut(void **state)
     for (int i = 0; i < 1000; i++)
         buffer_printf(&text, "unknown%d: 1\n", i);
     assert_null(config_try(text.bytes, NULL, NULL));
-    assert_non_null(
-        strstr(config_errors.bytes, "... and 950 errors more\n"));
+    assert_non_null(strstr(config_errors.bytes, "... and 950 errors more\n"));
     buffer_deinit(&text);
 }
 
@@ -307,6 +306,38 @@ static void variables(void **state)
                       "text, 1 to 100 bytes\n");
 }
 
+static void conflicts(void **state)
+{
+    (void)state;
+    struct config *config = config_must_load(
+        "sync:\n  tables:\n"
+        "    a: {conflict: manual, version: v, base: b}\n"
+        "    c: {target: c, conflict: last_write_wins, updated_at: at}\n"
+        "    d: {target: d, conflict: none}\n");
+    assert_int_equal(config->tables[0].conflict, CONFLICT_MANUAL);
+    assert_string_equal(config->tables[0].target, "");
+    assert_string_equal(config->tables[0].version, "v");
+    assert_string_equal(config->tables[0].base, "b");
+    assert_int_equal(config->tables[1].conflict, CONFLICT_LAST_WRITE_WINS);
+    assert_string_equal(config->tables[1].updated_at, "at");
+    assert_string_equal(config->tables[1].version, "");
+    assert_int_equal(config->tables[2].conflict, CONFLICT_NONE);
+    config_free(&config);
+    check_error_has("sync: {tables: {t: {conflict: manul}}}",
+                    "did you mean \"manual\"?");
+    check_error_has("sync: {tables: {t: {conflict: none}}}",
+                    "\"target\" is missing");
+    check_error_has("sync: {tables: {t: {target: x, version: v}}}",
+                    "there is no conflict");
+    check_error_has(
+        "sync: {tables: {t: {conflict: manual, version: v, updated_at: u}}}",
+        "only one of them");
+    check_error_has("sync: {tables: {t: {conflict: manual, base: 'a b'}}}",
+                    "no name of a field");
+    check_error_has("sync: {tables: {t: {conflict: manual, version: ''}}}",
+                    "no name of a field");
+}
+
 static void tables(void **state)
 {
     (void)state;
@@ -337,8 +368,8 @@ static void tables(void **state)
     check_error_has("sync: {tables: {'a b': {target: x}}}",
                     "no name of a table");
     check_error_has("sync: {tables: {'': {target: x}}}", "no name of a table");
-    check_error_has("sync: {tables: {t: {target: x, conflict: y}}}",
-                    "unknown key \"conflict\"");
+    check_error_has("sync: {tables: {t: {target: x, konflict: y}}}",
+                    "unknown key \"konflict\"");
     check_error_has("sync: {tables: {t: {target: [x]}}}", "is a list");
     check_error_has("sync: {tables: {t: {target: synced_records}}}",
                     "not listed");
@@ -477,6 +508,7 @@ int main(void)
         cmocka_unit_test(all_errors_at_once),
         cmocka_unit_test(many_errors_are_cut),
         cmocka_unit_test(variables),
+        cmocka_unit_test(conflicts),
         cmocka_unit_test(tables),
         cmocka_unit_test(sources),
         cmocka_unit_test(cross_checks),

@@ -51,6 +51,29 @@ static unsigned typed_index(const struct config *config,
     return 0;
 }
 
+struct stamp unit_stamp(const struct config *config,
+                        const struct batch_unit *unit,
+                        const struct outbox_operation *operation)
+{
+    const char *code;
+    struct outbox_operation plain = *operation;
+    if (operation_refusal(operation, &code))
+        plain.data = NULL;
+    return operation_stamp(&config->tables[unit->typed - 1], &plain);
+}
+
+static void unit_share(struct folding *f, struct batch_unit *unit,
+                       const struct outbox_operation *operation)
+{
+    const char *code;
+    unit->shared = f->config->tables[unit->typed - 1].conflict != CONFLICT_NONE;
+    if (!unit->shared)
+        return;
+    unit->apart = operation_refusal(operation, &code) != NULL;
+    unit->stamp = unit_stamp(f->config, unit, operation);
+    f->out->shared++;
+}
+
 static void unit_add(struct folding *f, uint32_t index)
 {
     const struct outbox_operation *operation = &f->operations[index];
@@ -77,7 +100,10 @@ static void unit_add(struct folding *f, uint32_t index)
         .data = operation->data,
         .data_size = operation->data_size,
     };
-    f->out->any_apart |= f->out->units[f->out->count - 1].apart;
+    struct batch_unit *made = &f->out->units[f->out->count - 1];
+    if (made->typed)
+        unit_share(f, made, operation);
+    f->out->any_apart |= made->apart;
     f->table[place] = (uint32_t)f->out->count;
 }
 
@@ -100,6 +126,14 @@ static void unit_put(struct batch_unit *unit,
     unit->data_size = merged->size;
 }
 
+static void unit_raise(struct folding *f, struct batch_unit *unit,
+                       const struct outbox_operation *operation)
+{
+    struct stamp stamp = unit_stamp(f->config, unit, operation);
+    if (stamp.value > unit->stamp.value)
+        unit->stamp.value = stamp.value;
+}
+
 static int unit_fold(struct folding *f, struct batch_unit *unit,
                      struct buffer merged[2], struct error *error)
 {
@@ -114,6 +148,8 @@ static int unit_fold(struct folding *f, struct batch_unit *unit,
     for (uint32_t n = 1; n < unit->count; n++) {
         index = f->out->next[index];
         unit_put(unit, &f->operations[index], &merged[n & 1]);
+        if (unit->shared)
+            unit_raise(f, unit, &f->operations[index]);
     }
     if (merged[0].failed || merged[1].failed)
         return error_set(error, ERROR_SYSTEM,

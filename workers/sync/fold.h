@@ -14,6 +14,7 @@
 #include "common/base/arena.h"
 #include "common/base/error.h"
 #include "common/store/reader.h"
+#include "workers/sync/stamp.h"
 
 struct config;
 
@@ -26,12 +27,16 @@ enum unit_kind {
 struct batch_unit {
     enum unit_kind kind;
     bool apart;      /* never folded: its operations go one by one */
+    bool shared;     /* its table has a rule for conflicts */
     unsigned typed;  /* 1 + index in config->tables; 0: synced_records */
     uint32_t first;  /* index of its first operation */
     uint32_t last;
     uint32_t count;
     const char *data; /* folded */
     size_t data_size;
+    struct stamp stamp; /* of shared ones: the highest value, and what the
+                           first operation had seen: when that meets no
+                           conflict, those behind it meet their own row */
 };
 
 struct batch_units {
@@ -39,6 +44,7 @@ struct batch_units {
     size_t count;
     uint32_t *next;   /* the next operation of the same unit */
     bool any_apart;   /* some unit is apart */
+    size_t shared;    /* units that are */
     size_t multiple;  /* units of more than one operation */
 };
 
@@ -48,6 +54,11 @@ int batch_fold(const struct config *config,
                const struct outbox_operation *operations, size_t count,
                struct arena *arena, struct batch_units *units,
                struct error *error);
+
+/* The stamp of one operation of a shared unit. */
+struct stamp unit_stamp(const struct config *config,
+                        const struct batch_unit *unit,
+                        const struct outbox_operation *operation);
 
 /* What an operation does on its own: an UPDATE whose data is no object sets
  * the record. */

@@ -7,8 +7,10 @@
 
 #include "common/config/config.h"
 
-/* The arrays of tidemill.apply_batch in the order of its parameters. */
-enum fast {
+/* The arrays in the order in which the functions take them:
+ * tidemill.apply_batch those before ARRAYS_FAST, apply_batch_shared those
+ * before ARRAYS_SHARED, apply_carefully those from ARRAYS_FAST on. */
+enum array {
     SET_TABLES,
     SET_RECORDS,
     SET_DATA,
@@ -23,35 +25,38 @@ enum fast {
     TYPED_COUNTS,
     TYPED_RECORDS,
     TYPED_DATA,
-    FAST_COUNT
-};
-
-/* And those of tidemill.apply_carefully. */
-enum careful {
-    UNIT_KINDS,
+    ARRAYS_FAST,
+    UNIT_KINDS = ARRAYS_FAST,
     UNIT_TYPED,
     UNIT_TABLES,
     UNIT_RECORDS,
     UNIT_DATA,
     UNIT_COUNTS,
+    UNIT_STAMPS,
+    UNIT_SEENS,
     OP_KEYS,
     OP_KINDS,
     OP_DATA,
+    OP_STAMPS,
+    OP_SEENS,
     TARGETS,
     TARGET_KEYS,
-    REFUSED_KEYS,
+    TARGET_RULES,
+    TARGET_TIMED,
+    ARRAYS_SHARED,
+    REFUSED_KEYS = ARRAYS_SHARED,
     REFUSED_CODES,
     REFUSED_WORDS,
-    CAREFUL_COUNT
+    ARRAYS_ALL
 };
 
 #define T PG_OID_TEXT
 #define I PG_OID_INT4
 #define B PG_OID_INT8
-static const unsigned fast_types[FAST_COUNT] = {T, T, T, T, T, T, T,
-                                                T, T, T, I, I, T, T};
-static const unsigned careful_types[CAREFUL_COUNT] = {I, I, T, T, T, I, B,
-                                                      I, T, T, T, B, T, T};
+static const unsigned array_types[ARRAYS_ALL] = {
+    T, T, T, T, T, T, T, T, T, T, I, I, T, T,          /* folded units */
+    I, I, T, T, T, I, B, B, B, I, T, B, B, T, T, I, I, /* units apart */
+    B, T, T};
 #undef T
 #undef I
 #undef B
@@ -59,9 +64,13 @@ static const unsigned careful_types[CAREFUL_COUNT] = {I, I, T, T, T, I, B,
 static const char fast_sql[] =
     "SELECT * FROM tidemill.apply_batch($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,"
     "$11,$12,$13,$14,$15,$16,$17,$18)";
+static const char shared_sql[] =
+    "SELECT * FROM tidemill.apply_batch_shared($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,"
+    "$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,"
+    "$29,$30,$31,$32,$33,$34,$35)";
 static const char careful_sql[] =
     "SELECT * FROM tidemill.apply_carefully($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,"
-    "$11,$12,$13,$14,$15,$16,$17,$18,$19)";
+    "$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25)";
 
 void pgsql_request_init(struct pgsql_request *request,
                         const struct config *config)
@@ -85,11 +94,9 @@ static void parameter_add(struct pgsql_request *r, unsigned type,
         .type = type, .value = value, .size_bytes = (int)size};
 }
 
-static void request_begin(struct pgsql_request *r, const char *sql,
-                          const struct sink_batch *batch, const unsigned *types,
-                          size_t count)
+static void request_begin(struct pgsql_request *r,
+                          const struct sink_batch *batch)
 {
-    r->sql = sql;
     r->epoch = htobe64((uint64_t)batch->epoch);
     r->batch_id = htobe64((uint64_t)batch->batch_id);
     r->operations = htonl((uint32_t)batch->count);
@@ -99,16 +106,17 @@ static void request_begin(struct pgsql_request *r, const char *sql,
     parameter_add(r, PG_OID_INT8, &r->epoch, sizeof r->epoch);
     parameter_add(r, PG_OID_INT8, &r->batch_id, sizeof r->batch_id);
     parameter_add(r, PG_OID_INT4, &r->operations, sizeof r->operations);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < ARRAYS_ALL; i++) {
         pg_array_reset(&r->arrays[i]);
-        r->arrays[i].item_type = types[i];
+        r->arrays[i].item_type = array_types[i];
     }
 }
 
-static int request_end(struct pgsql_request *r, size_t count,
-                       struct error *error)
+static int request_end(struct pgsql_request *r, const char *sql, size_t first,
+                       size_t end, struct error *error)
 {
-    for (size_t i = 0; i < count; i++)
+    r->sql = sql;
+    for (size_t i = first; i < end; i++)
         if (pg_array_parameter(&r->arrays[i],
                                &r->parameters[r->parameter_count++]) != 0)
             return error_set(error, ERROR_SYSTEM,
@@ -155,33 +163,6 @@ static void typed_add(struct pgsql_request *r, const struct sink_batch *batch,
     }
 }
 
-int pgsql_request_fast(struct pgsql_request *r, const struct sink_batch *batch,
-                       const struct batch_units *units, struct error *error)
-{
-    static const int first[] = {[UNIT_SET] = SET_TABLES,
-                                [UNIT_MERGE] = MERGE_TABLES,
-                                [UNIT_GONE] = GONE_TABLES};
-    bool seen[SYNC_TABLES_MAX + 1] = {false};
-    request_begin(r, fast_sql, batch, fast_types, FAST_COUNT);
-    for (size_t i = 0; i < units->count; i++) {
-        const struct batch_unit *unit = &units->units[i];
-        const struct outbox_operation *op = &batch->operations[unit->first];
-        if (unit->typed) {
-            seen[unit->typed] = true;
-            continue;
-        }
-        int at = first[unit->kind];
-        array_add(r, at, op->table_name, op->table_name_size);
-        array_add(r, at + 1, op->record_id, op->record_id_size);
-        if (unit->kind != UNIT_GONE)
-            array_add(r, at + 2, unit->data, unit->data_size);
-    }
-    for (unsigned typed = 1; typed <= SYNC_TABLES_MAX; typed++)
-        if (seen[typed])
-            typed_add(r, batch, units, typed);
-    return request_end(r, FAST_COUNT, error);
-}
-
 static void refused_add(struct pgsql_request *r,
                         const struct outbox_operation *op, const char *code,
                         const char *words)
@@ -212,11 +193,16 @@ static int32_t unit_operations_add(struct pgsql_request *r,
             refused_add(r, op, code, words);
             continue;
         }
+        struct stamp stamp = {0};
+        if (unit->shared)
+            stamp = unit_stamp(r->config, unit, op);
         pg_array_add_int8(&r->arrays[OP_KEYS], op->key);
         pg_array_add_int4(&r->arrays[OP_KINDS],
                           (int32_t)operation_unit_kind(op));
         array_add(r, OP_DATA, op->kind == OPERATION_DELETE ? NULL : op->data,
                   op->data_size);
+        pg_array_add_int8(&r->arrays[OP_STAMPS], stamp.value);
+        pg_array_add_int8(&r->arrays[OP_SEENS], stamp.seen);
         added++;
     }
     return added;
@@ -234,43 +220,99 @@ static bool unit_is_plain(const struct sink_batch *batch,
     return !unit->apart;
 }
 
+/* Adds a unit with its operations; false when none of them can be sent. */
+static bool unit_put(struct pgsql_request *r, const struct sink_batch *batch,
+                     const struct batch_units *units,
+                     const struct batch_unit *unit, bool plain)
+{
+    const struct outbox_operation *op = &batch->operations[unit->first];
+    int32_t count = unit_operations_add(r, batch, units, unit);
+    if (!count)
+        return false;
+    pg_array_add_int4(&r->arrays[UNIT_KINDS], (int32_t)unit->kind);
+    pg_array_add_int4(&r->arrays[UNIT_TYPED], (int32_t)unit->typed);
+    array_add(r, UNIT_TABLES, op->table_name, op->table_name_size);
+    array_add(r, UNIT_RECORDS, op->record_id, op->record_id_size);
+    array_add(r, UNIT_DATA,
+              plain && unit->kind != UNIT_GONE ? unit->data : NULL,
+              unit->data_size);
+    pg_array_add_int4(&r->arrays[UNIT_COUNTS], count);
+    pg_array_add_int8(&r->arrays[UNIT_STAMPS], unit->stamp.value);
+    pg_array_add_int8(&r->arrays[UNIT_SEENS], unit->stamp.seen);
+    return true;
+}
+
 static uint32_t careful_units_add(struct pgsql_request *r,
                                   const struct sink_batch *batch,
                                   const struct batch_units *units, bool plain)
 {
     uint32_t added = 0;
+    for (size_t i = 0; i < units->count; i++)
+        if (unit_is_plain(batch, units, &units->units[i]) == plain)
+            added += unit_put(r, batch, units, &units->units[i], plain);
+    return added;
+}
+
+static void targets_add(struct pgsql_request *r)
+{
+    for (size_t i = 0; i < r->config->table_count; i++) {
+        const struct sync_table *table = &r->config->tables[i];
+        bool shared = table->conflict != CONFLICT_NONE;
+        text_add(r, TARGETS, table->target);
+        text_add(r, TARGET_KEYS, table->key);
+        pg_array_add_int4(&r->arrays[TARGET_RULES], (int32_t)table->conflict);
+        pg_array_add_int4(&r->arrays[TARGET_TIMED],
+                          shared && stamp_is_time(table));
+    }
+}
+
+static void shared_add(struct pgsql_request *r, const struct sink_batch *batch,
+                       const struct batch_units *units)
+{
+    for (size_t i = 0; i < units->count; i++)
+        if (units->units[i].shared)
+            unit_put(r, batch, units, &units->units[i], true);
+    targets_add(r);
+}
+
+int pgsql_request_fast(struct pgsql_request *r, const struct sink_batch *batch,
+                       const struct batch_units *units, struct error *error)
+{
+    static const int first[] = {[UNIT_SET] = SET_TABLES,
+                                [UNIT_MERGE] = MERGE_TABLES,
+                                [UNIT_GONE] = GONE_TABLES};
+    bool seen[SYNC_TABLES_MAX + 1] = {false};
+    request_begin(r, batch);
     for (size_t i = 0; i < units->count; i++) {
         const struct batch_unit *unit = &units->units[i];
         const struct outbox_operation *op = &batch->operations[unit->first];
-        if (unit_is_plain(batch, units, unit) != plain)
+        if (unit->typed) {
+            seen[unit->typed] = !unit->shared;
             continue;
-        int32_t count = unit_operations_add(r, batch, units, unit);
-        if (!count)
-            continue;
-        pg_array_add_int4(&r->arrays[UNIT_KINDS], (int32_t)unit->kind);
-        pg_array_add_int4(&r->arrays[UNIT_TYPED], (int32_t)unit->typed);
-        array_add(r, UNIT_TABLES, op->table_name, op->table_name_size);
-        array_add(r, UNIT_RECORDS, op->record_id, op->record_id_size);
-        array_add(r, UNIT_DATA,
-                  plain && unit->kind != UNIT_GONE ? unit->data : NULL,
-                  unit->data_size);
-        pg_array_add_int4(&r->arrays[UNIT_COUNTS], count);
-        added++;
+        }
+        int at = first[unit->kind];
+        array_add(r, at, op->table_name, op->table_name_size);
+        array_add(r, at + 1, op->record_id, op->record_id_size);
+        if (unit->kind != UNIT_GONE)
+            array_add(r, at + 2, unit->data, unit->data_size);
     }
-    return added;
+    for (unsigned typed = 1; typed <= SYNC_TABLES_MAX; typed++)
+        if (seen[typed])
+            typed_add(r, batch, units, typed);
+    if (!units->shared)
+        return request_end(r, fast_sql, 0, ARRAYS_FAST, error);
+    shared_add(r, batch, units);
+    return request_end(r, shared_sql, 0, ARRAYS_SHARED, error);
 }
 
 int pgsql_request_careful(struct pgsql_request *r,
                           const struct sink_batch *batch,
                           const struct batch_units *units, struct error *error)
 {
-    request_begin(r, careful_sql, batch, careful_types, CAREFUL_COUNT);
+    request_begin(r, batch);
     r->plain_count = htonl(careful_units_add(r, batch, units, true));
     parameter_add(r, PG_OID_INT4, &r->plain_count, sizeof r->plain_count);
     careful_units_add(r, batch, units, false);
-    for (size_t i = 0; i < r->config->table_count; i++) {
-        text_add(r, TARGETS, r->config->tables[i].target);
-        text_add(r, TARGET_KEYS, r->config->tables[i].key);
-    }
-    return request_end(r, CAREFUL_COUNT, error);
+    targets_add(r);
+    return request_end(r, careful_sql, ARRAYS_FAST, ARRAYS_ALL, error);
 }

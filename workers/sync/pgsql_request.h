@@ -9,8 +9,8 @@
 #include "workers/sync/pgsql_arrays.h"
 #include "workers/sync/sink.h"
 
-#define PGSQL_ARRAYS_MAX     16
-#define PGSQL_PARAMETERS_MAX 20
+#define PGSQL_ARRAYS_MAX     34
+#define PGSQL_PARAMETERS_MAX 40
 
 struct pgsql_request {
     const struct config *config;
@@ -26,8 +26,9 @@ void pgsql_request_init(struct pgsql_request *request,
                         const struct config *config);
 void pgsql_request_deinit(struct pgsql_request *request);
 
-/* The fast way: folded units by kind (tidemill.apply_batch).  No unit may be
- * `apart`. */
+/* The fast way: folded units by kind (tidemill.apply_batch), and behind them
+ * those of shared tables one by one, when there are any
+ * (tidemill.apply_batch_shared).  No unit may be `apart`. */
 int pgsql_request_fast(struct pgsql_request *request,
                        const struct sink_batch *batch,
                        const struct batch_units *units, struct error *error);

@@ -15,6 +15,11 @@
  *   reported with the sink's own words; later operations of the same record
  *   in the batch are not applied and reported as held; all others are
  *   applied.
+ * - Tables with a rule for conflicts have one row a record, whoever wrote it.
+ *   A change whose row was written by another host, with a stamp beyond what
+ *   the change had seen (stamp.h), is a conflict: the rule decides, and the
+ *   answer has the row as it stood there.  Behind one that is parked, later
+ *   operations of the record are held.
  */
 #ifndef TIDEMILL_SYNC_SINK_H
 #define TIDEMILL_SYNC_SINK_H
@@ -24,6 +29,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/config/options.h"
 #include "common/store/reader.h"
 
 struct config;
@@ -47,11 +53,40 @@ struct sink_refusal {
     const char *message;  /* the sink's own words */
 };
 
+enum conflict_outcome {
+    CONFLICT_WON,    /* applied all the same */
+    CONFLICT_LOST,   /* not applied: the centre's row stands */
+    CONFLICT_PARKED, /* not applied: a person decides */
+    CONFLICT_OUTCOME_COUNT
+};
+
+static inline const char *conflict_outcome_name(enum conflict_outcome outcome)
+{
+    static const char *const names[] = {"won", "lost", "parked"};
+    return names[outcome];
+}
+
+/* An operation whose record stood at the centre otherwise than it knew. */
+struct sink_conflict {
+    int64_t key; /* of the operation */
+    enum conflict_outcome outcome;
+    enum conflict_rule rule;
+    bool versioned;       /* stamps are versions, not times */
+    int64_t stamp;        /* of the operation, as it was compared */
+    int64_t centre_stamp; /* of the centre's row before this operation */
+    const char *centre_system; /* who wrote that */
+    bool centre_deleted;
+    const char *centre_data; /* JSON; NULL: deleted, or too much to send */
+    size_t centre_data_size;
+};
+
 struct sink_result {
     enum sink_outcome outcome;
     struct error error; /* of TRANSIENT, DOWN and BUSY */
     const struct sink_refusal *refusals; /* of APPLIED and REPEATED */
     size_t refusal_count;
+    const struct sink_conflict *conflicts; /* the same */
+    size_t conflict_count;
     /* How full the server is, where it was just counted; limit 0: it was not */
     int64_t server_connections, server_limit;
 };
@@ -103,6 +138,10 @@ struct sink_methods {
     /* Ends what is under way without calling back; frees. */
     void (*close)(struct sink *sink);
 };
+
+/* Data of the centre's rows that one answer carries at most; a conflict
+ * beyond that is told without. */
+#define SINK_CONFLICT_DATA_MAX ((size_t)8 << 20)
 
 /* What a held operation's message says. */
 #define SINK_HELD_WORDS "an earlier operation of this record was refused"

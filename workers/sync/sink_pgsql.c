@@ -24,6 +24,7 @@
 #include "common/config/config.h"
 #include "common/postgres/connection.h"
 #include "common/shm/metrics.h"
+#include "workers/sync/pgsql_answer.h"
 #include "workers/sync/pgsql_request.h"
 #include "workers/sync/pgsql_schema.h"
 
@@ -100,28 +101,6 @@ static void finish_failed(struct sink *sink, const struct pg_answer *answer)
     sink_finish(sink, &result);
 }
 
-static int refusals_read(struct sink *sink, const struct pg_result *rows,
-                         struct sink_result *result)
-{
-    int count = pg_result_rows(rows);
-    struct sink_refusal *refusals =
-        arena_calloc(&sink->arena, (size_t)count, sizeof *refusals);
-    if (!refusals)
-        return -1;
-    for (int i = 1; i < count; i++) {
-        struct sink_refusal *refusal = &refusals[i - 1];
-        const char *code = pg_result_text(rows, i, 3);
-        refusal->key = strtoll(pg_result_text(rows, i, 1), NULL, 10);
-        refusal->held = *pg_result_text(rows, i, 2) == 't';
-        for (size_t n = 0; code[n] && n < 5; n++)
-            refusal->sqlstate[n] = code[n];
-        refusal->message = pg_result_text(rows, i, 4);
-    }
-    result->refusals = refusals;
-    result->refusal_count = (size_t)count - 1;
-    return 0;
-}
-
 static void careful_start(struct sink *sink);
 
 static void on_applied(void *self, const struct pg_answer *answer)
@@ -143,14 +122,9 @@ static void on_applied(void *self, const struct pg_answer *answer)
         finish_failed(sink, &failed);
         return;
     }
-    if (pg_result_rows(answer->result) < 1 ||
-        refusals_read(sink, answer->result, &result) != 0) {
+    if (pgsql_answer_read(answer->result, &sink->arena, &result,
+                          &result.error) != 0)
         result.outcome = SINK_TRANSIENT;
-        error_set(&result.error, ERROR_SYSTEM,
-                  "no memory for the answer of the centre");
-    } else if (strcmp(pg_result_text(answer->result, 0, 0), "repeated") == 0) {
-        result.outcome = SINK_REPEATED;
-    }
     sink_finish(sink, &result);
 }
 

@@ -18,22 +18,17 @@
 #include "common/config/config.h"
 #include "common/document/json_text.h"
 #include "workers/sync/fold.h"
+#include "workers/sync/sqlite_ledger.h"
+#include "workers/sync/sqlite_shared.h"
 #include "workers/sync/sqlite_typed.h"
 
 #define BATCH_ARENA_MAX    ((size_t)1 << 30)
-#define REFUSALS_MAX_BYTES ((size_t)64 << 20)
 #define LOCK_PATIENCE_MS   5000 /* then the batch is tried later */
 #define LOCK_RETRY_MS      3
 #define COMMIT_PATIENCE_MS 2000 /* for readers to leave */
 #define SCHEMA_VERSION     1
 
-static const char schema_sql[] =
-    "CREATE TABLE IF NOT EXISTS ledger ("
-    " system_id TEXT NOT NULL, epoch INTEGER NOT NULL,"
-    " batch_id INTEGER NOT NULL,"
-    " applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),"
-    " operations INTEGER NOT NULL, refusals TEXT,"
-    " PRIMARY KEY (system_id, epoch, batch_id)) WITHOUT ROWID;"
+static const char schema_sql[] = SQLITE_LEDGER_SQL SQLITE_SHARED_SQL
     "CREATE TABLE IF NOT EXISTS synced_records ("
     " system_id TEXT NOT NULL, table_name TEXT NOT NULL,"
     " record_id TEXT NOT NULL, data JSON,"
@@ -42,7 +37,6 @@ static const char schema_sql[] =
     " PRIMARY KEY (system_id, table_name, record_id));"
     "PRAGMA user_version = 1;";
 
-#define LEDGER_KEY " WHERE system_id = ?1 AND epoch = ?2 AND batch_id = ?3"
 #define UPSERT                                                                 \
     "INSERT INTO synced_records AS r"                                          \
     " (system_id, table_name, record_id, data, updated_at, deleted)"           \
@@ -52,13 +46,10 @@ static const char schema_sql[] =
     " SET updated_at = excluded.updated_at, deleted = excluded.deleted, data " \
     "= "
 
-enum statement { /* the first three are enum unit_kind - 1 */
+enum statement { /* enum unit_kind - 1 */
                  STATEMENT_SET,
                  STATEMENT_MERGE,
                  STATEMENT_GONE,
-                 STATEMENT_ENTER,
-                 STATEMENT_REMEMBER,
-                 STATEMENT_RECALL,
                  STATEMENT_COUNT
 };
 
@@ -69,26 +60,19 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
                " ELSE tidemill_merge(r.data, excluded.data)"
                " END",
     [STATEMENT_GONE] = UPSERT "1" UPSERT_SET "NULL",
-    [STATEMENT_ENTER] = "INSERT OR IGNORE INTO ledger"
-                        " (system_id, epoch, batch_id, operations)"
-                        " VALUES (?1, ?2, ?3, ?4)",
-    [STATEMENT_REMEMBER] = "UPDATE ledger SET refusals = ?4" LEDGER_KEY,
-    [STATEMENT_RECALL] =
-        "SELECT json_extract(e.value, '$.key'),"
-        " json_extract(e.value, '$.held'), json_extract(e.value, '$.code'),"
-        " json_extract(e.value, '$.words')"
-        " FROM ledger, json_each(ledger.refusals) AS e" LEDGER_KEY,
 };
 
 struct sink {
     const struct config *config;
     struct event *timer;
     sqlite3 *db;
+    bool ready; /* all statements are prepared */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     const struct sink_batch *batch; /* NULL: a probe */
     struct arena arena;
     struct batch_units units;
-    struct buffer refusals; /* JSON array without its end; empty: none */
+    struct sqlite_ledger ledger;
+    struct sqlite_shared shared;
     char now[CLOCK_TEXT_SIZE];
     uint64_t started_ms;
     sink_done done;
@@ -122,6 +106,9 @@ static void db_close(struct sink *sink)
         sqlite3_finalize(sink->statements[i]);
         sink->statements[i] = NULL;
     }
+    sqlite_ledger_close(&sink->ledger);
+    sqlite_shared_close(&sink->shared);
+    sink->ready = false;
     sqlite3_close(sink->db);
     sink->db = NULL;
 }
@@ -191,6 +178,10 @@ static int db_open(struct sink *sink, struct error *error)
                                SQLITE_PREPARE_PERSISTENT, &sink->statements[i],
                                NULL) != SQLITE_OK)
             return db_failed(sink, error);
+    if (sqlite_ledger_open(&sink->ledger, sink->db) != 0 ||
+        sqlite_shared_open(&sink->shared, sink->db) != 0)
+        return db_failed(sink, error);
+    sink->ready = true;
     return 0;
 }
 
@@ -232,14 +223,61 @@ static enum sqlite_step change_apply(struct sink *sink,
     return statement_run(sink, which, code, error);
 }
 
-static void refusal_add(struct sink *sink, int64_t key, const char *code,
-                        const char *words)
+/* An operation of a shared table; a conflict is told, one that is parked is
+ * *stuck. */
+static enum sqlite_step shared_apply(struct sink *sink,
+                                     const struct batch_unit *unit,
+                                     const struct sqlite_change *change,
+                                     bool *stuck, char *code,
+                                     struct error *error)
 {
-    struct buffer *out = &sink->refusals;
-    buffer_printf(out, "%s{\"key\":%lld,\"held\":%d,\"code\":\"%s\",\"words\":",
-                  out->size ? "," : "[", (long long)key, !*code, code);
-    buffer_append_json(out, words, strlen(words));
-    buffer_append_char(out, '}');
+    struct sink_conflict conflict;
+    enum sqlite_step step = sqlite_shared_apply(
+        &sink->shared, &sink->config->tables[unit->typed - 1], change,
+        unit_stamp(sink->config, unit, change->operation), &conflict, code,
+        error);
+    if (step == STEP_DONE && conflict.outcome != CONFLICT_OUTCOME_COUNT) {
+        sqlite_ledger_conflict(&sink->ledger, &conflict);
+        *stuck = conflict.outcome == CONFLICT_PARKED;
+    }
+    return step;
+}
+
+static struct sqlite_change change_of(struct sink *sink,
+                                      const struct batch_unit *unit,
+                                      const struct outbox_operation *operation)
+{
+    return (struct sqlite_change){.system_id = sink->config->system_id,
+                                  .operation = operation,
+                                  .kind = operation_unit_kind(operation),
+                                  .data = operation->data,
+                                  .data_size = operation->data_size,
+                                  .shared = unit->shared};
+}
+
+/* One operation of a unit; *stuck: those behind it are held. */
+static enum sqlite_step operation_apply(struct sink *sink,
+                                        const struct batch_unit *unit,
+                                        const struct outbox_operation *op,
+                                        bool *stuck, struct error *error)
+{
+    const char *known;
+    char code[6] = "";
+    const char *words = operation_refusal(op, &known);
+    *stuck = words != NULL;
+    if (words) {
+        sqlite_ledger_refused(&sink->ledger, op->key, known, words);
+        return STEP_DONE;
+    }
+    struct sqlite_change change = change_of(sink, unit, op);
+    enum sqlite_step step =
+        unit->shared ? shared_apply(sink, unit, &change, stuck, code, error)
+                     : change_apply(sink, unit, &change, code, error);
+    if (step != STEP_REFUSED)
+        return step;
+    *stuck = true;
+    sqlite_ledger_refused(&sink->ledger, op->key, code, error->text);
+    return STEP_DONE;
 }
 
 /* The operations of a unit one by one, up to the refused one. */
@@ -247,34 +285,15 @@ static enum sqlite_step unit_apply_each(struct sink *sink,
                                         const struct batch_unit *unit,
                                         struct error *error)
 {
-    bool held = false;
+    bool stuck = false;
     uint32_t index = unit->first;
     for (uint32_t n = 0; n < unit->count;
          n++, index = sink->units.next[index]) {
         const struct outbox_operation *op = &sink->batch->operations[index];
-        const char *known;
-        char code[6] = "";
-        if (held) {
-            refusal_add(sink, op->key, "", SINK_HELD_WORDS);
-            continue;
-        }
-        const char *words = operation_refusal(op, &known);
-        if (words) {
-            refusal_add(sink, op->key, known, words);
-            held = true;
-            continue;
-        }
-        struct sqlite_change change = {.system_id = sink->config->system_id,
-                                       .operation = op,
-                                       .kind = operation_unit_kind(op),
-                                       .data = op->data,
-                                       .data_size = op->data_size};
-        enum sqlite_step step = change_apply(sink, unit, &change, code, error);
-        if (step == STEP_FAILED)
-            return step;
-        held = step == STEP_REFUSED;
-        if (held)
-            refusal_add(sink, op->key, code, error->text);
+        if (stuck)
+            sqlite_ledger_refused(&sink->ledger, op->key, "", SINK_HELD_WORDS);
+        else if (operation_apply(sink, unit, op, &stuck, error) != STEP_DONE)
+            return STEP_FAILED;
     }
     return STEP_DONE;
 }
@@ -286,95 +305,48 @@ static enum sqlite_step unit_apply(struct sink *sink,
     char code[6] = "";
     if (unit->apart || unit->count == 1)
         return unit_apply_each(sink, unit, error);
-    struct sqlite_change change = {.system_id = sink->config->system_id,
-                                   .operation =
-                                       &sink->batch->operations[unit->first],
-                                   .kind = unit->kind,
-                                   .data = unit->data,
-                                   .data_size = unit->data_size};
-    enum sqlite_step step = change_apply(sink, unit, &change, code, error);
+    struct sqlite_change change =
+        change_of(sink, unit, &sink->batch->operations[unit->first]);
+    change.kind = unit->kind;
+    change.data = unit->data;
+    change.data_size = unit->data_size;
+    enum sqlite_step step =
+        unit->shared
+            ? sqlite_shared_apply(&sink->shared,
+                                  &sink->config->tables[unit->typed - 1],
+                                  &change, unit->stamp, NULL, code, error)
+            : change_apply(sink, unit, &change, code, error);
     return step == STEP_REFUSED ? unit_apply_each(sink, unit, error) : step;
-}
-
-static void ledger_bind(struct sink *sink, enum statement which)
-{
-    sqlite3_stmt *statement = sink->statements[which];
-    sqlite3_bind_text(statement, 1, sink->config->system_id, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 2, sink->batch->epoch);
-    sqlite3_bind_int64(statement, 3, sink->batch->batch_id);
-}
-
-static int refusals_remember(struct sink *sink, struct error *error)
-{
-    char code[6] = "";
-    if (!sink->refusals.size)
-        return 0;
-    buffer_append_char(&sink->refusals, ']');
-    if (sink->refusals.failed)
-        return error_set(error, ERROR_SYSTEM, "out of memory");
-    ledger_bind(sink, STATEMENT_REMEMBER);
-    sqlite3_bind_text64(sink->statements[STATEMENT_REMEMBER], 4,
-                        sink->refusals.bytes, sink->refusals.size,
-                        SQLITE_STATIC, SQLITE_UTF8);
-    return statement_run(sink, STATEMENT_REMEMBER, code, error) == STEP_DONE
-               ? 0
-               : -1;
-}
-
-static int refusals_recall(struct sink *sink, struct sink_result *result)
-{
-    sqlite3_stmt *rows = sink->statements[STATEMENT_RECALL];
-    struct sink_refusal *list =
-        arena_calloc(&sink->arena, sink->batch->count, sizeof *list);
-    size_t count = 0;
-    int status = SQLITE_NOMEM;
-    ledger_bind(sink, STATEMENT_RECALL);
-    while (list && (status = sqlite3_step(rows)) == SQLITE_ROW &&
-           count < sink->batch->count) {
-        struct sink_refusal *refusal = &list[count++];
-        const char *code = (const char *)sqlite3_column_text(rows, 2);
-        const char *words = (const char *)sqlite3_column_text(rows, 3);
-        refusal->key = sqlite3_column_int64(rows, 0);
-        refusal->held = sqlite3_column_int(rows, 1) != 0;
-        for (size_t n = 0; code && code[n] && n < 5; n++)
-            refusal->sqlstate[n] = code[n];
-        refusal->message = arena_strdup(&sink->arena, words ? words : "");
-    }
-    sqlite3_reset(rows);
-    result->refusals = list;
-    result->refusal_count = count;
-    if (status == SQLITE_DONE || status == SQLITE_ROW)
-        return 0;
-    return db_failed(sink, &result->error);
 }
 
 /* Inside the transaction. */
 static int batch_apply(struct sink *sink, struct sink_result *result)
 {
-    char code[6] = "";
-    ledger_bind(sink, STATEMENT_ENTER);
-    sqlite3_bind_int64(sink->statements[STATEMENT_ENTER], 4,
-                       (int64_t)sink->batch->count);
-    if (statement_run(sink, STATEMENT_ENTER, code, &result->error) != STEP_DONE)
+    bool known;
+    if (sqlite_ledger_enter(&sink->ledger, sink->batch, &known,
+                            &result->error) != 0)
         return -1;
     CRASH_POINT(SQLITE_LEDGER);
-    if (sqlite3_changes(sink->db) == 0) {
+    if (known)
         result->outcome = SINK_REPEATED;
-        return refusals_recall(sink, result);
-    }
-    if (batch_fold(sink->config, sink->batch->operations, sink->batch->count,
-                   &sink->arena, &sink->units, &result->error) != 0)
+    else if (batch_fold(sink->config, sink->batch->operations,
+                        sink->batch->count, &sink->arena, &sink->units,
+                        &result->error) != 0)
         return -1;
-    buffer_reset(&sink->refusals);
-    for (size_t i = 0; i < sink->units.count; i++)
+    for (size_t i = 0; !known && i < sink->units.count; i++)
         if (unit_apply(sink, &sink->units.units[i], &result->error) !=
             STEP_DONE)
             return -1;
-    if (refusals_remember(sink, &result->error) != 0)
+    if (!known && sqlite_ledger_remember(&sink->ledger, &result->error) != 0)
         return -1;
-    result->outcome = SINK_APPLIED;
+    if (!known)
+        result->outcome = SINK_APPLIED;
     CRASH_POINT(SQLITE_APPLIED);
-    return sink->refusals.size ? refusals_recall(sink, result) : 0;
+    if (!known && !sink->ledger.told.size)
+        return 0;
+    return sqlite_ledger_recall(&sink->ledger, &sink->arena, result) == 0
+               ? 0
+               : db_failed(sink, &result->error);
 }
 
 static int transaction_end(struct sink *sink, struct error *error)
@@ -418,21 +390,22 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
                                     NULL) != SQLITE_OK)
         status = db_failed(sink, &result.error);
     if (status != 0 && lock_awaited(sink)) {
-        if (!sink->statements[STATEMENT_COUNT - 1])
+        if (!sink->ready)
             db_close(sink);
         timer_start(sink, LOCK_RETRY_MS);
         return;
     }
     if (status == 0 && sink->batch) {
         arena_reset(&sink->arena);
-        clock_format(clock_wall_ms(), sink->now);
+        sink->shared.now_ms = clock_wall_ms();
+        clock_format(sink->shared.now_ms, sink->now);
         status = batch_apply(sink, &result);
     }
     if (status == 0)
         status = transaction_end(sink, &result.error);
     if (status != 0) {
         result.outcome = SINK_TRANSIENT;
-        result.refusal_count = 0;
+        result.refusal_count = result.conflict_count = 0;
         db_close(sink); /* rolls back; a replaced file is found again */
     }
     sink_finish(sink, &result);
@@ -452,7 +425,7 @@ static void sqlite_close(struct sink *sink)
         return;
     db_close(sink);
     event_free(sink->timer);
-    buffer_deinit(&sink->refusals);
+    sqlite_ledger_deinit(&sink->ledger);
     arena_deinit(&sink->arena);
     free(sink);
 }
@@ -468,7 +441,8 @@ static struct sink *sqlite_open(const struct config *config,
     }
     sink->config = config;
     arena_init(&sink->arena, BATCH_ARENA_MAX);
-    buffer_init(&sink->refusals, REFUSALS_MAX_BYTES);
+    sqlite_ledger_init(&sink->ledger, config->system_id);
+    sink->shared.arena = &sink->arena;
     return sink;
 }
 

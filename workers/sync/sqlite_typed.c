@@ -56,6 +56,12 @@ struct writing {
     struct buffer replacements;    /* of an UPDATE */
 };
 
+static const char *target_name(const struct sync_table *table)
+{
+    const char *dot = strrchr(table->target, '.');
+    return dot ? dot + 1 : table->target;
+}
+
 static void quoted(struct buffer *out, const char *name)
 {
     buffer_append_char(out, '"');
@@ -145,6 +151,15 @@ static enum sqlite_step run(struct writing *w, const struct buffer *sql,
     return step;
 }
 
+/* WHERE for the record. */
+static void append_where(struct writing *w, struct buffer *sql)
+{
+    buffer_append_text(sql, w->change->shared ? " WHERE "
+                                              : " WHERE system_id = ?1 AND ");
+    quoted(sql, w->table->key);
+    buffer_append_text(sql, " = ?2");
+}
+
 static enum sqlite_step remove_row(struct writing *w, const char *condition,
                                    char *code, struct error *error)
 {
@@ -153,14 +168,13 @@ static enum sqlite_step remove_row(struct writing *w, const char *condition,
     if (w->change->kind == UNIT_GONE && w->has_deleted) {
         buffer_append_text(&sql, "UPDATE ");
         quoted(&sql, w->target);
-        buffer_append_text(&sql, " SET deleted = 1");
+        buffer_append_text(&sql, " SET deleted = 1, system_id = ?1");
     } else {
         buffer_append_text(&sql, "DELETE FROM ");
         quoted(&sql, w->target);
     }
-    buffer_append_text(&sql, " WHERE system_id = ?1 AND ");
-    quoted(&sql, w->table->key);
-    buffer_printf(&sql, " = ?2%s", condition);
+    append_where(w, &sql);
+    buffer_append_text(&sql, condition);
     enum sqlite_step step = run(w, &sql, code, error);
     buffer_deinit(&sql);
     return step;
@@ -179,12 +193,12 @@ static enum sqlite_step upsert_row(struct writing *w, char *code,
                   w->columns.size);
     buffer_append_text(&sql, ") VALUES (?1, ?2");
     buffer_append(&sql, w->values.bytes ? w->values.bytes : "", w->values.size);
-    buffer_append_text(&sql, ") ON CONFLICT (system_id, ");
+    buffer_append_text(&sql, w->change->shared ? ") ON CONFLICT ("
+                                               : ") ON CONFLICT (system_id, ");
     quoted(&sql, w->table->key);
+    buffer_append_text(&sql, ") DO UPDATE SET system_id = excluded.system_id");
     if (w->settings.size)
-        buffer_printf(&sql, ") DO UPDATE SET %s", w->settings.bytes);
-    else
-        buffer_append_text(&sql, ") DO NOTHING");
+        buffer_printf(&sql, ", %s", w->settings.bytes);
     enum sqlite_step step = run(w, &sql, code, error);
     buffer_deinit(&sql);
     return step;
@@ -202,9 +216,7 @@ static enum sqlite_step update_row(struct writing *w, char *code,
     buffer_append_text(&sql, " SET system_id = ?1");
     if (w->replacements.size)
         buffer_append(&sql, w->replacements.bytes, w->replacements.size);
-    buffer_append_text(&sql, " WHERE system_id = ?1 AND ");
-    quoted(&sql, w->table->key);
-    buffer_append_text(&sql, " = ?2");
+    append_where(w, &sql);
     enum sqlite_step step = run(w, &sql, code, error);
     buffer_deinit(&sql);
     return step;
@@ -236,10 +248,9 @@ enum sqlite_step sqlite_typed_apply(sqlite3 *db, const struct sync_table *table,
                                     const struct sqlite_change *change,
                                     char *code, struct error *error)
 {
-    const char *dot = strrchr(table->target, '.');
     struct writing w = {.db = db,
                         .table = table,
-                        .target = dot ? dot + 1 : table->target,
+                        .target = target_name(table),
                         .change = change};
     if (change->kind != UNIT_GONE &&
         !json_text_is_object(change->data, change->data_size)) {
@@ -262,4 +273,61 @@ enum sqlite_step sqlite_typed_apply(sqlite3 *db, const struct sync_table *table,
         sqlite3_exec(db, "ROLLBACK TO change", NULL, NULL, NULL);
     sqlite3_exec(db, "RELEASE change", NULL, NULL, NULL);
     return step;
+}
+
+/* SELECT json_object('name', "name", ...) FROM the target. */
+static int row_query(sqlite3 *db, const struct sync_table *table,
+                     struct buffer *sql, struct error *error)
+{
+    sqlite3_stmt *columns;
+    char code[6];
+    int rows = 0;
+    if (sqlite3_prepare_v2(db,
+                           "SELECT name, quote(name) FROM pragma_table_info(?1)"
+                           " WHERE name <> 'system_id'",
+                           -1, &columns, NULL) != SQLITE_OK) {
+        sqlite_failure(db, code, error);
+        return -1;
+    }
+    sqlite3_bind_text(columns, 1, target_name(table), -1, SQLITE_STATIC);
+    buffer_append_text(sql, "SELECT json_object(");
+    for (; sqlite3_step(columns) == SQLITE_ROW; rows++) {
+        buffer_printf(sql, "%s%s, ", rows ? ", " : "",
+                      (const char *)sqlite3_column_text(columns, 1));
+        quoted(sql, (const char *)sqlite3_column_text(columns, 0));
+    }
+    sqlite3_finalize(columns);
+    buffer_append_text(sql, ") FROM ");
+    quoted(sql, target_name(table));
+    buffer_append_text(sql, " WHERE ");
+    quoted(sql, table->key);
+    buffer_append_text(sql, " = ?1");
+    return sql->failed ? error_set(error, ERROR_SYSTEM, "out of memory") : 0;
+}
+
+int sqlite_typed_row(sqlite3 *db, const struct sync_table *table,
+                     const struct outbox_operation *operation,
+                     struct buffer *out, struct error *error)
+{
+    struct buffer sql;
+    sqlite3_stmt *row = NULL;
+    char code[6];
+    buffer_init(&sql, SQL_MAX_BYTES);
+    int status = row_query(db, table, &sql, error);
+    if (status == 0 && sqlite3_prepare_v2(db, sql.bytes, (int)sql.size, &row,
+                                          NULL) != SQLITE_OK) {
+        sqlite_failure(db, code, error);
+        status = -1;
+    }
+    if (status == 0) {
+        sqlite3_bind_text64(row, 1, operation->record_id,
+                            operation->record_id_size, SQLITE_STATIC,
+                            SQLITE_UTF8);
+        if (sqlite3_step(row) == SQLITE_ROW)
+            buffer_append(out, sqlite3_column_text(row, 0),
+                          (size_t)sqlite3_column_bytes(row, 0));
+    }
+    sqlite3_finalize(row);
+    buffer_deinit(&sql);
+    return status;
 }

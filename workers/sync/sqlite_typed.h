@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 
+#include "common/base/buffer.h"
 #include "common/base/error.h"
 #include "workers/sync/fold.h"
 
@@ -26,6 +27,8 @@ struct sqlite_change {
     enum unit_kind kind;
     const char *data; /* valid JSON; NULL for UNIT_GONE */
     size_t data_size;
+    bool shared; /* the row is found by its key alone; system_id names the
+                    last writer */
 };
 
 /* Applies a change, whole or not at all. code (6 bytes) gets the SQLSTATE of
@@ -34,6 +37,11 @@ enum sqlite_step sqlite_typed_apply(sqlite3 *db,
                                     const struct sync_table *table,
                                     const struct sqlite_change *change,
                                     char *code, struct error *error);
+
+/* Appends the record as one JSON object, if it is there. */
+int sqlite_typed_row(sqlite3 *db, const struct sync_table *table,
+                     const struct outbox_operation *operation,
+                     struct buffer *out, struct error *error);
 
 /* Sorts what SQLite says after a failed step. */
 enum sqlite_step sqlite_failure(sqlite3 *db, char *code, struct error *error);

@@ -37,12 +37,13 @@ BEGIN
     END IF;
 END $$;
 
--- Units of one kind for one typed target.  Rows with the same JSON names go
+-- Units of one kind for one typed target.  A shared one has one row a key,
+-- and system_id names the last writer.  Rows with the same JSON names go
 -- together, so that columns that the JSON does not name get their defaults
 -- (set) or keep their values (merge).
 CREATE FUNCTION tidemill.apply_typed(
     system text, target text, key text, kind integer,
-    records text[], data text[]) RETURNS void
+    records text[], data text[], shared boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     name text := (SELECT string_agg(quote_ident(p), '.' ORDER BY n)
@@ -51,6 +52,7 @@ DECLARE
     relation regclass := to_regclass(name);
     key_type text;
     has_deleted boolean;
+    ours text := CASE WHEN shared THEN '' ELSE 't.system_id = $1 AND ' END;
     batch record;
     columns text;
     sources text;
@@ -76,16 +78,16 @@ BEGIN
 
     IF kind = 3 THEN
         EXECUTE format(CASE WHEN has_deleted THEN
-                'UPDATE %s AS t SET deleted = true'
+                'UPDATE %s AS t SET deleted = true, system_id = $1'
             ELSE 'DELETE FROM %s AS t' END
-            || ' WHERE t.system_id = $1 AND t.%I = ANY ($2::%s[])',
+            || ' WHERE ' || ours || 't.%I = ANY ($2::%s[])',
             relation, key, key_type) USING system, records;
         RETURN;
     END IF;
     IF kind = 2 AND has_deleted THEN
         -- A merge into a tombstone starts from nothing.
-        EXECUTE format('DELETE FROM %s AS t WHERE t.system_id = $1'
-            ' AND t.deleted AND t.%I = ANY ($2::%s[])',
+        EXECUTE format('DELETE FROM %s AS t WHERE ' || ours
+            || 't.deleted AND t.%I = ANY ($2::%s[])',
             relation, key, key_type) USING system, records;
     END IF;
     FOR batch IN
@@ -120,6 +122,11 @@ BEGIN
           AND (a.attname = ANY (batch.names)
                OR (kind = 1 AND coalesce(pg_get_expr(d.adbin, d.adrelid), '')
                                 NOT LIKE 'nextval(%'));
+        IF shared THEN
+            replacements := concat_ws(', ', 'system_id = $1', replacements);
+            settings := concat_ws(', ', 'system_id = excluded.system_id',
+                                  settings);
+        END IF;
         -- A merge changes the rows that are there and inserts the others:
         -- ON CONFLICT alone would check NOT NULL on a part of a row.
         EXECUTE format('WITH p AS (SELECT u.i::%s AS k,'
@@ -127,33 +134,50 @@ BEGIN
             ' FROM unnest($2, $3) AS u (i, d)), changed AS (',
             key_type, relation)
             || CASE WHEN kind = 1 THEN 'SELECT NULL AS k WHERE false'
-               ELSE format('UPDATE %s AS t SET %s FROM p WHERE'
-                   ' t.system_id = $1 AND t.%I = p.k RETURNING p.k',
+               ELSE format('UPDATE %s AS t SET %s FROM p WHERE '
+                   || ours || 't.%I = p.k RETURNING p.k',
                    relation,
                    coalesce(replacements, 'system_id = t.system_id'), key)
                END
             || format(') INSERT INTO %s AS t (system_id, %I%s)'
             ' SELECT $1, p.k%s FROM p'
             ' WHERE p.k NOT IN (SELECT c.k::%s FROM changed AS c)'
-            ' ON CONFLICT (system_id, %I) DO %s',
-            relation, key, columns, sources, key_type, key,
+            ' ON CONFLICT (%s%I) DO %s',
+            relation, key, columns, sources, key_type,
+            CASE WHEN shared THEN '' ELSE 'system_id, ' END, key,
             coalesce('UPDATE SET ' || settings, 'NOTHING'))
         USING system, batch.records, batch.data;
     END LOOP;
 END $$;
 
--- The first row says "applied" or "repeated"; each other row is a refusal.
+-- A row of the answer.  The first one says "applied" or "repeated"; each
+-- other tells of an operation: "refused" (code, words), "held" behind one
+-- that was, or "won", "lost" or "parked" in a conflict, and with what.
+CREATE TYPE tidemill.told AS (
+    outcome        text,
+    operation_key  bigint,
+    code           text,
+    words          text,
+    rule           integer,
+    local_stamp    bigint,
+    centre_stamp   bigint,
+    centre_system  text,
+    centre_deleted boolean,
+    centre_data    jsonb,
+    versioned      boolean  -- stamps are versions
+);
+
+-- What the ledger holds of a batch.
 CREATE FUNCTION tidemill.past_result(
-    system text, batch_epoch bigint, batch bigint)
-RETURNS TABLE (outcome text, operation_key bigint, is_held boolean,
-               code text, words text)
-LANGUAGE sql STABLE AS $$
-    SELECT 'repeated', NULL::bigint, NULL::boolean, NULL::text, NULL::text
+    system text, batch_epoch bigint, batch bigint, first_word text)
+RETURNS SETOF tidemill.told LANGUAGE sql STABLE AS $$
+    SELECT first_word, NULL::bigint, NULL::text, NULL::text, NULL::integer,
+           NULL::bigint, NULL::bigint, NULL::text, NULL::boolean, NULL::jsonb,
+           NULL::boolean
     UNION ALL
-    SELECT 'refused', x.key, x.held, x.code, x.words
-    FROM tidemill.ledger AS l,
-         jsonb_to_recordset(coalesce(l.refusals, '[]'))
-             AS x (key bigint, held boolean, code text, words text)
+    SELECT x.* FROM tidemill.ledger AS l,
+        jsonb_populate_recordset(NULL::tidemill.told,
+                                 coalesce(l.refusals, '[]')) AS x
     WHERE l.system_id = system AND l.epoch = batch_epoch
       AND l.batch_id = batch
 $$;
@@ -174,26 +198,19 @@ BEGIN
     RETURN FOUND;
 END $$;
 
-CREATE FUNCTION tidemill.apply_batch(
-    system text, batch_epoch bigint, batch bigint, operation_count integer,
+-- The folded units of tables that one host writes alone.
+CREATE FUNCTION tidemill.apply_folded(
+    system text,
     set_tables text[], set_records text[], set_data text[],
     merge_tables text[], merge_records text[], merge_data text[],
     gone_tables text[], gone_records text[],
     typed_targets text[], typed_keys text[], typed_kinds integer[],
     typed_counts integer[], typed_records text[], typed_data text[])
-RETURNS TABLE (outcome text, operation_key bigint, is_held boolean,
-               code text, words text)
-LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     first integer := 1;
     last integer;
 BEGIN
-    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count)
-    THEN
-        RETURN QUERY SELECT * FROM tidemill.past_result(system, batch_epoch,
-                                                        batch);
-        RETURN;
-    END IF;
     PERFORM tidemill.apply_records(system,
         set_tables, set_records, set_data,
         merge_tables, merge_records, merge_data, gone_tables, gone_records);
@@ -201,9 +218,33 @@ BEGIN
         last := first + typed_counts[i] - 1;
         PERFORM tidemill.apply_typed(system, typed_targets[i], typed_keys[i],
             typed_kinds[i], typed_records[first:last],
-            typed_data[first:last]);
+            typed_data[first:last], false);
         first := last + 1;
     END LOOP;
-    outcome := 'applied';
-    RETURN NEXT;
+END $$;
+
+CREATE FUNCTION tidemill.apply_batch(
+    system text, batch_epoch bigint, batch bigint, operation_count integer,
+    set_tables text[], set_records text[], set_data text[],
+    merge_tables text[], merge_records text[], merge_data text[],
+    gone_tables text[], gone_records text[],
+    typed_targets text[], typed_keys text[], typed_kinds integer[],
+    typed_counts integer[], typed_records text[], typed_data text[])
+RETURNS SETOF tidemill.told LANGUAGE plpgsql AS $$
+DECLARE
+    answer tidemill.told;
+BEGIN
+    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count)
+    THEN
+        RETURN QUERY SELECT * FROM tidemill.past_result(system, batch_epoch,
+                                                        batch, 'repeated');
+        RETURN;
+    END IF;
+    PERFORM tidemill.apply_folded(system,
+        set_tables, set_records, set_data,
+        merge_tables, merge_records, merge_data, gone_tables, gone_records,
+        typed_targets, typed_keys, typed_kinds, typed_counts, typed_records,
+        typed_data);
+    answer.outcome := 'applied';
+    RETURN NEXT answer;
 END $$;

@@ -31,17 +31,20 @@ CREATE TABLE outbox_exceptions (
   lane          INTEGER NOT NULL,
   record_hash   INTEGER NOT NULL,
   state         INTEGER NOT NULL,  -- 0 ready, 1 retry, 2 held, 3 in flight,
-                                   -- 4 dead, 5 settled (a skip mark), 6 conflict
+                                   -- 4 dead, 5 settled (a skip mark),
+                                   -- 6 in conflict, or behind one that is
   priority      INTEGER NOT NULL,  -- that it is delivered with
   retry_count   INTEGER NOT NULL DEFAULT 0,
   not_before_ms INTEGER NOT NULL DEFAULT 0,
   sqlstate      TEXT,
   error_message TEXT,
   since_ms      INTEGER NOT NULL DEFAULT 0,
-  batch_id      INTEGER
+  batch_id      INTEGER,
+  resolved_over INTEGER            -- stamp of the centre's row that a person
+                                   -- has kept this one over
 );
 CREATE INDEX outbox_exceptions_record ON outbox_exceptions (record_hash, id)
-  WHERE state <= 3;
+  WHERE state NOT IN (4, 5);
 CREATE INDEX outbox_exceptions_ready ON outbox_exceptions (lane, priority, id)
   WHERE state = 0;
 CREATE INDEX outbox_exceptions_retry ON outbox_exceptions (not_before_ms)
