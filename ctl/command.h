@@ -59,6 +59,10 @@ X("sync retry", command_sync_retry, STRICT, "ID... | --all", \
   "try dead operations again") \
 X("sync drop", command_sync_drop, STRICT, "ID...", \
   "give dead operations up") \
+X("sync conflicts", command_sync_conflicts, STRICT, "[--all] [--limit N]", \
+  "show records that another host changed as well, and what to do") \
+X("sync resolve", command_sync_resolve, STRICT, "ID...|--all --keep local|centre", \
+  "decide conflicts: whose version of the record stands") \
 X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
 X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--strict]", \

@@ -11,7 +11,8 @@
 #include "common/base/buffer.h"
 #include "common/base/clock.h"
 
-#define ANSWER_MAX (8u << 20)
+#define PASS_TIMEOUT_MS 2000
+#define ANSWER_MAX      (8u << 20)
 
 static const char *const control_names[] = {
 #define X(name, text, changes, words) text,
@@ -157,4 +158,11 @@ json_t *control_ask(const struct config *config, enum control_command command,
     free(text);
     buffer_deinit(&line);
     return data;
+}
+
+void control_ask_pass(const struct config *config)
+{
+    struct error ignored;
+    json_decref(
+        control_ask(config, CONTROL_SYNC_NOW, NULL, PASS_TIMEOUT_MS, &ignored));
 }

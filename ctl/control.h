@@ -18,4 +18,8 @@
 json_t *control_ask(const struct config *config, enum control_command command,
                     json_t *args, unsigned timeout_ms, struct error *error);
 
+/* A daemon that runs carries what was freed at once, not with the next pass;
+ * whether it can does not change what was done. */
+void control_ask_pass(const struct config *config);
+
 #endif

@@ -16,9 +16,8 @@
 #include "ctl/print.h"
 #include "ctl/report.h"
 
-#define DEAD_LIMIT      1000
-#define RETRY_PER_CALL  1000
-#define PASS_TIMEOUT_MS 2000
+#define DEAD_LIMIT     1000
+#define RETRY_PER_CALL 1000
 
 static json_t *dead_rows(const struct command_context *context, int64_t limit,
                          struct error *error)
@@ -83,16 +82,6 @@ int command_sync_dead(const struct command_context *context, int argc,
     return 0;
 }
 
-/* A daemon that runs carries what is retried at once, not with the next
- * pass; whether it can does not change what was done here. */
-static void ask_for_pass(const struct command_context *context)
-{
-    struct error ignored;
-    json_t *data = control_ask(context->config, CONTROL_SYNC_NOW, NULL,
-                               PASS_TIMEOUT_MS, &ignored);
-    json_decref(data);
-}
-
 /* Runs the statement for each id; tells which were not dead. */
 static int change_dead(const struct command_context *context,
                        enum statement statement, const int64_t *ids,
@@ -127,7 +116,7 @@ static int change_dead(const struct command_context *context,
     bool running = !store_session_is_direct(session);
     store_session_close(&session);
     if (statement == STATEMENT_DEAD_RETRY && changed > 0 && running)
-        ask_for_pass(context);
+        control_ask_pass(context->config);
     if (status == 0 && context->json)
         print_json(json_pack("{s:I}", done, (json_int_t)changed));
     else if (status == 0)

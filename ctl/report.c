@@ -131,8 +131,8 @@ static json_t *outbox_object(struct store_reader *reader, struct error *error)
         return NULL;
     json_t *conflicts = first_value(
         reader,
-        "SELECT coalesce(sum(operations), 0) AS conflicts FROM outbox_states "
-        "WHERE state = 6",
+        "SELECT count(*) AS conflicts FROM sync_conflicts WHERE resolved_ms IS "
+        "NULL",
         "conflicts", error);
     const int64_t *by = pending.by_priority;
     return json_pack("{s:I,s:I,s:I,s:I,s:o,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}",

@@ -88,6 +88,10 @@ static void show_sync(const json_t *report)
            report_number(report, "pending"), report_number(report, "in_flight"),
            report_number(report, "waiting"));
     printf("dead           %lld\n", report_number(report, "dead"));
+    printf("conflicts      %lld%s\n", report_number(report, "conflicts"),
+           report_number(report, "conflicts") > 0
+               ? " ('tidemill sync conflicts' shows them)"
+               : "");
     printf("last sync      %s\n",
            print_time(json_object_get(report, "last_sync"), when));
     printf("next sync      %s, %s\n",

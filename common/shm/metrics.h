@@ -34,6 +34,8 @@
       "Operations not yet settled.")                                           \
     X(GAUGE, OUTBOX_DEAD, "tidemill_outbox_dead",                              \
       "Operations that the centre refused for good.")                          \
+    X(GAUGE, OUTBOX_PARKED, "tidemill_outbox_parked",                          \
+      "Operations that wait for a person: in conflict, or behind one.")        \
     X(COUNTER, SOURCE_ROWS, "tidemill_source_rows_total",                      \
       "Operations copied from sources.")                                       \
     X(COUNTER, SOURCE_ERRORS, "tidemill_source_errors_total",                  \
@@ -47,6 +49,12 @@
       "Bytes of record data sent to the centre.")                              \
     X(COUNTER, SYNC_REJECTED, "tidemill_sync_rejected_total",                  \
       "Operations that the centre refused, each time counted.")                \
+    X(COUNTER, SYNC_CONFLICTS_WON, "tidemill_sync_conflicts_won_total",        \
+      "Conflicts in which this host's change stood.")                          \
+    X(COUNTER, SYNC_CONFLICTS_LOST, "tidemill_sync_conflicts_lost_total",      \
+      "Conflicts in which the centre's row stood.")                            \
+    X(COUNTER, SYNC_CONFLICTS_PARKED, "tidemill_sync_conflicts_parked_total",  \
+      "Conflicts that were left to a person.")                                 \
     X(COUNTER, SYNC_REPEATED, "tidemill_sync_repeated_batches_total",          \
       "Batches sent again and found in the ledger.")                           \
     X(COUNTER, SYNC_CONNECTS, "tidemill_sync_connects_total",                  \

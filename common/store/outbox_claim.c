@@ -316,7 +316,7 @@ static int take_range(struct claim *claim, unsigned stripe)
     if (step_range(claim, stripe, after, &rows, &last) != 0)
         return -1;
     if (states[EXCEPTION_READY] + states[EXCEPTION_RETRY] +
-                states[EXCEPTION_HELD] >
+                states[EXCEPTION_HELD] + states[EXCEPTION_CONFLICT] >
             0 &&
         hold_blocked(claim, stripe, after, last) != 0)
         return -1;

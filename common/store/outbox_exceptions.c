@@ -8,16 +8,19 @@ int exception_insert(struct store_writer *writer,
                      const struct exception *exception, struct error *error)
 {
     unsigned lane = key_lane(exception->key);
-    if (SQL_RUN(
-            writer, SQL_EXCEPTION_INSERT, error, value_integer(exception->key),
-            value_integer(key_id(exception->key)), value_integer(lane),
-            value_integer((int64_t)exception->record_hash),
-            value_integer(exception->state), value_integer(exception->priority),
-            value_integer(exception->retry_count),
-            value_integer(exception->not_before_ms), exception->sqlstate,
-            exception->message, value_integer(clock_wall_ms())) != 0)
+    enum exception_state state = exception->state;
+    if (exception_park_held(writer, exception, &state, error) != 0)
         return -1;
-    outbox_state_move(writer, lane, -1, (int)exception->state, 1);
+    if (SQL_RUN(writer, SQL_EXCEPTION_INSERT, error,
+                value_integer(exception->key),
+                value_integer(key_id(exception->key)), value_integer(lane),
+                value_integer((int64_t)exception->record_hash),
+                value_integer(state), value_integer(exception->priority),
+                value_integer(exception->retry_count),
+                value_integer(exception->not_before_ms), exception->sqlstate,
+                exception->message, value_integer(clock_wall_ms())) != 0)
+        return -1;
+    outbox_state_move(writer, lane, -1, (int)state, 1);
     return 0;
 }
 

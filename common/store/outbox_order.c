@@ -123,7 +123,7 @@ static int look_at_record(struct store_writer *writer,
     *newest = 0;
     *carry = CARRY_NONE;
     if (states[EXCEPTION_READY] + states[EXCEPTION_RETRY] +
-            states[EXCEPTION_HELD] ==
+            states[EXCEPTION_HELD] + states[EXCEPTION_CONFLICT] ==
         0)
         return 0;
     struct value hash = value_integer((int64_t)append->record_hash);

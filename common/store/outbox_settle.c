@@ -49,9 +49,7 @@ static int refuse_batch(struct statement_call *call, int64_t batch_id)
                      (long long)batch_id, when);
 }
 
-/* The batch in flight that a settlement speaks of; all of one request must
- * speak of the same. */
-static struct batch *settling_batch(struct statement_call *call)
+struct batch *settling_batch(struct statement_call *call)
 {
     struct request_state *request = &call->writer->request;
     int64_t batch_id = call->arguments[0].integer;
@@ -112,16 +110,6 @@ static int remember_release(struct statement_call *call, uint64_t record_hash)
     return 0;
 }
 
-/* One operation of a batch that was not applied. */
-struct refused {
-    int64_t key;
-    uint64_t record_hash;
-    int64_t retry_count;
-    bool is_single;
-    const char *table; /* in the arena */
-    size_t table_size;
-};
-
 static int refuse_key(struct statement_call *call, const struct batch *batch,
                       int64_t key)
 {
@@ -173,9 +161,8 @@ static int read_record(struct statement_call *call, const struct batch *batch,
     return refused->table == NULL ? result_out_of_memory(call->error) : 0;
 }
 
-/* Checks that the batch holds the key, and reads what is needed of it. */
-static int read_refused(struct statement_call *call, const struct batch *batch,
-                        int64_t key, struct refused *refused)
+int refused_read(struct statement_call *call, const struct batch *batch,
+                 int64_t key, struct refused *refused)
 {
     const struct outbox_state *state = &call->writer->state;
     int stripe = stripe_index_of(key >> OUTBOX_ID_BITS);
@@ -192,23 +179,26 @@ static int read_refused(struct statement_call *call, const struct batch *batch,
     return read_record(call, batch, refused);
 }
 
-/* Moves a refused operation out of its line, to `state`. */
-static int put_aside(struct statement_call *call, const struct refused *refused,
-                     const struct exception *exception)
+int refused_put_aside(struct statement_call *call,
+                      const struct refused *refused,
+                      const struct exception *exception)
 {
     struct store_writer *writer = call->writer;
     if (remember_release(call, exception->record_hash) != 0)
         return -1;
     if (!refused->is_single)
         return exception_insert(writer, exception, call->error);
+    enum exception_state state = exception->state;
+    if (exception_park_held(writer, exception, &state, call->error) != 0)
+        return -1;
     if (SQL_RUN(writer, SQL_EXCEPTION_REJECT, call->error,
-                value_integer(exception->key), value_integer(exception->state),
+                value_integer(exception->key), value_integer(state),
                 value_integer(exception->retry_count),
                 value_integer(exception->not_before_ms), exception->sqlstate,
                 exception->message, value_integer(clock_wall_ms())) != 0)
         return -1;
     outbox_state_move(writer, key_lane(exception->key), EXCEPTION_IN_FLIGHT,
-                      (int)exception->state, 1);
+                      (int)state, 1);
     return 0;
 }
 
@@ -218,7 +208,7 @@ int run_batch_reject(struct statement_call *call)
     const struct value *v = call->arguments;
     struct batch *batch = settling_batch(call);
     struct refused refused;
-    if (batch == NULL || read_refused(call, batch, v[1].integer, &refused) != 0)
+    if (batch == NULL || refused_read(call, batch, v[1].integer, &refused) != 0)
         return -1;
     bool dead = refused.retry_count + 1 > v[4].integer;
     struct exception exception = {.key = refused.key,
@@ -230,7 +220,7 @@ int run_batch_reject(struct statement_call *call)
                                   .not_before_ms = dead ? 0 : v[5].integer,
                                   .sqlstate = v[2],
                                   .message = v[3]};
-    if (put_aside(call, &refused, &exception) != 0)
+    if (refused_put_aside(call, &refused, &exception) != 0)
         return -1;
     call->result->changed = 1;
     if (!dead)
@@ -251,7 +241,7 @@ int run_batch_hold(struct statement_call *call)
     struct batch *batch = settling_batch(call);
     struct refused refused;
     if (batch == NULL ||
-        read_refused(call, batch, call->arguments[1].integer, &refused) != 0)
+        refused_read(call, batch, call->arguments[1].integer, &refused) != 0)
         return -1;
     struct exception exception = {.key = refused.key,
                                   .record_hash = refused.record_hash,
@@ -262,7 +252,7 @@ int run_batch_hold(struct statement_call *call)
                      exception.priority, call->error) != 0)
         return -1;
     call->result->changed = 1;
-    return put_aside(call, &refused, &exception);
+    return refused_put_aside(call, &refused, &exception);
 }
 
 /* The cursors of the batch's stripes move up. */
@@ -285,22 +275,18 @@ static int advance_cursors(struct statement_call *call,
     return 0;
 }
 
-/* A single was applied: forgotten when its cursor has passed it, else marked
- * so that its range leaves it out. */
-static int settle_single(struct statement_call *call, int64_t key)
+int exception_settle(struct store_writer *writer, int64_t key,
+                     enum exception_state from, struct error *error)
 {
-    struct store_writer *writer = call->writer;
     int stripe = stripe_index_of(key >> OUTBOX_ID_BITS);
     if (stripe >= 0 && key_id(key) > writer->state.settled[stripe]) {
-        outbox_state_move(writer, key_lane(key), EXCEPTION_IN_FLIGHT,
-                          EXCEPTION_SETTLED, 1);
-        return SQL_RUN(writer, SQL_EXCEPTION_STATE, call->error,
-                       value_integer(key), value_integer(EXCEPTION_SETTLED),
-                       value_null());
+        outbox_state_move(writer, key_lane(key), (int)from, EXCEPTION_SETTLED,
+                          1);
+        return SQL_RUN(writer, SQL_EXCEPTION_STATE, error, value_integer(key),
+                       value_integer(EXCEPTION_SETTLED), value_null());
     }
-    outbox_state_move(writer, key_lane(key), EXCEPTION_IN_FLIGHT, -1, 1);
-    return SQL_RUN(writer, SQL_EXCEPTION_DELETE, call->error,
-                   value_integer(key));
+    outbox_state_move(writer, key_lane(key), (int)from, -1, 1);
+    return SQL_RUN(writer, SQL_EXCEPTION_DELETE, error, value_integer(key));
 }
 
 static int settle_singles(struct statement_call *call,
@@ -318,7 +304,8 @@ static int settle_singles(struct statement_call *call,
             continue;
         if (remember_release(call, (uint64_t)sqlite3_column_int64(rows, 2)) !=
                 0 ||
-            settle_single(call, sqlite3_column_int64(rows, 0)) != 0) {
+            exception_settle(writer, sqlite3_column_int64(rows, 0),
+                             EXCEPTION_IN_FLIGHT, call->error) != 0) {
             sqlite3_reset(rows);
             return -1;
         }

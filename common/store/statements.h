@@ -45,6 +45,9 @@ X(BATCH_REJECT, CALLER_SYNC, "iittii", \
   "batch, key, sqlstate, message, most retries, not before: the sink refused this operation; part of a settlement") \
 X(BATCH_HOLD, CALLER_SYNC, "ii", \
   "batch, key: not applied because an earlier one of its record was refused; part of a settlement") \
+X(BATCH_CONFLICT, CALLER_SYNC, "iittiiitiTi", \
+  "batch, key, outcome won|lost|parked, rule, stamps are versions 0/1, local stamp, centre stamp, centre's system, " \
+  "deleted there 0/1, centre's data or NULL, now: the record stood otherwise at the centre; part of a settlement, before its holds") \
 X(BATCH_SETTLE, CALLER_SYNC, "iiiiiiit", \
   "batch, slot, spawn, operations applied, bytes, started, finished, trigger: ends the batch, advances its cursors") \
 X(SYNC_METRIC, CALLER_SYNC, "iiitiTii", \
@@ -55,6 +58,8 @@ X(DEAD_RETRY, CALLER_CLI, "i", \
   "operation id: a dead operation is tried again; answers 1 row changed, or 0 when it is not dead") \
 X(DEAD_DROP, CALLER_CLI, "i", \
   "operation id: a dead operation is dropped for good, as above") \
+X(CONFLICT_RESOLVE, CALLER_CLI, "itti", \
+  "conflict id, keep local|centre, who, now: a parked conflict is decided; answers 1 row changed, or 0 when none of that id waits") \
 X(HOOK_RECORD, CALLER_CLI, "ttTTtiT", \
   "event id, hook type, session id, tool name, event as JSON, time, file path") \
 X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titii", \

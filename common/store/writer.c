@@ -387,7 +387,9 @@ bool store_writer_wal_room(struct store_writer *writer, int64_t bytes)
 struct store_totals store_writer_totals(const struct store_writer *writer)
 {
     struct store_totals totals = {.pending = writer->state.pending};
-    for (unsigned lane = 0; lane < OUTBOX_LANES; lane++)
+    for (unsigned lane = 0; lane < OUTBOX_LANES; lane++) {
         totals.dead += writer->state.states[lane][EXCEPTION_DEAD];
+        totals.parked += writer->state.states[lane][EXCEPTION_CONFLICT];
+    }
     return totals;
 }

@@ -86,6 +86,7 @@ bool store_writer_wal_room(struct store_writer *writer, int64_t bytes);
 struct store_totals {
     int64_t pending; /* not settled, in flight and waiting ones included */
     int64_t dead;
+    int64_t parked; /* in conflict, or behind one that is */
 };
 struct store_totals store_writer_totals(const struct store_writer *writer);
 

@@ -48,7 +48,8 @@ enum exception_state {
     EXCEPTION_IN_FLIGHT, /* a single of a batch */
     EXCEPTION_DEAD,
     EXCEPTION_SETTLED, /* delivered before its stripe's cursor: skip it */
-    EXCEPTION_CONFLICT,
+    EXCEPTION_CONFLICT, /* a person decides on it, or on one before it of
+                           its record; not pending */
     EXCEPTION_STATES
 };
 
@@ -338,6 +339,7 @@ struct exception {
     int64_t not_before_ms;
     struct value sqlstate, message;
 };
+/* One that is held behind a parked one of its record is parked as well. */
 int exception_insert(struct store_writer *writer,
                      const struct exception *exception, struct error *error);
 /* Is an earlier operation of the record waiting outside its line? */
@@ -356,7 +358,45 @@ int exception_exists(struct store_writer *writer, int64_t key, bool *exists,
 int record_release(struct store_writer *writer, unsigned lane,
                    uint64_t record_hash, struct error *error);
 
+/* outbox_conflicts.c */
+/* Does a parked operation of the record stand before this id? */
+int record_parked(struct store_writer *writer, unsigned lane,
+                  uint64_t record_hash, int64_t id, bool *parked,
+                  struct error *error);
+/* *state becomes EXCEPTION_CONFLICT for one that is to be held behind such a
+ * one, and it is pending no more. */
+int exception_park_held(struct store_writer *writer,
+                        const struct exception *exception,
+                        enum exception_state *state, struct error *error);
+/* Counts an operation as pending, or as not pending any more. */
+int outbox_count_key(struct store_writer *writer, int64_t key, int64_t delta,
+                     struct error *error);
+int run_batch_conflict(struct statement_call *call);
+int run_conflict_resolve(struct statement_call *call);
+
 /* outbox_settle.c */
+/* One operation of a batch that was not applied. */
+struct refused {
+    int64_t key;
+    uint64_t record_hash;
+    int64_t retry_count;
+    bool is_single;
+    const char *table; /* in the arena */
+    size_t table_size;
+};
+/* The batch in flight that a settlement speaks of; all of one request must
+ * speak of the same. */
+struct batch *settling_batch(struct statement_call *call);
+/* Checks that the batch holds the key, and reads what is needed of it. */
+int refused_read(struct statement_call *call, const struct batch *batch,
+                 int64_t key, struct refused *refused);
+/* Moves a refused operation out of its line, to the exception's state. */
+int refused_put_aside(struct statement_call *call, const struct refused *refused,
+              const struct exception *exception);
+/* An exception in state `from` is done with: forgotten when its cursor has
+ * passed it, else marked so that its range leaves it out. */
+int exception_settle(struct store_writer *writer, int64_t key,
+                     enum exception_state from, struct error *error);
 /* Removes the marks of what was delivered before the cursor came by. */
 int outbox_unmark(struct store_writer *writer, unsigned stripe, int64_t after,
                   int64_t last, struct error *error);

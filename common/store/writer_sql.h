@@ -15,8 +15,9 @@ struct sqlite3_stmt;
 struct store_writer;
 
 /* States of outbox_exceptions as they stand in the SQL below: 0 ready,
- * 1 retry, 2 held, 3 in flight, 4 dead, 5 settled.  The literal conditions
- * `state <= 3`, `state = 0` and `state = 1` are those of partial indexes. */
+ * 1 retry, 2 held, 3 in flight, 4 dead, 5 settled, 6 in conflict or behind
+ * one that is.  The literal conditions
+ * `state NOT IN (4, 5)`, `state = 0` and `state = 1` are those of partial indexes. */
 /* clang-format off */
 #define SQL_LIST(X) \
 X(BEGIN, "BEGIN IMMEDIATE") \
@@ -66,13 +67,31 @@ X(EXCEPTIONS_READY, "SELECT key, id, record_hash FROM outbox_exceptions WHERE st
 X(EXCEPTIONS_READY_FIRST, "SELECT priority FROM outbox_exceptions WHERE state = 0 AND lane = ?1 ORDER BY priority LIMIT 1") \
 X(EXCEPTIONS_DUE, "SELECT key, lane FROM outbox_exceptions WHERE state = 1 AND not_before_ms <= ?1 ORDER BY not_before_ms LIMIT 1000") \
 X(EXCEPTIONS_UNMARK, "DELETE FROM outbox_exceptions WHERE key > ?1 AND key <= ?2 AND state = 5") \
-X(RECORD_BLOCKED, "SELECT 1 FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 AND id < ?2 AND state <> 3 LIMIT 1") \
-X(RECORD_NEWEST, "SELECT id, state FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 ORDER BY id DESC LIMIT 1") \
-X(RECORD_OLDEST, "SELECT id, state FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 ORDER BY id LIMIT 1") \
-X(RECORD_WAITS, "SELECT 1 FROM outbox_exceptions WHERE state <= 3 AND record_hash = ?1 AND state BETWEEN 1 AND 2 LIMIT 1") \
-X(RECORD_RAISE, "UPDATE outbox_exceptions SET priority = ?3 WHERE state <= 3 AND record_hash = ?1 AND id < ?2 AND priority > ?3") \
-X(RECORD_HOLD, "UPDATE outbox_exceptions SET state = 2 WHERE state <= 3 AND record_hash = ?1 AND id > ?2 AND state = 0") \
-X(RECORD_RELEASE, "UPDATE outbox_exceptions SET state = 0 WHERE state <= 3 AND record_hash = ?1 AND state = 2") \
+X(RECORD_BLOCKED, "SELECT 1 FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id < ?2 AND state <> 3 LIMIT 1") \
+X(RECORD_NEWEST, "SELECT id, state FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 ORDER BY id DESC LIMIT 1") \
+X(RECORD_OLDEST, "SELECT id, state FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 ORDER BY id LIMIT 1") \
+X(RECORD_WAITS, "SELECT 1 FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND state IN (1, 2, 6) LIMIT 1") \
+X(RECORD_RAISE, "UPDATE outbox_exceptions SET priority = ?3 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id < ?2 AND priority > ?3") \
+X(RECORD_HOLD, "UPDATE outbox_exceptions SET state = 2 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id > ?2 AND state = 0") \
+X(RECORD_RELEASE, "UPDATE outbox_exceptions SET state = 0 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND state = 2") \
+X(RECORD_PARKED, "SELECT 1 FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id < ?2 AND state = 6 LIMIT 1") \
+X(RECORD_BEHIND, "SELECT key, state FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id > ?2 " \
+  "AND state IN (0, 1, 2, 6) ORDER BY id LIMIT ?3") \
+X(EXCEPTION_KEEP, "UPDATE outbox_exceptions SET state = 0, retry_count = 0, batch_id = NULL, not_before_ms = 0, " \
+  "resolved_over = ?2 WHERE key = ?1") \
+X(CONFLICT_INSERT, "INSERT INTO sync_conflicts (key, table_name, record_id, operation, local_data, outcome, rule, " \
+  "versioned, local_stamp, centre_stamp, centre_system, centre_deleted, centre_data, detected_ms, resolved_ms, resolution) " \
+  "SELECT key, table_name, record_id, operation, record_data, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, " \
+  "CASE WHEN ?2 <> 'parked' THEN ?10 END, CASE WHEN ?2 <> 'parked' THEN 'rule' END FROM outbox WHERE key = ?1") \
+X(CONFLICT_READ, "SELECT key, centre_stamp FROM sync_conflicts WHERE id = ?1 AND resolved_ms IS NULL") \
+X(CONFLICT_RESOLVE, "UPDATE sync_conflicts SET resolved_ms = ?2, resolution = ?3, resolved_by = ?4 WHERE id = ?1") \
+X(CENTRE_RECORD, "INSERT INTO centre_records SELECT table_name, record_id, centre_data, " \
+  "CASE WHEN NOT versioned THEN strftime('%Y-%m-%dT%H:%M:%fZ', centre_stamp / 1000.0, 'unixepoch') END, " \
+  "CASE WHEN versioned THEN centre_stamp END, centre_deleted, centre_system, ?2 FROM sync_conflicts " \
+  "WHERE id = ?1 AND (centre_deleted OR centre_data IS NOT NULL) ON CONFLICT DO UPDATE SET data = excluded.data, " \
+  "updated_at = excluded.updated_at, version = excluded.version, deleted = excluded.deleted, " \
+  "system_id = excluded.system_id, received_ms = excluded.received_ms " \
+  "WHERE coalesce(excluded.version, excluded.updated_at) >= coalesce(version, updated_at)") \
 X(BATCH_INSERT, "INSERT INTO sync_batches (epoch, slot, spawn, operations, claimed_ms) VALUES (?1,?2,?3,?4,?5)") \
 X(BATCH_RANGE_INSERT, "INSERT INTO sync_batch_ranges VALUES (?1,?2,?3,?4)") \
 X(BATCH_SINGLE_INSERT, "INSERT INTO sync_batch_singles VALUES (?1,?2)") \

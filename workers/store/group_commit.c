@@ -68,7 +68,8 @@ static bool changes_others(enum statement statement)
 {
     return statement == STATEMENT_SYNC_PAUSED ||
            statement == STATEMENT_DEAD_RETRY ||
-           statement == STATEMENT_DEAD_DROP;
+           statement == STATEMENT_DEAD_DROP ||
+           statement == STATEMENT_CONFLICT_RESOLVE;
 }
 
 static bool is_allowed(const struct connection *connection,
@@ -109,7 +110,8 @@ static void run_request(struct group_commit *group,
 {
     static const char forbidden[] =
         "only root and the service's user may pause syncing or act on dead "
-        "operations: run the command as one of them, for example with sudo";
+        "operations and conflicts: run the command as one of them, for "
+        "example with sudo";
     struct error error;
     *answer =
         (struct store_answer){.code = ERROR_NOT_ALLOWED, .text = forbidden};
@@ -352,6 +354,7 @@ static void count_group(struct group_commit *group)
     struct store_totals totals = store_writer_totals(group->options.writer);
     metric_set(METRIC_OUTBOX_PENDING, totals.pending);
     metric_set(METRIC_OUTBOX_DEAD, totals.dead);
+    metric_set(METRIC_OUTBOX_PARKED, totals.parked);
 }
 
 static void send_answers(struct group_commit *group, uint32_t topics)
@@ -516,6 +519,7 @@ struct group_commit *group_commit_new(const struct group_options *options,
     struct store_totals totals = store_writer_totals(options->writer);
     metric_set(METRIC_OUTBOX_PENDING, totals.pending);
     metric_set(METRIC_OUTBOX_DEAD, totals.dead);
+    metric_set(METRIC_OUTBOX_PARKED, totals.parked);
     return group;
 }
 

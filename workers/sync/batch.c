@@ -148,7 +148,9 @@ struct closing {
     struct batch *batch;
     const struct batch_terms *terms;
     int64_t now_ms;
-    bool *refused;         /* by index of the operation; held ones too */
+    bool *refused;         /* by index of the operation; leaves its line */
+    bool *told;            /* the same; the sink told something of it */
+    size_t centre_bytes;   /* of conflicts' data in the calls */
     struct tally *tallies; /* a hash table */
     size_t tally_room;     /* a power of two */
     size_t tally_count;
@@ -220,25 +222,88 @@ static int add_reject(struct closing *closing,
     return 0;
 }
 
-/* Which operations were not applied. */
+/* The operation of that key, told of once. */
+static int mark(struct closing *closing, int64_t key, bool aside,
+                struct error *error)
+{
+    struct batch *batch = closing->batch;
+    struct outbox_operation *operation = find_operation(batch, key);
+    size_t index =
+        operation == NULL ? 0 : (size_t)(operation - batch->operations);
+    if (operation == NULL || closing->told[index])
+        return error_set(error, ERROR_SOFTWARE,
+                         "the sink tells of operation %lld of batch %lld, "
+                         "which is not in it or was told of before",
+                         (long long)key, (long long)batch->source.batch_id);
+    closing->told[index] = true;
+    closing->refused[index] = aside;
+    return 0;
+}
+
+/* Which operations leave their line. */
 static int mark_refusals(struct closing *closing,
                          const struct sink_result *result, struct error *error)
 {
-    struct batch *batch = closing->batch;
-    for (size_t i = 0; result != NULL && i < result->refusal_count; i++) {
-        const struct sink_refusal *refusal = &result->refusals[i];
-        struct outbox_operation *operation =
-            find_operation(batch, refusal->key);
-        size_t index =
-            operation == NULL ? 0 : (size_t)(operation - batch->operations);
-        if (operation == NULL || closing->refused[index])
-            return error_set(error, ERROR_SOFTWARE,
-                             "the sink refused operation %lld of batch %lld, "
-                             "which is not in it or was refused before",
-                             (long long)refusal->key,
-                             (long long)batch->source.batch_id);
-        closing->refused[index] = true;
+    for (size_t i = 0; result != NULL && i < result->refusal_count; i++)
+        if (mark(closing, result->refusals[i].key, true, error) != 0)
+            return -1;
+    for (size_t i = 0; result != NULL && i < result->conflict_count; i++) {
+        const struct sink_conflict *conflict = &result->conflicts[i];
+        bool aside = conflict->outcome == CONFLICT_PARKED;
+        if (mark(closing, conflict->key, aside, error) != 0)
+            return -1;
     }
+    return 0;
+}
+
+/* Copies text of the sink's; NULL stays NULL. */
+static struct value keep_text(struct closing *closing, const char *text,
+                              size_t size, bool *failed)
+{
+    char *copy =
+        text == NULL ? NULL : arena_copy(&closing->batch->arena, text, size);
+    *failed |= text != NULL && copy == NULL;
+    return copy == NULL ? value_null() : value_text_sized(copy, size);
+}
+
+static int add_conflict(struct closing *closing,
+                        const struct sink_conflict *conflict)
+{
+    bool failed = false;
+    const char *outcome = conflict_outcome_name(conflict->outcome);
+    const char *rule = conflict_rule_name(conflict->rule);
+    const char *data = conflict->centre_data;
+    size_t size = conflict->centre_data_size;
+    /* All of them must fit into one request. */
+    if (data != NULL && closing->centre_bytes + size > SINK_CONFLICT_DATA_MAX)
+        data = NULL;
+    else
+        closing->centre_bytes += size;
+    struct store_call *call = add_call(closing, STATEMENT_BATCH_CONFLICT);
+    add_integer(call, closing->batch->source.batch_id);
+    add_integer(call, conflict->key);
+    add_text(call, outcome, strlen(outcome));
+    add_text(call, rule, strlen(rule));
+    add_integer(call, conflict->versioned);
+    add_integer(call, conflict->stamp);
+    add_integer(call, conflict->centre_stamp);
+    call->arguments[call->argument_count++] =
+        keep_text(closing, conflict->centre_system,
+                  strlen(conflict->centre_system), &failed);
+    add_integer(call, conflict->centre_deleted);
+    call->arguments[call->argument_count++] =
+        keep_text(closing, data, size, &failed);
+    add_integer(call, closing->now_ms);
+    closing->batch->conflicts[conflict->outcome]++;
+    return failed ? -1 : 0;
+}
+
+static int add_conflicts(struct closing *closing,
+                         const struct sink_result *result)
+{
+    for (size_t i = 0; result != NULL && i < result->conflict_count; i++)
+        if (add_conflict(closing, &result->conflicts[i]) != 0)
+            return -1;
     return 0;
 }
 
@@ -336,9 +401,12 @@ static int make_tallies(struct closing *closing,
         closing->tally_room *= 2;
     closing->refused = arena_calloc(&batch->arena, batch->count + 1,
                                     sizeof(*closing->refused));
+    closing->told =
+        arena_calloc(&batch->arena, batch->count + 1, sizeof(*closing->told));
     closing->tallies = arena_calloc(&batch->arena, closing->tally_room,
                                     sizeof(*closing->tallies));
-    if (closing->refused == NULL || closing->tallies == NULL)
+    if (closing->refused == NULL || closing->told == NULL ||
+        closing->tallies == NULL)
         return no_memory(batch, error);
     if (mark_refusals(closing, result, error) != 0)
         return -1;
@@ -357,14 +425,17 @@ int batch_close(struct batch *batch, const struct sink_result *result,
         batch->started_wall_ms = closing.now_ms;
     batch->repeated = result != NULL && result->outcome == SINK_REPEATED;
     batch->applied = batch->refused = 0;
+    memset(batch->conflicts, 0, sizeof(batch->conflicts));
     if (make_tallies(&closing, result, error) != 0)
         return -1;
-    size_t refusals = result == NULL ? 0 : result->refusal_count;
-    closing.calls = arena_calloc(&batch->arena,
-                                 refusals + closing.tally_count + 1 +
-                                     BATCH_SETTLEMENT_SPARE,
-                                 sizeof(*closing.calls));
-    if (closing.calls == NULL || add_refusals(&closing, result) != 0)
+    size_t told =
+        result == NULL ? 0 : result->refusal_count + result->conflict_count;
+    closing.calls = arena_calloc(
+        &batch->arena, told + closing.tally_count + 1 + BATCH_SETTLEMENT_SPARE,
+        sizeof(*closing.calls));
+    /* Who is held behind a parked one is parked too: those first. */
+    if (closing.calls == NULL || add_conflicts(&closing, result) != 0 ||
+        add_refusals(&closing, result) != 0)
         return no_memory(batch, error);
     add_counts(&closing);
     add_settle(&closing);

@@ -70,7 +70,8 @@ struct batch {
     bool repeated;           /* was in the ledger already */
     size_t applied;          /* operations neither refused nor held */
     size_t refused;
-    /* BATCH_REJECT, BATCH_HOLD, BATCH_COUNT ... BATCH_SETTLE, and room for
+    size_t conflicts[CONFLICT_OUTCOME_COUNT];
+    /* BATCH_CONFLICT, BATCH_REJECT, BATCH_HOLD, BATCH_COUNT ... BATCH_SETTLE, and room for
      * BATCH_SETTLEMENT_SPARE more calls behind them. */
     struct store_call *settlement;
     size_t settlement_count;

@@ -40,6 +40,9 @@ void pass_add(struct pass *pass, const struct batch *batch)
     metric_add(METRIC_SYNC_BYTES, batch->bytes);
     metric_add(METRIC_SYNC_REJECTED, batch->refused);
     metric_add(METRIC_SYNC_REPEATED, batch->repeated);
+    metric_add(METRIC_SYNC_CONFLICTS_WON, batch->conflicts[CONFLICT_WON]);
+    metric_add(METRIC_SYNC_CONFLICTS_LOST, batch->conflicts[CONFLICT_LOST]);
+    metric_add(METRIC_SYNC_CONFLICTS_PARKED, batch->conflicts[CONFLICT_PARKED]);
     log_event(LOG_DEBUG_LEVEL, "batch applied",
               LOG_INT("batch_id", batch->source.batch_id),
               LOG_UINT("operations", batch->applied),

@@ -190,6 +190,11 @@ static void applied(void *self, const struct batch *batch)
                     "; they are tried again later and then set aside: "
                     "'tidemill sync dead' lists those",
                     batch->refused, batch->source.batch_id);
+    if (batch->conflicts[CONFLICT_PARKED] > 0)
+        log_warning("%zu operations of batch %" PRId64
+                    " are in conflict with other hosts' and wait for a person: "
+                    "'tidemill sync conflicts' shows them",
+                    batch->conflicts[CONFLICT_PARKED], batch->source.batch_id);
 }
 
 void schedule_leave_if_over(struct schedule *schedule)
