@@ -25,7 +25,7 @@
 struct sqlite3;
 
 #define OUTBOX_TABLES_MAX      10000
-#define OUTBOX_BATCHES_A_SLOT  4
+#define OUTBOX_BATCHES_A_SLOT  10
 #define OUTBOX_STRIPES         (OUTBOX_PRIORITIES * OUTBOX_LANES)
 
 /* Tokens of operations: kept of the last ones (more than a request holds);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Batches between a real store, in this process, and a sink that keeps its
- * promises in memory and fails when told to.
+ * Batches between a real store, in this process, and a sink in memory that
+ * fails when told to.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,117 +19,9 @@
 #include "common/base/clock.h"
 #include "common/store/reader.h"
 #include "common/store/writer.h"
+#include "tests/unit/memory_sink.h"
 #include "workers/sync/batch.h"
 #include "workers/sync/pipeline.h"
-
-#define APPLIED_MAX 20000
-#define LEDGER_MAX  2000
-
-/* --- a sink in memory --- */
-
-enum sink_mood {
-    MOOD_GOOD,
-    MOOD_DOWN,        /* nothing is applied */
-    MOOD_TRANSIENT,   /* nothing is applied */
-    MOOD_LOST_ANSWER, /* applied, but the line is lost before the answer */
-};
-
-struct sink {
-    struct event_base *base;
-    struct event *timer;
-    const struct sink_batch *batch;
-    sink_done done;
-    void *self;
-    enum sink_mood mood;
-    unsigned mood_left;           /* applications until it is good again */
-    const char *poison;           /* record ids that begin so are refused */
-    int64_t applied[APPLIED_MAX]; /* ids in the order of their application */
-    size_t applied_count;
-    int64_t ledger[LEDGER_MAX];
-    size_t ledger_count;
-    unsigned sends;
-    size_t largest;
-    struct sink_refusal refusals[APPLIED_MAX];
-};
-
-static bool is_poison(const struct sink *sink,
-                      const struct outbox_operation *operation)
-{
-    return sink->poison != NULL && strncmp(operation->record_id, sink->poison,
-                                           strlen(sink->poison)) == 0;
-}
-
-static size_t refuse(struct sink *sink, const struct sink_batch *batch)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct outbox_operation *operation = &batch->operations[i];
-        bool held = false;
-        if (!is_poison(sink, operation))
-            continue;
-        for (size_t j = 0; j < i; j++)
-            held = held ||
-                   (batch->operations[j].record_id_size ==
-                        operation->record_id_size &&
-                    memcmp(batch->operations[j].record_id, operation->record_id,
-                           operation->record_id_size) == 0);
-        sink->refusals[count++] =
-            (struct sink_refusal){.key = operation->key,
-                                  .held = held,
-                                  .sqlstate = "22P05",
-                                  .message = "unsupported Unicode"};
-    }
-    return count;
-}
-
-static void sink_answer(evutil_socket_t fd, short what, void *self)
-{
-    struct sink *sink = self;
-    const struct sink_batch *batch = sink->batch;
-    struct sink_result result = {.outcome = SINK_APPLIED};
-    enum sink_mood mood = sink->mood_left > 0 ? sink->mood : MOOD_GOOD;
-    (void)fd;
-    (void)what;
-    if (sink->mood_left > 0)
-        sink->mood_left--;
-    for (size_t i = 0; i < sink->ledger_count; i++)
-        if (sink->ledger[i] == batch->batch_id)
-            result.outcome = SINK_REPEATED;
-    if (mood == MOOD_GOOD || mood == MOOD_LOST_ANSWER) {
-        result.refusals = sink->refusals;
-        result.refusal_count = refuse(sink, batch);
-        if (result.outcome == SINK_APPLIED) {
-            for (size_t i = 0; i < batch->count; i++)
-                if (!is_poison(sink, &batch->operations[i]))
-                    sink->applied[sink->applied_count++] =
-                        batch->operations[i].id;
-            sink->ledger[sink->ledger_count++] = batch->batch_id;
-        }
-    }
-    if (mood != MOOD_GOOD) {
-        result.outcome = mood == MOOD_TRANSIENT ? SINK_TRANSIENT : SINK_DOWN;
-        error_set(&result.error, ERROR_TRY_AGAIN, "the test says so");
-    }
-    sink->done(sink->self, &result);
-}
-
-static void sink_apply(struct sink *sink, const struct sink_batch *batch,
-                       sink_done done, void *self)
-{
-    sink->batch = batch;
-    sink->done = done;
-    sink->self = self;
-    sink->sends++;
-    if (batch->count > sink->largest)
-        sink->largest = batch->count;
-    for (size_t i = 1; i < batch->count; i++)
-        assert_true(batch->operations[i - 1].id < batch->operations[i].id);
-    struct timeval soon = {0, 0};
-    event_add(sink->timer, &soon);
-}
-
-static const struct sink_methods fake_sink = {.name = "fake",
-                                              .apply = sink_apply};
 
 /* --- a store in this process --- */
 
@@ -163,6 +55,7 @@ struct fixture {
     size_t budget;                 /* operations that may still be claimed */
     unsigned failures, rests, troubles, reports, settles, adopted;
     unsigned too_large;
+    enum sink_outcome why; /* of the last failure */
     bool broken, over;
     size_t memory_max;
 };
@@ -284,6 +177,7 @@ static void failed(void *self, const struct batch *batch,
     assert_true(result->outcome == SINK_DOWN ||
                 result->outcome == SINK_TRANSIENT);
     fixture->failures++;
+    fixture->why = result->outcome;
     fixture->over = true;
     event_base_loopbreak(fixture->base);
 }
@@ -363,7 +257,7 @@ static void start_pipeline(struct fixture *fixture, uint32_t spawn)
                                    .self = fixture,
                                    .call = store_call,
                                    .store = fixture,
-                                   .sink_methods = &fake_sink,
+                                   .sink_methods = &memory_sink,
                                    .sink = fixture->sink,
                                    .terms = &fixture->terms,
                                    .memory_max = fixture->memory_max};
@@ -496,10 +390,7 @@ static int set_up(void **state)
     if (store_reader_open(&fixture->reader, fixture->folder, &error) != 0)
         fail_msg("%s", error.text);
     fixture->base = event_base_new();
-    fixture->sink = calloc(1, sizeof(*fixture->sink));
-    fixture->sink->base = fixture->base;
-    fixture->sink->timer =
-        evtimer_new(fixture->base, sink_answer, fixture->sink);
+    fixture->sink = memory_sink_new(fixture->base);
     *state = fixture;
     return 0;
 }
@@ -509,7 +400,7 @@ static int tear_down(void **state)
     struct fixture *fixture = *state;
     char command[128];
     pipeline_free(&fixture->pipeline);
-    event_free(fixture->sink->timer);
+    memory_sink_free(&fixture->sink);
     /* Answers under way find no pipeline. */
     event_base_loop(fixture->base, EVLOOP_NONBLOCK);
     event_base_free(fixture->base);
@@ -518,7 +409,6 @@ static int tear_down(void **state)
     snprintf(command, sizeof(command), "rm -rf '%s'", fixture->folder);
     if (system(command) != 0)
         print_message("cannot remove %s\n", fixture->folder);
-    free(fixture->sink);
     free(fixture);
     return 0;
 }
@@ -538,6 +428,63 @@ static void carries_all(void **state)
     assert_true(fixture->sink->largest <= 64);
     assert_int_equal(count_of(fixture, "SELECT sum(applied) FROM sync_batches"),
                      1000);
+}
+
+static void carries_several_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned depth = 2; depth <= SINK_DEPTH_MAX; depth += 3) {
+        fixture->sink->applied_count = 0;
+        fixture->sink->most = 0;
+        fixture->sink->depth = depth;
+        append_many(fixture, 1000);
+        if (fixture->pipeline == NULL)
+            start_pipeline(fixture, 7);
+        carry(fixture, 20, 5000);
+        assert_each_once(fixture, 1000);
+        assert_in_order(fixture, 100);
+        assert_int_equal(fixture->sink->most, depth);
+    }
+    assert_int_equal(fixture->failures, 0);
+}
+
+/* One of several fails: the others are finished, it is told once, when
+ * nothing is at the sink, and sent again. */
+static void one_of_several_fails(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 1000);
+    fixture->sink->depth = 6;
+    fixture->sink->mood = MOOD_TRANSIENT;
+    fixture->sink->mood_left = 1;
+    start_pipeline(fixture, 7);
+    carry(fixture, 20, 5000);
+    assert_int_equal(fixture->failures, 1);
+    assert_int_equal(fixture->why, SINK_TRANSIENT);
+    assert_int_equal(pipeline_at_sink(fixture->pipeline), 0);
+    assert_true(fixture->sink->applied_count >= 20);
+    pipeline_release(fixture->pipeline);
+    turn(fixture);
+    assert_each_once(fixture, 1000);
+    assert_in_order(fixture, 100);
+}
+
+/* The line breaks under several, of which some were applied. */
+static void line_breaks_under_several(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 1000);
+    fixture->sink->depth = 6;
+    fixture->sink->mood = MOOD_LOST_ANSWER;
+    fixture->sink->mood_left = 3;
+    start_pipeline(fixture, 7);
+    carry(fixture, 20, 5000);
+    assert_int_equal(fixture->failures, 1);
+    assert_int_equal(fixture->why, SINK_DOWN);
+    pipeline_release(fixture->pipeline);
+    turn(fixture);
+    assert_each_once(fixture, 1000);
+    assert_in_order(fixture, 100);
 }
 
 static void keeps_to_its_budget(void **state)
@@ -727,6 +674,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(carries_all),
+        TEST(carries_several_at_once),
+        TEST(one_of_several_fails),
+        TEST(line_breaks_under_several),
         TEST(keeps_to_its_budget),
         TEST(sends_the_same_batch_again),
         TEST(repeats_without_harm),

@@ -13,7 +13,7 @@
  * same number, and the ledger at the centre makes that harmless.
  *
  * Memory: a batch lives in its own arena, given back when it is settled.
- * Claims are sized by what recent records weighed (trigger.h), so two
+ * Claims are sized by what recent records weighed (trigger.h), so the
  * batches of a worker are a few ten MB.  When records suddenly grow, a claim
  * may not fit BATCH_MEMORY_MAX.  It is then settled as if all of it were
  * held behind something (batch_give_back): nothing is sent, every operation
@@ -38,7 +38,8 @@
 
 struct config;
 
-#define BATCH_MEMORY_MAX ((size_t)256 << 20)
+/* All places of a pipeline together stay under half a GB. */
+#define BATCH_MEMORY_MAX ((size_t)48 << 20)
 
 /* Calls that may travel with a settlement: SYNC_METRIC and BATCH_CLAIM. */
 #define BATCH_SETTLEMENT_SPARE 2
@@ -66,7 +67,9 @@ struct batch {
     bool too_large;          /* for its arena */
     int64_t started_wall_ms; /* first sent */
     uint64_t sent_ns;        /* last sent, monotonic */
-    uint64_t took_ns;        /* at the sink, the last time */
+    uint64_t took_ns;        /* from sent to answered, the last time */
+    uint64_t apply_ns;       /* of that without waiting behind other batches,
+                                and without the line where the sink knows it */
     bool repeated;           /* was in the ledger already */
     size_t applied;          /* operations neither refused nor held */
     size_t refused;

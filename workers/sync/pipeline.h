@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Batches on their way between the store and the sink, two at a time: while
- * one is applied at the centre, the one before it is settled and the next
- * one is claimed and read.
+ * Batches on their way between the store and the sink, several at a time:
+ * while some are applied at the centre, as many as the sink says (sink.h,
+ * depth), those before them are settled and the next one is claimed and read.
  *
  *   - A settlement and the next claim travel in one request, and so does
  *     the record of the pass when nothing more is to be claimed: one group
@@ -13,7 +13,9 @@
  *     we do not hold is a predecessor's, or a claim whose answer was lost,
  *     and is sent (again) under its number.
  *   - A batch that the sink could not apply stays, and holds the line, until
- *     pipeline_release.
+ *     pipeline_release.  Others that are at the sink with it are finished:
+ *     each has its own transaction and row in the ledger, and no record is
+ *     in two of them.
  *   - Trouble with the local store (away, disk full) is waited out with
  *     growing delays; batches stay where they are.
  *
@@ -35,7 +37,9 @@
 struct event_base;
 struct pipeline;
 
-#define PIPELINE_PLACES 2
+/* As many as may be at the sink, one that is ready to follow, and one that
+ * is settled meanwhile. */
+#define PIPELINE_PLACES (SINK_DEPTH_MAX + 2)
 
 /* Delays after trouble with the local store. */
 #define PIPELINE_TROUBLE_BASE_MS 50
@@ -57,7 +61,8 @@ struct pipeline_hooks {
     void (*too_large)(void *self, int64_t bytes, int64_t operations);
     /* It was applied, and is settled next. */
     void (*applied)(void *self, const struct batch *batch);
-    /* It was not, and waits for pipeline_release. */
+    /* It was not, and waits for pipeline_release; nothing is at the sink any
+     * more.  Where several failed, the first, or one whose line is down. */
     void (*failed)(void *self, const struct batch *batch,
                    const struct sink_result *result);
     /* Its settlement is durable. */
@@ -126,6 +131,8 @@ void pipeline_tell(struct pipeline *pipeline, const struct store_call *call);
 
 bool pipeline_ready(const struct pipeline *pipeline);
 bool pipeline_busy(const struct pipeline *pipeline); /* anything on its way */
+/* Batches that the sink has not answered. */
+unsigned pipeline_at_sink(const struct pipeline *pipeline);
 bool pipeline_held(const struct pipeline *pipeline); /* one failed, or asked */
 
 #endif

@@ -41,6 +41,7 @@ struct schedule {
     enum trigger unfinished; /* a pass that blocked claims ended */
     uint64_t probed_ms;   /* monotonic */
     uint64_t contact_ms;  /* monotonic: the centre last answered */
+    uint64_t busy_until_ms; /* monotonic: bound of what is at the sink */
     uint64_t looked_ms;   /* monotonic, as look_due_ms */
     uint64_t look_due_ms; /* of the timer; 0: it is not set */
     int64_t record_bytes; /* of recent records; 0: not known yet */

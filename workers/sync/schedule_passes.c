@@ -153,10 +153,15 @@ static void sending(void *self, const struct batch *batch)
 {
     struct schedule *schedule = self;
     char what[32];
+    /* Behind others that are at the sink it has their time, too. */
+    uint64_t until_ms =
+        clock_monotonic_ms() + pipeline_at_sink(schedule->pipeline) *
+                                   batch_bound_ms(batch, schedule->config);
     snprintf(what, sizeof(what), "batch %" PRId64, batch->source.batch_id);
-    worker_loop_busy(
-        schedule->setup.loop, (uint64_t)batch->source.batch_id,
-        clock_monotonic_ms() + batch_bound_ms(batch, schedule->config), what);
+    if (schedule->busy_until_ms < until_ms)
+        schedule->busy_until_ms = until_ms;
+    worker_loop_busy(schedule->setup.loop, (uint64_t)batch->source.batch_id,
+                     schedule->busy_until_ms, what);
 }
 
 static void too_large(void *self, int64_t bytes, int64_t operations)
@@ -174,8 +179,11 @@ static void applied(void *self, const struct batch *batch)
     struct schedule *schedule = self;
     /* Its settlement may have to wait for the store, for as long as that
      * takes: no deadline. */
-    worker_loop_busy(schedule->setup.loop, (uint64_t)batch->source.batch_id, 0,
-                     "settling");
+    if (pipeline_at_sink(schedule->pipeline) == 0) {
+        schedule->busy_until_ms = 0;
+        worker_loop_busy(schedule->setup.loop, (uint64_t)batch->source.batch_id,
+                         0, "settling");
+    }
     if (batch->sent_ns != 0) { /* an empty one never saw the sink */
         standing_line(&schedule->standing, LINE_WORKED, "a batch was applied");
         schedule->contact_ms = clock_monotonic_ms();
@@ -200,7 +208,8 @@ static void applied(void *self, const struct batch *batch)
 void schedule_leave_if_over(struct schedule *schedule)
 {
     if (schedule->leaving && (!pipeline_busy(schedule->pipeline) ||
-                              pipeline_held(schedule->pipeline) ||
+                              (pipeline_held(schedule->pipeline) &&
+                               pipeline_at_sink(schedule->pipeline) == 0) ||
                               !pipeline_ready(schedule->pipeline)))
         worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
 }
@@ -210,6 +219,7 @@ static void failed(void *self, const struct batch *batch,
 {
     struct schedule *schedule = self;
     (void)batch;
+    schedule->busy_until_ms = 0;
     standing_failed(&schedule->standing, result);
     end_pass(schedule, result->error.text);
     /* A drain outlasts what passes by itself; `sync now` tells at once. */

@@ -87,6 +87,7 @@ struct sink_result {
     size_t refusal_count;
     const struct sink_conflict *conflicts; /* the same */
     size_t conflict_count;
+    uint64_t apply_ns; /* the centre's part, about; 0: not known */
     /* How full the server is, where it was just counted; limit 0: it was not */
     int64_t server_connections, server_limit;
 };
