@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/base/buffer.h"
+#include "common/config/option_table.h"
 #include "ctl/print.h"
 
 int take_no_arguments(const struct command_context *context, int argc,
@@ -19,6 +21,18 @@ int64_t parse_positive(const char *text)
     errno = 0;
     long long number = strtoll(text, &end, 10);
     return errno == 0 && end != text && *end == '\0' && number > 0 ? number : 0;
+}
+
+int64_t parse_duration_ms(const char *text)
+{
+    const struct option option = {
+        .path = "", .type = OPTION_DURATION, .maximum = INT64_MAX};
+    union option_value value = {0};
+    struct buffer why;
+    buffer_init(&why, 1000);
+    int result = option_parse(&option, text, &value, &why);
+    buffer_deinit(&why);
+    return result == 0 ? value.integer : 0;
 }
 
 const char *report_text(const json_t *row, const char *key)

@@ -18,6 +18,9 @@ int take_no_arguments(const struct command_context *context, int argc,
 /* A positive whole number; 0 when the text is none. */
 int64_t parse_positive(const char *text);
 
+/* "90s", "30m", "2h" and so on in milliseconds; 0 when the text is none. */
+int64_t parse_duration_ms(const char *text);
+
 /* A member of a report as text; "-" when it is absent or no string. */
 const char *report_text(const json_t *row, const char *key);
 /* As a number; 0 when it is none. */

@@ -65,6 +65,13 @@ static int do_sync_resume(struct master *master, const char *argument)
     return 0;
 }
 
+static int do_sync_look(struct master *master, const char *argument)
+{
+    (void)argument;
+    channel_send_roles(master, SYNC_ROLE, MESSAGE_WAKE, 0);
+    return 0;
+}
+
 static int do_stop(struct master *master, const char *argument)
 {
     (void)argument;
@@ -81,6 +88,7 @@ static const struct {
     [REQUEST_SYNC_NOW] = {"sync now", do_sync_now},
     [REQUEST_SYNC_PAUSE] = {"pause sync", do_sync_pause},
     [REQUEST_SYNC_RESUME] = {"resume sync", do_sync_resume},
+    [REQUEST_SYNC_LOOK] = {"let sync look", do_sync_look},
     [REQUEST_STOP] = {"stop", do_stop},
 };
 

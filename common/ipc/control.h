@@ -15,6 +15,10 @@
 
 #define CONTROL_LINE_MAX 65536 /* bytes of a request with its line end */
 
+/* A cut of the line to the centre lasts so long at most; then it is asked
+ * for again, or over. */
+#define SYNC_CUT_SECONDS_MAX 60
+
 /* name in code, name on the socket, changes something, words */
 #define CONTROL_LIST(X)                                                        \
     X(STATUS, "status", 0, "the daemon, its workers, its configuration")       \
@@ -25,7 +29,9 @@
     X(SYNC_NOW, "sync-now", 1, "one pass of sync; waits for its end")          \
     X(SYNC_DRAIN, "sync-drain", 1, "sync until nothing is pending; waits")     \
     X(SYNC_PAUSE, "sync-pause", 1, "stop carrying operations")                 \
-    X(SYNC_RESUME, "sync-resume", 1, "carry operations again")
+    X(SYNC_RESUME, "sync-resume", 1, "carry operations again")                 \
+    X(SYNC_CUT, "sync-cut", 1, "cut the line for args.seconds; 0: return it")  \
+    X(SYNC_INSPECT, "sync-inspect", 1, "what the exercise args.run left there")
 
 enum control_command {
 #define X(name, text, changes, words) CONTROL_##name,

@@ -23,7 +23,7 @@
     X(DRAIN, DOWN, 1, 0, "finish what you have within NUMBER ms, then leave")  \
     X(STOP, DOWN, 0, 0, "leave at once")                                       \
     X(REOPEN_LOGS, DOWN, 0, 0, "open the log file again by its name")          \
-    X(WAKE, DOWN, 0, 0, "there may be work")                                   \
+    X(WAKE, DOWN, 0, 0, "there may be work, or the line was cut or returned")  \
     X(PAUSE, DOWN, 0, 0, "take no new work until RESUME")                      \
     X(RESUME, DOWN, 0, 0, "take work again")                                   \
     X(SYNC_NOW, DOWN, 1, 0, "sync at once; NUMBER is the ticket")              \
@@ -51,6 +51,7 @@ enum message_direction { MESSAGE_DOWN, MESSAGE_UP };
     X(SYNC_NOW, "ticket", "a pass of sync now")                                \
     X(SYNC_PAUSE, "-", "pause the sync pool")                                  \
     X(SYNC_RESUME, "-", "resume the sync pool")                                \
+    X(SYNC_LOOK, "-", "let the sync pool look at its board")                   \
     X(STOP, "-", "stop the daemon gracefully")
 
 enum request {

@@ -64,6 +64,15 @@ struct sync_view {
     char last_error[SYNC_ERROR_TEXT_MAX]; /* "" when the last pass was good */
 };
 
+/* What an exercise left at the centre, asked of the first sync worker. */
+struct sync_inspection {
+    _Atomic uint64_t asked;  /* ticket */
+    _Atomic int64_t run;     /* of the last ticket */
+    _Atomic uint64_t answered; /* ticket; what follows belongs to it */
+    _Atomic uint32_t failed; /* the sink cannot tell, or not now */
+    _Atomic int64_t records, complete;
+};
+
 struct sync_board {
     alignas(128) _Atomic uint64_t ticket; /* last `sync now` asked for */
     _Atomic uint32_t enabled; /* the master's: sync.enabled, sync.sink, as */
@@ -72,6 +81,7 @@ struct sync_board {
     _Atomic uint32_t paused;
     _Atomic uint64_t cut_until_ms; /* monotonic: until then the line to the
                                     * centre is cut, for an exercise */
+    struct sync_inspection inspection;
     _Atomic uint32_t drain_wanted; /* drain until this is 0 or nothing pends */
     struct sync_view views[SYNC_SLOTS_MAX];
 };

@@ -229,6 +229,63 @@ static void run_sync_resume(struct control_connection *connection,
         control_answer(connection, NULL);
 }
 
+/* A cut line returns by itself: the exercise asks again and again, and when
+ * it was killed, nobody does. */
+static void run_sync_cut(struct control_connection *connection,
+                         const json_t *args)
+{
+    struct sync_board *board = &mapping_of(connection)->sync;
+    json_int_t seconds = json_integer_value(json_object_get(args, "seconds"));
+    uint64_t now_ms = clock_monotonic_ms();
+    bool was_cut = now_ms < atomic_load(&board->cut_until_ms);
+    struct error error;
+    if (seconds < 0 || seconds > SYNC_CUT_SECONDS_MAX) {
+        error_set(&error, ERROR_USAGE, "seconds: 0 to %d are taken",
+                  SYNC_CUT_SECONDS_MAX);
+        control_refuse(connection, &error);
+        return;
+    }
+    if (seconds > 0 && !sync_can_run(connection))
+        return;
+    atomic_store(&board->cut_until_ms,
+                 seconds > 0 ? now_ms + 1000u * (uint64_t)seconds : 0);
+    if (was_cut == (seconds > 0) ||
+        relay(connection, REQUEST_SYNC_LOOK, "") == 0)
+        control_answer(connection, sync_line_json(mapping_of(connection)));
+}
+
+static bool inspection_over(struct control_connection *connection,
+                            const struct control_wait *wait)
+{
+    struct sync_inspection *inspection =
+        &mapping_of(connection)->sync.inspection;
+    if (atomic_load(&inspection->answered) < wait->ticket)
+        return false;
+    if (atomic_load(&inspection->failed) != 0)
+        control_answer(connection, json_object());
+    else
+        control_answer(
+            connection,
+            json_pack("{s:I,s:I}", "records",
+                      (json_int_t)atomic_load(&inspection->records), "complete",
+                      (json_int_t)atomic_load(&inspection->complete)));
+    return true;
+}
+
+static void run_sync_inspect(struct control_connection *connection,
+                             const json_t *args)
+{
+    struct sync_inspection *inspection =
+        &mapping_of(connection)->sync.inspection;
+    if (!sync_can_run(connection))
+        return;
+    atomic_store(&inspection->run,
+                 json_integer_value(json_object_get(args, "run")));
+    uint64_t ticket = atomic_fetch_add(&inspection->asked, 1) + 1;
+    if (relay(connection, REQUEST_SYNC_LOOK, "") == 0)
+        control_wait_for(connection, inspection_over, ticket);
+}
+
 static const struct {
     const char *name;
     bool changes;
@@ -249,6 +306,8 @@ static void (*const command_functions[])(struct control_connection *connection,
     [CONTROL_SYNC_DRAIN] = run_sync_drain,
     [CONTROL_SYNC_PAUSE] = run_sync_pause,
     [CONTROL_SYNC_RESUME] = run_sync_resume,
+    [CONTROL_SYNC_CUT] = run_sync_cut,
+    [CONTROL_SYNC_INSPECT] = run_sync_inspect,
 };
 _Static_assert(sizeof(command_functions) / sizeof(command_functions[0]) ==
                    CONTROL_COUNT,

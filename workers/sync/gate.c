@@ -2,6 +2,7 @@
 #include "workers/sync/gate.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,20 @@ enum call_state {
     CALL_FAILED,    /* is told from the loop */
 };
 
+enum call_kind { CALL_APPLY, CALL_PROBE, CALL_INSPECT };
+
+struct call {
+    struct sink *gate;
+    enum call_state state;
+    enum call_kind kind;
+    const struct sink_batch *batch;
+    int64_t run;
+    uint64_t give_up_ms;
+    struct sink_result failed;
+    sink_done done;
+    void *self;
+};
+
 /* The gate is a struct sink of its own kind. */
 struct sink {
     const struct config *config;
@@ -27,18 +42,13 @@ struct sink {
     struct sync_board *board;
     const struct sink_methods *methods;
     struct sink *inner;
-    struct event *turn_timer; /* for a waiting or failed call */
+    struct event *turn_timer; /* for waiting and failed calls */
     struct event *rest_timer; /* for a connection that rests */
     uint64_t random;
     bool open;
     uint64_t rests_ms;   /* monotonic: unused since */
     uint64_t expires_ms; /* monotonic: the end of its lifetime */
-    enum call_state call;
-    const struct sink_batch *batch; /* NULL: a probe */
-    uint64_t give_up_ms;
-    struct sink_result failed;
-    sink_done done;
-    void *self;
+    struct call calls[SINK_DEPTH_MAX];
 };
 
 static void timer_start(struct event *timer, int64_t ms)
@@ -48,35 +58,50 @@ static void timer_start(struct event *timer, int64_t ms)
     event_add(timer, &wait);
 }
 
-static int64_t cut_left_ms(const struct sink *gate)
+static bool is_cut(const struct sink *gate)
 {
-    uint64_t until_ms = atomic_load(&gate->board->cut_until_ms);
-    uint64_t now_ms = clock_monotonic_ms();
-    return until_ms > now_ms ? (int64_t)(until_ms - now_ms) : 0;
+    return clock_monotonic_ms() < atomic_load(&gate->board->cut_until_ms);
+}
+
+static unsigned calls_in(const struct sink *gate, enum call_state state)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++)
+        count += gate->calls[i].state == state;
+    return count;
 }
 
 /* --- the connection --- */
 
-static void line_close(struct sink *gate)
+static void line_closed(struct sink *gate)
 {
-    gate->methods->rest(gate->inner);
     gate->open = false;
     budget_give_back(gate->budget, gate->holder);
     event_del(gate->rest_timer);
 }
 
+static void line_close(struct sink *gate)
+{
+    gate->methods->rest(gate->inner);
+    line_closed(gate);
+}
+
+static bool is_expired(const struct sink *gate)
+{
+    return gate->open && clock_monotonic_ms() >= gate->expires_ms;
+}
+
 static void line_use(struct sink *gate)
 {
-    uint64_t now_ms = clock_monotonic_ms();
     event_del(gate->rest_timer);
-    if (gate->open && now_ms >= gate->expires_ms) {
+    if (calls_in(gate, CALL_UNDER_WAY) == 0 && is_expired(gate)) {
         gate->methods->rest(gate->inner);
         gate->open = false;
     }
     if (gate->open)
         return;
     uint64_t lifetime_ms = (uint64_t)gate->config->database_pool_lifetime_ms;
-    gate->expires_ms = now_ms + lifetime_ms -
+    gate->expires_ms = clock_monotonic_ms() + lifetime_ms -
                        jitter_next(&gate->random) % (lifetime_ms / 10 + 1);
     gate->open = true;
 }
@@ -98,7 +123,7 @@ static void look_at_rest(evutil_socket_t fd, short what, void *self)
     struct sink *gate = self;
     uint64_t rested_ms = clock_monotonic_ms() - gate->rests_ms;
     (void)fd, (void)what;
-    if (!gate->open || gate->call != CALL_NONE)
+    if (!gate->open || calls_in(gate, CALL_UNDER_WAY) > 0)
         return;
     if (budget_is_wanted(gate->budget) ||
         (!gate->kept &&
@@ -116,68 +141,79 @@ static void line_rests(struct sink *gate)
         look_at_rest_later(gate);
 }
 
-/* --- the call --- */
+/* --- the calls --- */
 
-static void fail_soon(struct sink *gate, enum sink_outcome outcome)
+static void refuse(struct call *call, enum sink_outcome outcome,
+                   const char *words)
 {
-    gate->failed.outcome = outcome;
-    gate->call = CALL_FAILED;
-    timer_start(gate->turn_timer, 0);
+    memset(&call->failed, 0, sizeof(call->failed));
+    call->failed.outcome = outcome;
+    error_set(&call->failed.error, ERROR_TRY_AGAIN, "%s", words);
+    call->state = CALL_FAILED;
+    timer_start(call->gate->turn_timer, 0);
 }
 
-static void refuse_cut(struct sink *gate)
+static void refuse_cut(struct call *call)
 {
-    memset(&gate->failed, 0, sizeof(gate->failed));
-    error_set(&gate->failed.error, ERROR_TRY_AGAIN,
-              "the line is cut by 'tidemill test offline'");
-    fail_soon(gate, SINK_DOWN);
+    refuse(call, SINK_DOWN, "the line is cut by 'tidemill test offline'");
 }
 
-static void refuse_busy(struct sink *gate)
+static void refuse_busy(struct call *call)
 {
-    memset(&gate->failed, 0, sizeof(gate->failed));
-    error_set(&gate->failed.error, ERROR_TRY_AGAIN,
-              "none of this host's %lld connections was free for %lld ms "
-              "(database.pool.max)",
-              (long long)gate->config->database_pool_max,
-              (long long)gate->config->database_pool_acquire_ms);
-    fail_soon(gate, SINK_BUSY);
+    char words[200];
+    const struct config *config = call->gate->config;
+    snprintf(words, sizeof(words),
+             "none of this host's %lld connections was free for %lld ms "
+             "(database.pool.max)",
+             (long long)config->database_pool_max,
+             (long long)config->database_pool_acquire_ms);
+    refuse(call, SINK_BUSY, words);
 }
 
 static void answered(void *self, const struct sink_result *result)
 {
-    struct sink *gate = self;
-    gate->call = CALL_NONE;
+    struct call *call = self;
+    struct sink *gate = call->gate;
+    call->state = CALL_NONE;
     if (result->server_limit > 0)
         budget_sample(gate->budget, result->server_connections,
                       result->server_limit, clock_monotonic_ms());
+    /* A line that is down was closed by the sink, for all of its calls. */
     if (result->outcome == SINK_DOWN || result->outcome == SINK_BUSY)
-        line_close(gate);
-    else
-        line_rests(gate);
-    gate->done(gate->self, result);
+        gate->open = false;
+    if (calls_in(gate, CALL_UNDER_WAY) == 0) {
+        if (gate->open)
+            line_rests(gate);
+        else
+            line_closed(gate);
+    }
+    call->done(call->self, result);
 }
 
-static void forward(struct sink *gate)
+static void forward(struct call *call)
 {
-    gate->call = CALL_UNDER_WAY;
+    struct sink *gate = call->gate;
     line_use(gate);
-    if (gate->batch != NULL)
-        gate->methods->apply(gate->inner, gate->batch, answered, gate);
+    call->state = CALL_UNDER_WAY;
+    if (call->kind == CALL_APPLY)
+        gate->methods->apply(gate->inner, call->batch, answered, call);
+    else if (call->kind == CALL_PROBE)
+        gate->methods->probe(gate->inner, answered, call);
     else
-        gate->methods->probe(gate->inner, answered, gate);
+        gate->methods->inspect(gate->inner, call->run, answered, call);
 }
 
-static void try_to_pass(struct sink *gate)
+static void try_to_pass(struct call *call)
 {
-    if (cut_left_ms(gate) > 0)
-        refuse_cut(gate);
+    struct sink *gate = call->gate;
+    if (is_cut(gate))
+        refuse_cut(call);
     else if (!gate->methods->takes_connection ||
              budget_take(gate->budget, gate->holder,
                          gate->config->database_pool_max))
-        forward(gate);
-    else if (clock_monotonic_ms() >= gate->give_up_ms)
-        refuse_busy(gate);
+        forward(call);
+    else if (clock_monotonic_ms() >= call->give_up_ms)
+        refuse_busy(call);
     else
         timer_start(gate->turn_timer,
                     GATE_LOOK_MS / 2 +
@@ -188,37 +224,70 @@ static void take_turn(evutil_socket_t fd, short what, void *self)
 {
     struct sink *gate = self;
     (void)fd, (void)what;
-    if (gate->call == CALL_WAITING) {
-        try_to_pass(gate);
-    } else if (gate->call == CALL_FAILED) {
-        struct sink_result failed = gate->failed;
-        gate->call = CALL_NONE;
-        line_close(gate);
-        gate->done(gate->self, &failed);
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++) {
+        struct call *call = &gate->calls[i];
+        if (call->state == CALL_WAITING) {
+            try_to_pass(call);
+        } else if (call->state == CALL_FAILED) {
+            struct sink_result failed = call->failed;
+            call->state = CALL_NONE;
+            call->done(call->self, &failed);
+        }
     }
+}
+
+static void call_start(struct sink *gate, const struct call *asked)
+{
+    struct call *call = gate->calls;
+    while (call->state != CALL_NONE) /* depth bounds them */
+        call++;
+    *call = *asked;
+    call->gate = gate;
+    call->state = CALL_WAITING;
+    call->give_up_ms =
+        clock_monotonic_ms() + (uint64_t)gate->config->database_pool_acquire_ms;
+    try_to_pass(call);
+}
+
+/* --- the methods --- */
+
+/* A connection past its lifetime takes no more: it is renewed when all that
+ * is under way was answered. */
+static unsigned gate_depth(struct sink *gate)
+{
+    if (gate->methods->depth == NULL || is_expired(gate))
+        return 1;
+    return gate->methods->depth(gate->inner);
 }
 
 static void gate_apply(struct sink *gate, const struct sink_batch *batch,
                        sink_done done, void *self)
 {
-    gate->batch = batch;
-    gate->done = done;
-    gate->self = self;
-    gate->call = CALL_WAITING;
-    gate->give_up_ms =
-        clock_monotonic_ms() + (uint64_t)gate->config->database_pool_acquire_ms;
-    try_to_pass(gate);
+    call_start(gate, &(struct call){.kind = CALL_APPLY,
+                                    .batch = batch,
+                                    .done = done,
+                                    .self = self});
 }
 
 static void gate_probe(struct sink *gate, sink_done done, void *self)
 {
-    gate_apply(gate, NULL, done, self);
+    call_start(gate,
+               &(struct call){.kind = CALL_PROBE, .done = done, .self = self});
+}
+
+static void gate_inspect(struct sink *gate, int64_t run, sink_done done,
+                         void *self)
+{
+    struct call call = {
+        .kind = CALL_INSPECT, .run = run, .done = done, .self = self};
+    call_start(gate, &call);
 }
 
 static void gate_rest(struct sink *gate)
 {
     event_del(gate->turn_timer);
-    gate->call = CALL_NONE;
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++)
+        gate->calls[i].state = CALL_NONE;
     line_close(gate);
 }
 
@@ -237,16 +306,23 @@ static void gate_close(struct sink *gate)
     free(gate);
 }
 
-void gate_look(struct sink *gate)
+bool gate_look(struct sink *gate)
 {
-    if (cut_left_ms(gate) == 0)
-        return;
-    if (gate->call == CALL_WAITING || gate->call == CALL_UNDER_WAY) {
-        gate->methods->rest(gate->inner);
-        refuse_cut(gate);
-    } else if (gate->call == CALL_NONE && gate->open) {
+    if (!is_cut(gate))
+        return false;
+    if (gate->open)
         line_close(gate);
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++) {
+        struct call *call = &gate->calls[i];
+        if (call->state == CALL_WAITING || call->state == CALL_UNDER_WAY)
+            refuse_cut(call);
     }
+    return true;
+}
+
+bool gate_can_inspect(const struct sink *gate)
+{
+    return gate->methods->inspect != NULL;
 }
 
 bool gate_is_kept(const struct sink *gate)
@@ -283,8 +359,10 @@ struct sink *gate_open(const struct worker *worker, struct event_base *base,
 
 const struct sink_methods gate_methods = {
     .name = "gate",
+    .depth = gate_depth,
     .apply = gate_apply,
     .probe = gate_probe,
+    .inspect = gate_inspect,
     .rest = gate_rest,
     .close = gate_close,
 };

@@ -36,8 +36,11 @@ struct sink *gate_open(const struct worker *worker, struct event_base *base,
                        struct error *error);
 extern const struct sink_methods gate_methods;
 
-/* The line may have been cut: looks, and cuts here. */
-void gate_look(struct sink *gate);
+/* Is the line cut?  Then cuts it here, with what is under way. */
+bool gate_look(struct sink *gate);
+
+/* Can the sink tell what an exercise left at the centre? */
+bool gate_can_inspect(const struct sink *gate);
 
 /* Does this worker hold a connection, or has it to? */
 bool gate_is_kept(const struct sink *gate);

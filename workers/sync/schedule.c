@@ -304,7 +304,8 @@ static void look(struct schedule *schedule)
     } else if (pipeline_held(schedule->pipeline) ||
                line_is_away(schedule->standing.line.state)) {
         look_at_line(schedule);
-    } else if (!pipeline_busy(schedule->pipeline) && !adopt_leavers(schedule)) {
+    } else if (!pipeline_busy(schedule->pipeline) && !adopt_leavers(schedule) &&
+               !schedule_inspect(schedule)) {
         look_at_outbox(schedule);
     }
 }
@@ -419,6 +420,17 @@ void schedule_notified(struct schedule *schedule, uint32_t topics)
     else
         schedule_look_after(schedule,
                             (int64_t)(schedule->looked_ms + rest_ms - now_ms));
+}
+
+void schedule_line_changed(struct schedule *schedule, bool cut)
+{
+    line_hurry(&schedule->standing.line);
+    /* A line at rest learns here that it is cut. */
+    if (cut && !schedule->probing && !pipeline_busy(schedule->pipeline) &&
+        !line_is_away(schedule->standing.line.state))
+        schedule_probe(schedule);
+    else
+        look(schedule);
 }
 
 void schedule_pause(struct schedule *schedule, bool paused)

@@ -54,6 +54,10 @@ void schedule_connected(struct schedule *schedule);
 void schedule_lost(struct schedule *schedule);
 void schedule_notified(struct schedule *schedule, uint32_t topics);
 
+/* The line was cut for an exercise, or came back; or an inspection is asked
+ * for. */
+void schedule_line_changed(struct schedule *schedule, bool cut);
+
 /* While paused nothing is claimed or sent; what is at the sink is settled. */
 void schedule_pause(struct schedule *schedule, bool paused);
 

@@ -40,6 +40,7 @@ struct schedule {
     int64_t blocked_until_ms;
     enum trigger unfinished; /* a pass that blocked claims ended */
     uint64_t probed_ms;   /* monotonic */
+    uint64_t inspecting;  /* ticket */
     uint64_t contact_ms;  /* monotonic: the centre last answered */
     uint64_t busy_until_ms; /* monotonic: bound of what is at the sink */
     uint64_t looked_ms;   /* monotonic, as look_due_ms */
@@ -59,6 +60,9 @@ int schedule_read_pending(struct schedule *schedule,
 
 /* schedule_passes.c */
 void schedule_probe(struct schedule *schedule);
+/* Asks the sink what the board's inspection wants to know, in the first
+ * slot; true when that is under way now. */
+bool schedule_inspect(struct schedule *schedule);
 void schedule_start_pass(struct schedule *schedule,
                          const struct trigger_plan *plan, int64_t claimable);
 /* Sends the batch that failed again, as a pass of its own. */

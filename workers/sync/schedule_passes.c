@@ -10,6 +10,7 @@
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "workers/sync/backoff.h"
+#include "workers/sync/gate.h"
 
 static void begin_pass(struct schedule *schedule,
                        const struct trigger_plan *plan)
@@ -79,6 +80,40 @@ void schedule_probe(struct schedule *schedule)
                  clock_wall_ms());
     schedule->setup.sink_methods->probe(schedule->setup.sink, probe_answered,
                                         schedule);
+}
+
+static void inspected(void *self, const struct sink_result *result)
+{
+    struct schedule *schedule = self;
+    struct sync_inspection *inspection = &schedule->board->inspection;
+    schedule->probing = false;
+    atomic_store(&inspection->failed, result->outcome != SINK_APPLIED);
+    atomic_store(&inspection->records, result->records);
+    atomic_store(&inspection->complete, result->complete);
+    atomic_store(&inspection->answered, schedule->inspecting);
+    if (result->outcome != SINK_APPLIED)
+        standing_failed(&schedule->standing, result);
+    schedule_look_after(schedule, 0);
+}
+
+bool schedule_inspect(struct schedule *schedule)
+{
+    struct sync_inspection *inspection = &schedule->board->inspection;
+    uint64_t asked = atomic_load(&inspection->asked);
+    if (schedule->rules.slot != 0 ||
+        asked == atomic_load(&inspection->answered))
+        return false;
+    if (!gate_can_inspect(schedule->setup.sink)) {
+        atomic_store(&inspection->failed, 1);
+        atomic_store(&inspection->answered, asked);
+        return false;
+    }
+    schedule->probing = true;
+    schedule->inspecting = asked;
+    schedule->setup.sink_methods->inspect(schedule->setup.sink,
+                                          atomic_load(&inspection->run),
+                                          inspected, schedule);
+    return true;
 }
 
 void schedule_resume_held(struct schedule *schedule)

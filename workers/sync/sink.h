@@ -88,6 +88,9 @@ struct sink_result {
     const struct sink_conflict *conflicts; /* the same */
     size_t conflict_count;
     uint64_t apply_ns; /* the centre's part, about; 0: not known */
+    /* Of inspect: records of the run, and those of them that are as they
+     * have to be */
+    int64_t records, complete;
     /* How full the server is, where it was just counted; limit 0: it was not */
     int64_t server_connections, server_limit;
 };
@@ -133,6 +136,10 @@ struct sink_methods {
     /* Is the centre there and ready? Connects when needed.  Not while a
      * batch is under way, and none is sent until it is answered. */
     void (*probe)(struct sink *sink, sink_done done, void *self);
+    /* What did the exercise `run` (common/ipc/exercise.h) leave at the
+     * centre?  As probe.  NULL: this sink cannot tell. */
+    void (*inspect)(struct sink *sink, int64_t run, sink_done done,
+                    void *self);
     /* Ends what is under way without calling back and closes the line; the
      * next apply or probe opens it again. */
     void (*rest)(struct sink *sink);

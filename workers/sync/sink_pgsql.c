@@ -22,11 +22,14 @@
 #include "common/base/crash_point.h"
 #include "common/base/clock.h"
 #include "common/config/config.h"
+#include "common/ipc/exercise.h"
 #include "common/postgres/connection.h"
 #include "common/shm/metrics.h"
 #include "workers/sync/pgsql_answer.h"
 #include "workers/sync/pgsql_request.h"
 #include "workers/sync/pgsql_schema.h"
+
+#define TEXT_OID 25
 
 /* Of folded texts and refusals of one batch. */
 #define BATCH_ARENA_MAX ((size_t)1 << 30)
@@ -53,7 +56,8 @@ struct sink {
     int64_t server_connections, server_limit; /* not told yet */
     bool careful;
     const struct config *config;
-    const struct sink_batch *batch; /* NULL: a probe */
+    const struct sink_batch *batch; /* NULL: a probe, or: */
+    int64_t run;                    /* to inspect; 0: none */
     struct arena arena;             /* of the batch */
     struct batch_units units;
     struct pgsql_request request;
@@ -160,11 +164,50 @@ static void batch_send(struct sink *sink)
         request_send(sink);
 }
 
+static void on_inspected(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    struct sink_result found = {.outcome = SINK_APPLIED};
+    if (!answer->ok || pg_result_rows(answer->result) != 1) {
+        finish_failed(sink, answer);
+        return;
+    }
+    found.records = strtoll(pg_result_text(answer->result, 0, 0), NULL, 10);
+    found.complete = strtoll(pg_result_text(answer->result, 0, 1), NULL, 10);
+    sink_finish(sink, &found);
+}
+
+static struct pg_parameter text_parameter(const char *text)
+{
+    return (struct pg_parameter){
+        .type = TEXT_OID, .value = text, .size_bytes = (int)strlen(text)};
+}
+
+static void run_inspect(struct sink *sink)
+{
+    static const char sql[] =
+        "SELECT count(*), count(*) FILTER (WHERE NOT deleted"
+        " AND data = $5::text::jsonb)"
+        " FROM tidemill.synced_records WHERE system_id = $1"
+        " AND table_name = $2 AND record_id >= $3 AND record_id < $4";
+    char from[EXERCISE_ID_SIZE], to[EXERCISE_ID_SIZE];
+    char whole[EXERCISE_DATA_SIZE];
+    exercise_bounds(sink->run, from, to);
+    exercise_whole_data(sink->run, whole);
+    struct pg_parameter parameters[] = {
+        text_parameter(sink->config->system_id), text_parameter(EXERCISE_TABLE),
+        text_parameter(from), text_parameter(to), text_parameter(whole)};
+    pg_connection_query(sink->connection, sql, parameters, 5, on_inspected,
+                        sink);
+}
+
 static void call_go_on(struct sink *sink)
 {
     struct sink_result there = {.outcome = SINK_APPLIED};
     if (sink->batch)
         batch_send(sink);
+    else if (sink->run)
+        run_inspect(sink);
     else
         sink_finish(sink, &there);
 }
@@ -234,10 +277,11 @@ static void sink_start(struct sink *sink)
     }
 }
 
-static void pgsql_apply(struct sink *sink, const struct sink_batch *batch,
-                        sink_done done, void *self)
+static void call_start(struct sink *sink, const struct sink_batch *batch,
+                       int64_t run, sink_done done, void *self)
 {
     sink->batch = batch;
+    sink->run = run;
     sink->done = done;
     sink->self = self;
     sink->careful = false;
@@ -245,9 +289,21 @@ static void pgsql_apply(struct sink *sink, const struct sink_batch *batch,
     sink_start(sink);
 }
 
+static void pgsql_apply(struct sink *sink, const struct sink_batch *batch,
+                        sink_done done, void *self)
+{
+    call_start(sink, batch, 0, done, self);
+}
+
+static void pgsql_inspect(struct sink *sink, int64_t run, sink_done done,
+                          void *self)
+{
+    call_start(sink, NULL, run, done, self);
+}
+
 static void pgsql_probe(struct sink *sink, sink_done done, void *self)
 {
-    pgsql_apply(sink, NULL, done, self);
+    call_start(sink, NULL, 0, done, self);
 }
 
 static void pgsql_rest(struct sink *sink)
@@ -322,6 +378,7 @@ const struct sink_methods sink_pgsql = {
     .open = pgsql_open,
     .apply = pgsql_apply,
     .probe = pgsql_probe,
+    .inspect = pgsql_inspect,
     .rest = pgsql_rest,
     .close = pgsql_close,
 };

@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/crash_point.h"
 #include "common/config/config.h"
+#include "common/ipc/exercise.h"
 #include "common/document/json_text.h"
 #include "workers/sync/fold.h"
 #include "workers/sync/sqlite_ledger.h"
@@ -68,7 +69,8 @@ struct sink {
     sqlite3 *db;
     bool ready; /* all statements are prepared */
     sqlite3_stmt *statements[STATEMENT_COUNT];
-    const struct sink_batch *batch; /* NULL: a probe */
+    const struct sink_batch *batch; /* NULL: a probe, or: */
+    int64_t run;                    /* to inspect; 0: none */
     struct arena arena;
     struct batch_units units;
     struct sqlite_ledger ledger;
@@ -371,6 +373,36 @@ static void timer_start(struct sink *sink, long ms)
     event_add(sink->timer, &wait);
 }
 
+static int run_inspect(struct sink *sink, struct sink_result *result)
+{
+    static const char sql[] =
+        "SELECT count(*), coalesce(sum(NOT deleted"
+        " AND json_extract(data, '$.run') = ?5"
+        " AND json_extract(data, '$.step') = 7"
+        " AND json_extract(data, '$.s4') AND json_extract(data, '$.s5')"
+        " AND json_extract(data, '$.s6') AND json_extract(data, '$.s7')"
+        " AND (SELECT count(*) FROM json_each(data)) = 6), 0)"
+        " FROM synced_records WHERE system_id = ?1 AND table_name = ?2"
+        " AND record_id >= ?3 AND record_id < ?4";
+    char from[EXERCISE_ID_SIZE], to[EXERCISE_ID_SIZE];
+    sqlite3_stmt *statement;
+    exercise_bounds(sink->run, from, to);
+    if (sqlite3_prepare_v2(sink->db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return db_failed(sink, &result->error);
+    sqlite3_bind_text(statement, 1, sink->config->system_id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 2, EXERCISE_TABLE, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 3, from, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 4, to, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 5, sink->run);
+    int status = sqlite3_step(statement) == SQLITE_ROW
+                     ? 0
+                     : db_failed(sink, &result->error);
+    result->records = sqlite3_column_int64(statement, 0);
+    result->complete = sqlite3_column_int64(statement, 1);
+    sqlite3_finalize(statement);
+    return status;
+}
+
 /* Is it only that another process writes just now? */
 static bool lock_awaited(struct sink *sink)
 {
@@ -401,6 +433,8 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
         clock_format(sink->shared.now_ms, sink->now);
         status = batch_apply(sink, &result);
     }
+    if (status == 0 && sink->run)
+        status = run_inspect(sink, &result);
     if (status == 0)
         status = transaction_end(sink, &result.error);
     if (status != 0) {
@@ -450,6 +484,7 @@ static void sqlite_apply(struct sink *sink, const struct sink_batch *batch,
                          sink_done done, void *self)
 {
     sink->batch = batch;
+    sink->run = 0;
     sink->done = done;
     sink->self = self;
     sink->started_ms = clock_monotonic_ms();
@@ -461,11 +496,19 @@ static void sqlite_probe(struct sink *sink, sink_done done, void *self)
     sqlite_apply(sink, NULL, done, self);
 }
 
+static void sqlite_inspect(struct sink *sink, int64_t run, sink_done done,
+                           void *self)
+{
+    sqlite_apply(sink, NULL, done, self);
+    sink->run = run;
+}
+
 const struct sink_methods sink_sqlite = {
     .name = "sqlite",
     .open = sqlite_open,
     .apply = sqlite_apply,
     .probe = sqlite_probe,
+    .inspect = sqlite_inspect,
     .rest = sqlite_rest,
     .close = sqlite_close,
 };

@@ -46,8 +46,8 @@ static void on_sync_now(void *self, uint64_t ticket)
 
 static void on_wake(void *self)
 {
-    gate_look(((struct sync *)self)->sink);
-    schedule_notified(((struct sync *)self)->schedule, TOPIC_OUTBOX);
+    struct sync *sync = self;
+    schedule_line_changed(sync->schedule, gate_look(sync->sink));
 }
 
 static const struct worker_hooks worker_hooks = {
