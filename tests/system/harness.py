@@ -148,8 +148,9 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
-    def start(self, wait=True, timeout=30, env=None, args=()):
-        """Starts in the foreground; with wait, until it is ready."""
+    def start(self, wait=True, timeout=30, env=None, args=(), wrap=()):
+        """Starts in the foreground; with wait, until it is ready.  `wrap` is
+        a command that executes what follows it."""
         environment = dict(os.environ)
         environment.update(env or {})
         notify = NotifySocket(self.runtime / "notify.sock")
@@ -157,7 +158,7 @@ class Daemon:
         environment.pop("JOURNAL_STREAM", None)
         output = open(self.output, "ab")
         self.process = subprocess.Popen(
-            [binaries() / "tidemilld", "-f", "-c", self.config_path, *args],
+            [*wrap, binaries() / "tidemilld", "-f", "-c", self.config_path, *args],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             env=environment, start_new_session=True)
         output.close()
@@ -354,6 +355,9 @@ class Postgres:
             self.wrap = ["setpriv", "--reuid", str(user.pw_uid), "--regid",
                          str(user.pw_gid), "--clear-groups", "--"]
         os.chmod(self.folder, 0o755)
+        self.make_data()
+
+    def make_data(self):
         subprocess.run([*self.wrap, _postgres_bin() / "initdb", "-D",
                         self.data, "-A", "trust", "-U", "postgres", "-N",
                         "-E", "UTF8", "--locale=C.UTF-8"],
@@ -394,6 +398,11 @@ class Postgres:
         Database(self, "postgres").query(f"CREATE DATABASE {name}")
         return Database(self, name)
 
+    def crash(self):
+        """SIGKILL to all of its processes at once, as when power fails."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(60)
+
     def stop(self, sig=signal.SIGINT):
         """SIGINT: fast; SIGQUIT: as a crash."""
         if self.process is not None and self.process.poll() is None:
@@ -403,6 +412,24 @@ class Postgres:
     def cleanup(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Standby(Postgres):
+    """A server that follows another one by streaming replication."""
+
+    def __init__(self, primary, options=None):
+        self.primary = primary
+        super().__init__(options)
+
+    def make_data(self):
+        subprocess.run([*self.wrap, _postgres_bin() / "pg_basebackup", "-h",
+                        "127.0.0.1", "-p", str(self.primary.port), "-U",
+                        "postgres", "-D", self.data, "-R", "-X", "stream",
+                        "-c", "fast"],
+                       check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    def promote(self):
+        Database(self, "postgres").query("SELECT pg_promote(true, 60)")
 
 
 class PgBouncer:

@@ -3,17 +3,18 @@
 import contextlib
 import json
 import os
-import pathlib
 import random
 import signal
+import socket
 import subprocess
 import time
 
 import psycopg2
 import pytest
 
-from harness import Daemon, PgBouncer, binaries, wait_for
-from test_sync import enqueue_many, lines, settled, start, state
+from harness import PgBouncer, Postgres, binaries, wait_for
+from test_kill import PgsqlCentre
+from test_sync import enqueue_many, settled, start, state
 
 
 def pool(daemon):
@@ -38,9 +39,32 @@ def session_started(database):
     return {str(row[0]) for row in rows}
 
 
-def ledger_operations(database):
-    return database.query(
-        "SELECT coalesce(sum(operations), 0) FROM tidemill.ledger")[0][0]
+def there(database, table="t"):
+    """Records of a table at the centre."""
+    return database.query("SELECT count(*) FROM tidemill.synced_records "
+                          "WHERE table_name = %s", table)[0][0]
+
+
+def updates(records, steps, first=0):
+    """Each record gets 0, 1, 2 ... in this order, in a field of its own."""
+    return "\n".join(json.dumps(
+        {"operation": "UPDATE", "table": "t", "record_id": f"r{r}",
+         "data": {"n": s, f"f{s}": 1}})
+        for s in range(first, first + steps) for r in range(records))
+
+
+def check_whole(database, records, steps):
+    """Nothing is lost, and each record went forward with each application:
+    nothing came twice or late.  Needs count_applications."""
+    centre = PgsqlCentre(database)
+    rows = centre.rows("t")
+    assert len(rows) == records
+    for data in rows.values():
+        assert data["n"] == steps - 1 and len(data) == steps + 1
+    last = {}
+    for record, data in centre.applications("t"):
+        assert data["n"] > last.get(record, -1), f"{record} went back"
+        last[record] = data["n"]
 
 
 @contextlib.contextmanager
@@ -81,7 +105,7 @@ def test_none_stays_open_when_none_has_to(daemon, postgres):
     assert state(daemon) == "online"
     daemon.run("enqueue", "t", "r1", "{}")
     daemon.run("sync", "now")
-    assert ledger_operations(postgres) == 1
+    assert there(postgres) == 1
 
 
 def test_a_connection_has_a_lifetime(daemon, postgres):
@@ -116,7 +140,10 @@ def test_more_workers_than_connections(daemon, postgres):
               "connection_pool_check_enabled": False},
         database={"pool": {"max": 2}}))
     start(daemon)
-    enqueue_many(daemon, 6000)
+    PgsqlCentre(postgres).count_applications()
+    daemon.run("sync", "pause")
+    daemon.run("enqueue", "--batch", "-", input=updates(300, 20))
+    daemon.run("sync", "resume")
     drain = subprocess.Popen([binaries() / "tidemill", "-c",
                               daemon.config_path, "sync", "drain"])
     killed = 0
@@ -130,7 +157,7 @@ def test_more_workers_than_connections(daemon, postgres):
     # A killed client's backend may outlive it for a moment.
     assert sorted(most)[len(most) * 8 // 10] <= 2
     assert max(most) <= 2 + killed
-    assert ledger_operations(postgres) == 6000
+    check_whole(postgres, 300, 20)
     assert pool(daemon)["open"] <= 2
 
 
@@ -153,7 +180,7 @@ def test_waiting_for_a_connection_is_bounded(daemon, postgres):
     blocker.rollback()
     blocker.close()
     daemon.run("sync", "drain")
-    assert ledger_operations(postgres) == 201
+    assert there(postgres) == 201
 
 
 # --- pressure ---
@@ -163,7 +190,6 @@ def test_waiting_for_a_connection_is_bounded(daemon, postgres):
 def small_server():
     """A server that is soon full: 20 connections, none of them reserved but
     one."""
-    from harness import Postgres
     server = Postgres({"max_connections": 20,
                        "superuser_reserved_connections": 1})
     server.start()
@@ -254,3 +280,173 @@ def test_refused_for_lack_of_rights(daemon, small_server):
     wait_for(lambda: attempts(daemon)["authorization_failures"] > 0, 10,
              "42501 to be counted")
     assert attempts(daemon)["pool_busy"] == 0
+
+
+# --- a pooler in between ---
+
+
+@pytest.fixture
+def bouncer(own_postgres):
+    bouncer = PgBouncer(own_postgres, default_pool_size=4, max_client_conn=50)
+    bouncer.start()
+    yield bouncer
+    bouncer.cleanup()
+
+
+def test_through_a_pooler_with_kills_and_its_restart(daemon, bouncer):
+    """PgBouncer in transaction mode: workers are killed, then it is."""
+    database = bouncer.server.create_database()
+    daemon.configure(database.config(
+        sync={"max_workers": 3, "batch": {"max": 100},
+              "retry": {"base": "20ms", "max": "300ms"}},
+        database={"conninfo": bouncer.conninfo(database)}))
+    start(daemon)
+    PgsqlCentre(database).count_applications()
+    daemon.run("sync", "pause")
+    daemon.run("enqueue", "--batch", "-", input=updates(1000, 30))
+    daemon.run("sync", "resume")
+    end = time.monotonic() + 60
+    chance, restarts, kills = random.Random(1), 0, 0
+    while daemon.pending() > 0:
+        assert time.monotonic() < end
+        drain = subprocess.Popen(
+            [binaries() / "tidemill", "-c", daemon.config_path, "sync",
+             "drain"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2):
+            if kills < 8:
+                daemon.kill_worker("sync", chance.randrange(3))
+                kills += 1
+        if restarts < 3 and there(database) > 0:
+            bouncer.stop()
+            assert not bouncer.accepts()
+            bouncer.start()
+            restarts += 1
+        drain.wait(60)
+    assert restarts >= 1 and kills >= 4
+    check_whole(database, 1000, 30)
+
+
+def test_a_full_pooler_is_busy(daemon, own_postgres):
+    """Its words are its own: no more clients, or none of its connections
+    free in time."""
+    bouncer = PgBouncer(own_postgres, max_client_conn=1, default_pool_size=1)
+    database = own_postgres.create_database()
+    bouncer.start()
+    other = psycopg2.connect(bouncer.conninfo(database))
+    try:
+        daemon.configure(database.config(
+            database={"conninfo": bouncer.conninfo(database)}))
+        start(daemon, expected="busy")
+        assert "no more connections allowed" in \
+            daemon.json("sync", "status")["last_error"]
+        other.close()
+        wait_for(lambda: state(daemon) == "online", 20, "room")
+    finally:
+        other.close()
+        bouncer.cleanup()
+
+
+def test_a_pooler_whose_connections_are_taken_is_busy(daemon, own_postgres):
+    bouncer = PgBouncer(own_postgres, default_pool_size=1,
+                        query_wait_timeout=1)
+    database = own_postgres.create_database()
+    bouncer.start()
+    other = psycopg2.connect(bouncer.conninfo(database))
+    try:
+        other.cursor().execute("SELECT 1")  # in a transaction: keeps it
+        daemon.configure(database.config(
+            database={"conninfo": bouncer.conninfo(database)}))
+        start(daemon, expected="busy")
+        assert "query_wait_timeout" in \
+            daemon.json("sync", "status")["last_error"]
+        other.rollback()
+        wait_for(lambda: state(daemon) == "online", 20, "room")
+    finally:
+        other.close()
+        bouncer.cleanup()
+
+
+def test_a_pooler_without_its_server_is_offline(daemon, own_postgres):
+    bouncer = PgBouncer(own_postgres)
+    database = own_postgres.create_database()
+    bouncer.start()
+    own_postgres.stop()
+    try:
+        daemon.configure(database.config(
+            database={"conninfo": bouncer.conninfo(database),
+                      "connect_timeout": "1s"}))
+        daemon.start()
+        wait_for(lambda: state(daemon) not in ("unknown",), 20, "a state")
+        assert state(daemon) == "offline"
+        own_postgres.start()
+        wait_for(lambda: state(daemon) == "online", 20, "the server")
+    finally:
+        bouncer.cleanup()
+
+
+# --- names ---
+
+
+@contextlib.contextmanager
+def private_dns(folder, hosts="", servers="nameserver 127.0.0.1\n"):
+    """What to put before a command so that it sees these two files."""
+    for name, text in (("hosts", hosts), ("resolv", servers)):
+        (folder / name).write_text(text)
+    script = folder / "dns"
+    script.write_text(
+        "#!/bin/sh\n"
+        f"mount --bind {folder}/hosts /etc/hosts &&\n"
+        f"mount --bind {folder}/resolv /etc/resolv.conf &&\n"
+        'exec "$@"\n')
+    script.chmod(0o755)
+    yield ["unshare", "--mount", script]
+
+
+def can_unshare():
+    return os.geteuid() == 0 and subprocess.run(
+        ["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(
+    not can_unshare(), reason="mount namespaces need root")
+
+
+@needs_namespaces
+def test_a_name_from_hosts(daemon, folder, postgres):
+    server = postgres.server
+    daemon.configure(postgres.config(database={
+        "conninfo": f"host=centre.test port={server.port} user=postgres "
+                    f"dbname={postgres.name}"}))
+    # Nobody listens on the first address: the next one of the name is tried.
+    with private_dns(folder, "127.0.0.9 centre.test\n"
+                             "127.0.0.1 centre.test\n") as wrap:
+        daemon.start(wrap=wrap)
+        wait_for(lambda: state(daemon) == "online", 20, "online")
+
+
+@needs_namespaces
+def test_a_dead_name_server_does_not_stop_the_heart(daemon, folder, postgres):
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.77", 53))  # takes questions, never answers
+    daemon.configure(postgres.config(
+        supervisor={"heartbeat_timeout": "2s"},
+        database={"connect_timeout": "3s",
+                  "conninfo": f"host=centre.test,127.0.0.1 "
+                              f"port=1,{postgres.server.port} user=postgres "
+                              f"dbname={postgres.name}"}))
+    try:
+        with private_dns(folder, "127.0.0.1 localhost\n",
+                         "nameserver 127.0.0.77\n") as wrap:
+            daemon.start(wrap=wrap)
+            pids = {w["pid"] for w in daemon.workers("sync")}
+            oldest = 0
+            end = time.monotonic() + 8
+            while state(daemon) != "online" and time.monotonic() < end:
+                oldest = max([oldest] + [w["heartbeat_seconds"]
+                                         for w in daemon.workers("sync")])
+                time.sleep(0.05)
+            assert state(daemon) == "online", "the next host was not tried"
+            assert oldest < 1.9, "the worker slept in the resolver"
+            assert {w["pid"] for w in daemon.workers("sync")} == pids
+    finally:
+        silent.close()
