@@ -75,49 +75,63 @@ int exception_park_held(struct store_writer *writer,
     return outbox_count_key(writer, exception->key, -1, error);
 }
 
-/* Parks those that wait behind `after`, an id, or lets them be held only. */
+struct behind {
+    int64_t key;
+    int state;
+    bool own_conflict; /* that nobody has decided */
+};
+
+static int read_behind(struct statement_call *call, uint64_t record_hash,
+                       int64_t after, struct behind *behind)
+{
+    sqlite3_stmt *rows =
+        SQL_QUERY(call->writer, SQL_RECORD_BEHIND, call->error,
+                  value_integer((int64_t)record_hash), value_integer(after),
+                  value_integer(BEHIND_STEP));
+    int step = rows == NULL ? -1 : 1;
+    int count = 0;
+    while (step > 0 && (step = sql_step(call->writer, rows, call->error)) > 0)
+        behind[count++] =
+            (struct behind){.key = sqlite3_column_int64(rows, 0),
+                            .state = sqlite3_column_int(rows, 1),
+                            .own_conflict = sqlite3_column_int(rows, 2) != 0};
+    return step < 0 ? -1 : count;
+}
+
+static int move_one(struct statement_call *call, const struct behind *one,
+                    enum exception_state to)
+{
+    struct store_writer *writer = call->writer;
+    int64_t pending = to == EXCEPTION_CONFLICT ? -1 : 1;
+    if (SQL_RUN(writer, SQL_EXCEPTION_STATE, call->error,
+                value_integer(one->key), value_integer(to),
+                value_null()) != 0 ||
+        outbox_count_key(writer, one->key, pending, call->error) != 0)
+        return -1;
+    outbox_state_move(writer, key_lane(one->key), one->state, (int)to, 1);
+    return 0;
+}
+
+/* Parks those that wait behind `after`, an id; or lets them be held only, up
+ * to the next one that is in conflict itself. */
 static int move_behind(struct statement_call *call, uint64_t record_hash,
                        int64_t after, enum exception_state to)
 {
-    struct store_writer *writer = call->writer;
-    struct {
-        int64_t key;
-        int state;
-    } behind[BEHIND_STEP];
+    struct behind behind[BEHIND_STEP];
     int count;
     do {
-        sqlite3_stmt *rows =
-            SQL_QUERY(writer, SQL_RECORD_BEHIND, call->error,
-                      value_integer((int64_t)record_hash), value_integer(after),
-                      value_integer(BEHIND_STEP));
-        int step = rows == NULL ? -1 : 1;
-        for (count = 0; step > 0 && count < BEHIND_STEP; count++) {
-            step = sql_step(writer, rows, call->error);
-            if (step <= 0)
-                break;
-            behind[count].key = sqlite3_column_int64(rows, 0);
-            behind[count].state = sqlite3_column_int(rows, 1);
-        }
-        if (step < 0)
-            return -1;
-        sqlite3_reset(rows);
+        count = read_behind(call, record_hash, after, behind);
         for (int i = 0; i < count; i++) {
-            int64_t key = behind[i].key;
-            after = key_id(key);
             bool is_parked = behind[i].state == EXCEPTION_CONFLICT;
-            if (is_parked == (to == EXCEPTION_CONFLICT))
-                continue;
-            int64_t pending = is_parked ? 1 : -1;
-            if (SQL_RUN(writer, SQL_EXCEPTION_STATE, call->error,
-                        value_integer(key), value_integer(to),
-                        value_null()) != 0 ||
-                outbox_count_key(writer, key, pending, call->error) != 0)
+            after = key_id(behind[i].key);
+            if (to == EXCEPTION_HELD && is_parked && behind[i].own_conflict)
+                return 0;
+            if (is_parked != (to == EXCEPTION_CONFLICT) &&
+                move_one(call, &behind[i], to) != 0)
                 return -1;
-            outbox_state_move(writer, key_lane(key), behind[i].state, (int)to,
-                              1);
         }
     } while (count == BEHIND_STEP);
-    return 0;
+    return count < 0 ? -1 : 0;
 }
 
 static int park(struct statement_call *call, const struct refused *refused)
@@ -193,16 +207,20 @@ static int find_open(struct statement_call *call, int64_t *key,
                               (long long)call->arguments[0].integer);
 }
 
+/* Behind another one that is in conflict it stays parked, though decided. */
 static int keep_local(struct statement_call *call, int64_t key,
-                      int64_t centre_stamp)
+                      int64_t centre_stamp, bool behind)
 {
+    enum exception_state state = behind ? EXCEPTION_CONFLICT : EXCEPTION_READY;
     if (SQL_RUN(call->writer, SQL_EXCEPTION_KEEP, call->error,
-                value_integer(key), value_integer(centre_stamp)) != 0 ||
-        outbox_count_key(call->writer, key, 1, call->error) != 0)
+                value_integer(key), value_integer(centre_stamp),
+                value_integer(state)) != 0)
         return -1;
+    if (behind)
+        return 0;
     outbox_state_move(call->writer, key_lane(key), EXCEPTION_CONFLICT,
                       EXCEPTION_READY, 1);
-    return 0;
+    return outbox_count_key(call->writer, key, 1, call->error);
 }
 
 static int keep_centre(struct statement_call *call, int64_t key)
@@ -227,14 +245,20 @@ int run_conflict_resolve(struct statement_call *call)
     int found = find_open(call, &key, &centre_stamp, &record_hash);
     if (found <= 0)
         return found;
-    if ((local ? keep_local(call, key, centre_stamp)
+    bool behind;
+    if (record_parked(writer, key_lane(key), record_hash, key_id(key), &behind,
+                      call->error) != 0 ||
+        (local ? keep_local(call, key, centre_stamp, behind)
                : keep_centre(call, key)) != 0 ||
         SQL_RUN(writer, SQL_CONFLICT_RESOLVE, call->error, v[0], v[3], v[1],
-                v[2]) != 0 ||
-        move_behind(call, record_hash, key_id(key), EXCEPTION_HELD) != 0 ||
+                v[2]) != 0)
+        return -1;
+    call->result->changed = 1;
+    if (behind)
+        return 0;
+    if (move_behind(call, record_hash, key_id(key), EXCEPTION_HELD) != 0 ||
         record_release(writer, key_lane(key), record_hash, call->error) != 0)
         return -1;
     writer->topics |= TOPIC_OUTBOX;
-    call->result->changed = 1;
     return 0;
 }

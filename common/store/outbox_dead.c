@@ -67,24 +67,43 @@ static int check_again(struct statement_call *call, int64_t key, int64_t *table)
     return result;
 }
 
+/* Behind one of its record that is in conflict it waits with the others. */
+static int is_parked(struct statement_call *call, int64_t key, bool *parked)
+{
+    struct store_writer *writer = call->writer;
+    sqlite3_stmt *row =
+        SQL_QUERY(writer, SQL_EXCEPTION_READ, call->error, value_integer(key));
+    int step = row == NULL ? -1 : sql_step(writer, row, call->error);
+    if (step <= 0)
+        return -1;
+    uint64_t record_hash = (uint64_t)sqlite3_column_int64(row, 1);
+    sqlite3_reset(row);
+    return record_parked(writer, key_lane(key), record_hash, key_id(key),
+                         parked, call->error);
+}
+
 int run_dead_retry(struct statement_call *call)
 {
     struct store_writer *writer = call->writer;
     int64_t key;
     int64_t table = -1;
+    bool parked;
     int found = find_dead(call, &key);
     if (found <= 0)
         return found;
     if (check_again(call, key, &table) != 0 ||
-        SQL_RUN(writer, SQL_EXCEPTION_REVIVE, call->error,
-                value_integer(key)) != 0)
+        is_parked(call, key, &parked) != 0)
         return -1;
-    outbox_state_move(writer, key_lane(key), EXCEPTION_DEAD, EXCEPTION_READY,
-                      1);
+    enum exception_state state = parked ? EXCEPTION_CONFLICT : EXCEPTION_READY;
+    if (SQL_RUN(writer, SQL_EXCEPTION_REVIVE, call->error, value_integer(key),
+                value_integer(state)) != 0)
+        return -1;
+    outbox_state_move(writer, key_lane(key), EXCEPTION_DEAD, (int)state, 1);
     writer->topics |= TOPIC_OUTBOX;
     call->result->changed = 1;
-    return table_counts_add(writer, (uint32_t)table, key_priority(key), 1,
-                            call->error);
+    return parked ? 0
+                  : table_counts_add(writer, (uint32_t)table, key_priority(key),
+                                     1, call->error);
 }
 
 int run_dead_drop(struct statement_call *call)

@@ -60,7 +60,7 @@ X(EXCEPTION_STATE, "UPDATE outbox_exceptions SET state = ?2, batch_id = ?3 WHERE
 X(EXCEPTION_REJECT, "UPDATE outbox_exceptions SET state = ?2, batch_id = NULL, retry_count = ?3, not_before_ms = ?4, " \
   "sqlstate = ?5, error_message = ?6, since_ms = ?7 WHERE key = ?1") \
 X(EXCEPTION_DELETE, "DELETE FROM outbox_exceptions WHERE key = ?1") \
-X(EXCEPTION_REVIVE, "UPDATE outbox_exceptions SET state = 0, retry_count = 0, batch_id = NULL, not_before_ms = 0 WHERE key = ?1") \
+X(EXCEPTION_REVIVE, "UPDATE outbox_exceptions SET state = ?2, retry_count = 0, batch_id = NULL, not_before_ms = 0 WHERE key = ?1") \
 X(EXCEPTIONS_COUNT, "SELECT count(*) FROM outbox_exceptions WHERE key > ?1 AND key <= ?2") \
 X(EXCEPTIONS_READY, "SELECT key, id, record_hash FROM outbox_exceptions WHERE state = 0 AND lane = ?1 AND priority <= ?2 " \
   "ORDER BY priority, id LIMIT ?3") \
@@ -75,9 +75,10 @@ X(RECORD_RAISE, "UPDATE outbox_exceptions SET priority = ?3 WHERE state NOT IN (
 X(RECORD_HOLD, "UPDATE outbox_exceptions SET state = 2 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id > ?2 AND state = 0") \
 X(RECORD_RELEASE, "UPDATE outbox_exceptions SET state = 0 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND state = 2") \
 X(RECORD_PARKED, "SELECT 1 FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id < ?2 AND state = 6 LIMIT 1") \
-X(RECORD_BEHIND, "SELECT key, state FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id > ?2 " \
-  "AND state IN (0, 1, 2, 6) ORDER BY id LIMIT ?3") \
-X(EXCEPTION_KEEP, "UPDATE outbox_exceptions SET state = 0, retry_count = 0, batch_id = NULL, not_before_ms = 0, " \
+X(RECORD_BEHIND, "SELECT x.key, x.state, EXISTS (SELECT 1 FROM sync_conflicts c WHERE c.key = x.key AND c.resolved_ms IS NULL) " \
+  "FROM outbox_exceptions x WHERE state NOT IN (4, 5) AND record_hash = ?1 AND x.id > ?2 AND state IN (0, 1, 2, 6) " \
+  "ORDER BY x.id LIMIT ?3") \
+X(EXCEPTION_KEEP, "UPDATE outbox_exceptions SET state = ?3, retry_count = 0, batch_id = NULL, not_before_ms = 0, " \
   "resolved_over = ?2 WHERE key = ?1") \
 X(CONFLICT_INSERT, "INSERT INTO sync_conflicts (key, table_name, record_id, operation, local_data, outcome, rule, " \
   "versioned, local_stamp, centre_stamp, centre_system, centre_deleted, centre_data, detected_ms, resolved_ms, resolution) " \

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench_sink [ROUNDS [OPERATIONS]]: operations of 200 bytes of JSON straight
- * into the pgsql sink, by batch size, against COPY of the same rows into a
- * table with the same columns and key.  One server, one connection each,
- * sides taking turns; prints the medians of the rounds as JSON lines.
+ * bench_sink [ROUNDS [OPERATIONS [shared]]]: operations of 200 bytes of JSON
+ * straight into the pgsql sink, by batch size, against COPY of the same rows
+ * into a table with the same columns and key.  One server, one connection each,
+ * sides taking turns; prints the medians of the rounds as JSON lines.  With
+ * `shared` the table is one that several hosts write.
  */
 #include <event2/event.h>
 #include <libpq-fe.h>
@@ -20,6 +21,14 @@
 static const size_t sizes[] = {50, 500, 1000, 5000};
 #define SIZES      (sizeof sizes / sizeof *sizes)
 #define ROUNDS_MAX 50
+
+static struct sync_table shared_table = {.name = "tasks",
+                                         .target = "",
+                                         .key = "id",
+                                         .conflict = CONFLICT_LAST_WRITE_WINS,
+                                         .version = "",
+                                         .updated_at = "updated_at",
+                                         .base = ""};
 
 static struct event_base *base;
 static struct sink_result last;
@@ -138,6 +147,8 @@ int main(int argc, char **argv)
     if (rounds < 1 || rounds > ROUNDS_MAX || cluster_make(&cluster) != 0)
         return 1;
     config.system_id = "bench";
+    config.tables = &shared_table;
+    config.table_count = argc > 3 && strcmp(argv[3], "shared") == 0;
     config.database_conninfo = cluster.conninfo;
     config.database_host = config.database_name = config.database_user =
         config.database_password_env = config.database_password_file = "";
@@ -164,7 +175,8 @@ int main(int argc, char **argv)
               " INCLUDING ALL)");
     for (size_t r = 0; r < rounds; r++)
         for (size_t s = 0; s < SIZES; s++) {
-            sql(line, "TRUNCATE peer, tidemill.synced_records");
+            sql(line, "TRUNCATE peer, tidemill.synced_records, "
+                      "tidemill.shared_records");
             sql(line, "CHECKPOINT");
             copies[s][r] = copy_run(line, list, count);
             sql(line, "CHECKPOINT");

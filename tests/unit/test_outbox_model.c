@@ -5,6 +5,7 @@
  */
 #include "tests/unit/store_fixture.h"
 
+#include <sqlite3.h>
 #include <time.h>
 
 #define RECORDS     12
@@ -23,6 +24,7 @@ struct model_op {
     unsigned refusals;
     bool waiting; /* refused, or held by a settlement */
     bool revived;
+    bool parked; /* and pending: a person decides */
 };
 
 struct model_batch {
@@ -162,6 +164,7 @@ static void check_operation(struct model *m, int64_t batch_id,
     if (op->state != PENDING)
         fail_msg("operation %lld is claimed in state %d",
                  (long long)operation->id, (int)op->state);
+    assert_false(op->parked);
     assert_int_equal(operation->retry_count, op->refusals);
     op->state = IN_FLIGHT;
     op->batch = batch_id;
@@ -239,7 +242,8 @@ static void reread(struct model *m)
         assert_int_equal(operations[i].id, batch->ids[i]);
 }
 
-/* The calls of a settlement; fates: 0 applied, 1 refused, 2 held. */
+/* The calls of a settlement; fates: 0 applied, 1 refused, 2 held, 3 in
+ * conflict and parked, 4 in conflict and lost. */
 static size_t settlement(struct model *m, const struct model_batch *batch,
                          int *fates, int refuse_percent,
                          struct store_call *calls)
@@ -250,16 +254,23 @@ static size_t settlement(struct model *m, const struct model_batch *batch,
     int64_t sums[2][4] = {{0}};
     for (size_t i = 0; i < batch->count; i++) {
         unsigned record = m->ops[batch->ids[i]].record;
-        fates[i] = refused[record]                       ? 2
-                   : (int)below(m, 100) < refuse_percent ? 1
-                                                         : 0;
+        int chance = (int)below(m, 100);
+        fates[i] = refused[record]               ? 2
+                   : chance < refuse_percent     ? 1
+                   : chance < refuse_percent * 2 ? 3 + (int)below(m, 2)
+                                                 : 0;
         if (fates[i] == 1)
             calls[count++] = CALL(BATCH_REJECT, I(batch->id), I(batch->keys[i]),
                                   T("22P05"), T("no such character"),
                                   I(MAX_RETRIES), I(m->now + below(m, 2000)));
         else if (fates[i] == 2)
             calls[count++] = CALL(BATCH_HOLD, I(batch->id), I(batch->keys[i]));
-        if (fates[i] != 0) {
+        else if (fates[i] > 2)
+            calls[count++] = CALL(
+                BATCH_CONFLICT, I(batch->id), I(batch->keys[i]),
+                T(fates[i] == 3 ? "parked" : "lost"), T("manual"), I(0), I(5),
+                I(7), T("other-host"), I(0), T("{\"a\":2}"), I(m->now));
+        if (fates[i] != 0 && fates[i] != 4) {
             refused[record] = true;
             continue;
         }
@@ -281,7 +292,7 @@ static size_t settlement(struct model *m, const struct model_batch *batch,
 static void apply_fate(struct model *m, int64_t id, int fate)
 {
     struct model_op *op = &m->ops[id];
-    if (fate == 0) {
+    if (fate == 0 || fate == 4) {
         op->state = SETTLED;
         if (!op->revived && m->applied_last[op->record] >= id)
             fail_msg("operation %lld is applied after %lld", (long long)id,
@@ -290,6 +301,7 @@ static void apply_fate(struct model *m, int64_t id, int fate)
             m->applied_last[op->record] = id;
     } else {
         op->state = PENDING;
+        op->parked = fate == 3;
         op->refusals += fate == 1;
         if (fate == 1 && op->refusals > MAX_RETRIES)
             op->state = DEAD;
@@ -374,6 +386,43 @@ static void dead_letters(struct model *m)
     op->refusals = 0;
 }
 
+/* Decides on a parked one, from a random one on; false: none is left. */
+static bool resolve(struct model *m)
+{
+    int64_t id = 1 + below(m, (unsigned)m->last_id + 1);
+    int64_t left = m->last_id;
+    for (; left > 0 && (id > m->last_id || !m->ops[id].parked); left--)
+        id = id >= m->last_id ? 1 : id + 1;
+    if (left == 0)
+        return false;
+    bool local = below(m, 2) == 0;
+    struct sqlite3_stmt *row;
+    assert_int_equal(
+        sqlite3_prepare_v2(store_reader_db(m->f.reader),
+                           "SELECT id FROM sync_conflicts WHERE resolved_ms IS "
+                           "NULL AND key & 36028797018963967 = ?1",
+                           -1, &row, NULL),
+        SQLITE_OK);
+    sqlite3_bind_int64(row, 1, id);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    int64_t conflict = sqlite3_column_int64(row, 0);
+    assert_int_equal(sqlite3_step(row), SQLITE_DONE);
+    sqlite3_finalize(row);
+    for (int64_t changed = 1; changed >= 0; changed--) {
+        struct store_call call =
+            CALL(CONFLICT_RESOLVE, I(conflict), T(local ? "local" : "centre"),
+                 T("me"), I(m->now));
+        if (fixture_run(&m->f, CALLER_CLI, &call, 1) != ERROR_NONE)
+            fail_msg("resolve: %s", m->f.answer.text);
+        assert_int_equal(m->f.answer.results[0].changed, changed);
+    }
+    struct model_op *op = &m->ops[id];
+    op->parked = false;
+    op->state = local ? PENDING : DROPPED;
+    op->refusals = local ? 0 : op->refusals;
+    return true;
+}
+
 static void check_counters(struct model *m)
 {
     struct outbox_pending pending;
@@ -383,7 +432,8 @@ static void check_counters(struct model *m)
     for (int64_t id = 1; id <= m->last_id; id++)
         by_state[m->ops[id].state]++;
     struct store_totals totals = store_writer_totals(m->f.writer);
-    assert_int_equal(pending.total, by_state[PENDING] + by_state[IN_FLIGHT]);
+    assert_int_equal(pending.total + totals.parked,
+                     by_state[PENDING] + by_state[IN_FLIGHT]);
     assert_int_equal(pending.in_flight, by_state[IN_FLIGHT]);
     assert_int_equal(pending.dead, by_state[DEAD]);
     assert_int_equal(totals.pending, pending.total);
@@ -408,20 +458,35 @@ static void step(struct model *m)
         crash(m);
     else if (what < 98)
         check_counters(m);
-    else if (m->last_id > 0)
+    else if (m->last_id > 0 && below(m, 2) == 0)
         dead_letters(m);
+    else if (m->last_id > 0)
+        resolve(m);
     arena_reset(&m->f.arena);
 }
 
-/* All that is left reaches the centre. */
+/* Nothing pends but what is parked, or behind such a one. */
+static void check_parked(struct model *m)
+{
+    for (int64_t id = 1; id <= m->last_id; id++) {
+        const struct model_op *op = &m->ops[id];
+        if (op->state != PENDING)
+            continue;
+        bool behind = op->parked;
+        for (int64_t n = 1; n < id && !behind; n++)
+            behind = m->ops[n].record == op->record && m->ops[n].parked;
+        assert_true(behind);
+    }
+}
+
+/* All that is left reaches the centre, but for what is parked. */
 static void drain(struct model *m)
 {
+    struct outbox_pending pending;
     for (int round = 0; round < 20000; round++) {
-        bool pending = false;
-        for (int64_t id = 1; id <= m->last_id && !pending; id++)
-            pending =
-                m->ops[id].state == PENDING || m->ops[id].state == IN_FLIGHT;
-        if (!pending)
+        assert_int_equal(
+            outbox_pending_read(m->f.reader, &pending, &m->f.error), 0);
+        if (pending.total == 0)
             return;
         m->now += 1000;
         claim(m);
@@ -443,6 +508,12 @@ static void run_model(uint64_t seed, unsigned steps)
         step(m);
     drain(m);
     check_counters(m);
+    check_parked(m);
+    while (resolve(m))
+        ;
+    drain(m);
+    check_counters(m);
+    check_parked(m);
     fixture_deinit(&m->f);
     free(m);
 }

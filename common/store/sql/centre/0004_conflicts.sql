@@ -10,7 +10,9 @@ CREATE TABLE tidemill.shared_records (
     stamp      bigint NOT NULL,
     system_id  text COLLATE "C" NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    deleted    boolean NOT NULL DEFAULT false,
+    change     smallint NOT NULL,
+    seen       bigint NOT NULL,
+    deleted    boolean NOT NULL GENERATED ALWAYS AS (change = 3) STORED,
     PRIMARY KEY (table_name, record_id)
 );
 COMMENT ON TABLE tidemill.shared_records IS
@@ -18,6 +20,18 @@ COMMENT ON TABLE tidemill.shared_records IS
 COMMENT ON COLUMN tidemill.shared_records.stamp IS
     'What newer means: the version, or the time of the change in milliseconds since 1970; never goes back.';
 COMMENT ON COLUMN tidemill.shared_records.system_id IS 'Who wrote it last.';
+COMMENT ON COLUMN tidemill.shared_records.change IS
+    'What the last change did: 1 set it, 2 merged into it, 3 deleted it.';
+COMMENT ON COLUMN tidemill.shared_records.seen IS
+    'Up to which stamp the last change knew the record.';
+
+-- What the record is after a change of it.
+CREATE FUNCTION tidemill.changed_data(
+    change integer, before jsonb, now_data jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN change = 2 AND jsonb_typeof(before) = 'object'
+                THEN before || now_data ELSE now_data END
+$$;
 
 -- A record of a typed target as it is now.
 CREATE FUNCTION tidemill.typed_row(target tidemill.target, record text)
@@ -49,10 +63,56 @@ LANGUAGE sql IMMUTABLE AS $$
         ELSE 'parked' END
 $$;
 
--- The shared ones of the units, in the order of their keys, so that two
--- hosts at once wait for each other and never in a circle.  A unit whose
--- first operation meets no conflict applies whole: the others then meet
--- their own row.  One that does is taken apart.
+-- The units whose rows another host wrote: they were not changed.  An index
+-- is asked for each, also by a plan made while the table was small.
+CREATE FUNCTION tidemill.opposed_units(
+    system text, units tidemill.unit[], targets tidemill.target[])
+RETURNS tidemill.unit[] LANGUAGE sql STABLE
+SET enable_seqscan = off AS $$
+    SELECT array_agg(x::tidemill.unit) FROM unnest(units) AS x
+    WHERE x.typed > 0 AND (targets[x.typed]).rule > 0
+      AND system <> (SELECT r.system_id FROM tidemill.shared_records AS r
+                     WHERE r.table_name = x.table_name
+                       AND r.record_id = x.record_id)
+$$;
+
+-- The changes that meet no conflict; returns the units that do, their rows
+-- locked.  In the order of their keys, so that two hosts at once wait for
+-- each other and not in a circle.
+CREATE FUNCTION tidemill.apply_unopposed(
+    system text, units tidemill.unit[], targets tidemill.target[],
+    latest bigint) RETURNS tidemill.unit[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    expected bigint := (SELECT count(*) FROM unnest(units) AS x
+                        WHERE x.typed > 0 AND (targets[x.typed]).rule > 0);
+    applied bigint;
+BEGIN
+    INSERT INTO tidemill.shared_records AS r
+        (table_name, record_id, data, stamp, system_id, change, seen)
+    SELECT x.table_name, x.record_id,
+        CASE WHEN x.kind < 3 AND t.name = '' THEN x.data::jsonb END,
+        CASE WHEN t.timed THEN least(x.stamp, latest) ELSE x.stamp END,
+        system, x.kind, x.seen
+    FROM unnest(units) AS x
+    JOIN unnest(targets) WITH ORDINALITY AS t (name, key, rule, timed, n)
+        ON t.n = x.typed
+    WHERE t.rule > 0
+    ORDER BY x.table_name COLLATE "C", x.record_id COLLATE "C"
+    ON CONFLICT (table_name, record_id) DO UPDATE
+    SET data = tidemill.changed_data(excluded.change, r.data, excluded.data),
+        stamp = greatest(r.stamp, excluded.stamp),
+        system_id = excluded.system_id, updated_at = now(),
+        change = excluded.change, seen = excluded.seen
+    WHERE r.system_id = excluded.system_id OR r.stamp <= excluded.seen;
+    GET DIAGNOSTICS applied = ROW_COUNT;
+    RETURN CASE WHEN applied < expected
+                THEN tidemill.opposed_units(system, units, targets) END;
+END $$;
+
+-- The shared ones of the units.  A unit whose first operation meets no
+-- conflict applies whole: the others then meet their own row.  One that does
+-- is taken apart.
 --
 -- Of the centre's rows 8 MB at most go back with one batch, larger data
 -- stays here: the conflict tells of it without.
@@ -65,7 +125,9 @@ DECLARE
                      + 60000;
     room integer := 8388608;
     told jsonb := '[]';
-    winners tidemill.unit[] := '{}';
+    opposed tidemill.unit[] := tidemill.apply_unopposed(system, units,
+                                                        targets, latest);
+    won tidemill.unit[] := '{}';
     u tidemill.unit;
     target tidemill.target;
     there tidemill.shared_records;
@@ -74,73 +136,57 @@ DECLARE
     centre jsonb;
     part record;
 BEGIN
-    FOR u IN
-        SELECT x.* FROM unnest(units) AS x
-        WHERE x.typed > 0 AND (targets[x.typed]).rule > 0
-        ORDER BY x.table_name COLLATE "C", x.record_id COLLATE "C"
-    LOOP
+    FOREACH u IN ARRAY coalesce(opposed, '{}') LOOP
+        IF u.count > 1 THEN
+            told := told || tidemill.apply_each(system, u, ops, targets);
+            CONTINUE;
+        END IF;
+        -- What cannot be JSON is refused, not lost.
+        PERFORM u.data::jsonb;
         target := targets[u.typed];
         mine := CASE WHEN target.timed THEN least(u.stamp, latest)
                      ELSE u.stamp END;
-        LOOP
-            SELECT * INTO there FROM tidemill.shared_records AS s
-            WHERE s.table_name = u.table_name AND s.record_id = u.record_id
-            FOR UPDATE;
-            EXIT WHEN FOUND;
-            INSERT INTO tidemill.shared_records
-                (table_name, record_id, data, stamp, system_id, deleted)
-            VALUES (u.table_name, u.record_id,
+        SELECT * INTO there FROM tidemill.shared_records AS s
+        WHERE s.table_name = u.table_name AND s.record_id = u.record_id;
+        outcome := tidemill.conflict_outcome(target.rule, mine, system,
+            there.stamp, there.system_id);
+        centre := CASE WHEN there.deleted THEN NULL
+                       WHEN target.name = '' THEN there.data
+                       ELSE tidemill.typed_row(target, u.record_id) END;
+        room := room - coalesce(length(centre::text), 0);
+        told := told || to_jsonb((outcome, ops[u.first].key, '', '',
+            target.rule, mine, there.stamp, there.system_id, there.deleted,
+            CASE WHEN room >= 0 THEN centre END, NOT target.timed
+            )::tidemill.told);
+        CONTINUE WHEN outcome <> 'won';
+        UPDATE tidemill.shared_records AS s
+        SET data = tidemill.changed_data(u.kind, s.data,
                 CASE WHEN u.kind < 3 AND target.name = ''
-                     THEN u.data::jsonb END,
-                mine, system, u.kind = 3)
-            ON CONFLICT DO NOTHING;
-            EXIT WHEN FOUND;
+                     THEN u.data::jsonb END),
+            stamp = greatest(s.stamp, mine), system_id = system,
+            updated_at = now(), change = u.kind, seen = u.seen
+        WHERE s.table_name = u.table_name AND s.record_id = u.record_id;
+        won := array_append(won, u);
+    END LOOP;
+    IF EXISTS (SELECT FROM unnest(targets) AS t
+               WHERE t.rule > 0 AND t.name <> '') THEN
+        FOR part IN
+            SELECT w.typed, w.kind, array_agg(w.record_id) AS records,
+                   array_agg(w.data) AS data
+            FROM (SELECT x.* FROM unnest(units) AS x
+                  WHERE NOT EXISTS (SELECT FROM unnest(opposed) AS o
+                                    WHERE o.table_name = x.table_name
+                                      AND o.record_id = x.record_id)
+                  UNION ALL SELECT x.* FROM unnest(won) AS x) AS w
+            WHERE w.typed > 0 AND (targets[w.typed]).rule > 0
+              AND (targets[w.typed]).name <> ''
+            GROUP BY w.typed, w.kind
+        LOOP
+            PERFORM tidemill.apply_typed(system, (targets[part.typed]).name,
+                (targets[part.typed]).key, part.kind, part.records, part.data,
+                true);
         END LOOP;
-        IF there.system_id IS NOT NULL THEN
-            IF there.system_id <> system AND there.stamp > u.seen THEN
-                IF u.count > 1 THEN
-                    told := told || tidemill.apply_each(system, u, ops,
-                                                          targets);
-                    CONTINUE;
-                END IF;
-                -- What cannot be JSON is refused, not lost.
-                PERFORM u.data::jsonb;
-                outcome := tidemill.conflict_outcome(target.rule, mine,
-                    system, there.stamp, there.system_id);
-                centre := CASE WHEN there.deleted THEN NULL
-                               WHEN target.name = '' THEN there.data
-                               ELSE tidemill.typed_row(target, u.record_id)
-                               END;
-                room := room - coalesce(length(centre::text), 0);
-                told := told || to_jsonb((outcome, ops[u.first].key, '', '',
-                    target.rule, mine, there.stamp, there.system_id,
-                    there.deleted, CASE WHEN room >= 0 THEN centre END,
-                    NOT target.timed)::tidemill.told);
-                CONTINUE WHEN outcome <> 'won';
-            END IF;
-            UPDATE tidemill.shared_records AS s
-            SET data = CASE
-                    WHEN u.kind = 3 OR target.name <> '' THEN NULL
-                    WHEN u.kind = 2 AND jsonb_typeof(s.data) = 'object'
-                        THEN s.data || u.data::jsonb
-                    ELSE u.data::jsonb END,
-                stamp = greatest(s.stamp, mine), system_id = system,
-                updated_at = now(), deleted = u.kind = 3
-            WHERE s.table_name = u.table_name AND s.record_id = u.record_id;
-        END IF;
-        IF target.name <> '' THEN
-            winners := array_append(winners, u);
-        END IF;
-    END LOOP;
-    FOR part IN
-        SELECT w.typed, w.kind, array_agg(w.record_id) AS records,
-               array_agg(w.data) AS data
-        FROM unnest(winners) AS w GROUP BY w.typed, w.kind
-    LOOP
-        PERFORM tidemill.apply_typed(system, (targets[part.typed]).name,
-            (targets[part.typed]).key, part.kind, part.records, part.data,
-            true);
-    END LOOP;
+    END IF;
     RETURN told;
 END $$;
 

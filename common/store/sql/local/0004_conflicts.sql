@@ -21,7 +21,7 @@ CREATE TABLE sync_conflicts (
   resolution     TEXT,               -- rule, local, centre
   resolved_by    TEXT
 );
-CREATE INDEX sync_conflicts_open ON sync_conflicts (id)
+CREATE INDEX sync_conflicts_open ON sync_conflicts (key)
   WHERE resolved_ms IS NULL;
 
 -- For applications: rows of the centre that stood against one of this host.
