@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from harness import Daemon, wait_for
+from harness import Daemon, Proxy, wait_for
+from test_sync import READY
 
 TABLES = {"last": {"conflict": "last_write_wins"},
           "notes": {"conflict": "manual"},
@@ -235,6 +236,64 @@ def test_usage(daemon):
         assert daemon.run(*words, check=False).returncode == 64, words
 
 
+def test_cut_after_the_commit(folder, postgres_server, postgres):
+    """The batch is at the centre, its answer is lost: sent again, it is told
+    the same, though the row has changed since."""
+    proxy = Proxy(postgres_server.port)
+    a = Daemon(folder, postgres.config(), name="a")
+    b = Daemon(folder, postgres.config(database={
+        "conninfo": f"host=127.0.0.1 port={proxy.port} user=postgres "
+                    f"dbname={postgres.name} sslmode=disable "
+                    "gssencmode=disable"}), name="b")
+    for daemon in (a, b):
+        daemon.configure({"sync": {"tables": TABLES}})
+        daemon.start()
+    centre = SharedServer(postgres)
+    put(a, "last", "r", T0 + 5000, x="a")
+    put(a, "notes", "r", T0 + 5000, x="a")
+    sync(a)
+    put(b, "last", "warm", T0)
+    sync(b)
+    cut = threading.Event()
+    carrying = set()
+
+    def on_client(data, number):
+        if b'"x": "b"' in data:
+            carrying.add(number)
+        return True
+
+    def on_server(data, number):
+        if number in carrying and READY in data and not cut.is_set():
+            cut.set()
+            proxy.refuse = True
+            return False
+        return True
+    proxy.on_client, proxy.on_server = on_client, on_server
+    put(b, "last", "r", T0, x="b")
+    put(b, "notes", "r", T0, x="b")
+    b.run("sync", "now", check=False)
+    wait_for(cut.is_set, 10, "the cut")
+    wait_for(lambda: postgres.query(
+        "SELECT count(*) FROM tidemill.ledger WHERE refusals IS NOT NULL")
+        == [(1,)], 10, "the commit")
+    assert conflicts(b, "--all") == []
+    put(a, "last", "r", T0 + 9000, x="later")
+    put(a, "notes", "r", operation="DELETE")
+    sync(a)
+    proxy.refuse = False
+    wait_for(lambda: len(conflicts(b, "--all")) == 2, 20, "the conflicts")
+    found = {c["table_name"]: c for c in conflicts(b, "--all")}
+    assert found["last"]["outcome"] == "lost"
+    assert found["last"]["centre_data"]["x"] == "a"
+    assert found["notes"]["outcome"] == "parked"
+    assert found["notes"]["centre_data"]["x"] == "a"
+    assert centre.rows("last")["r"][0]["x"] == "later"
+    assert b.json("metrics")["tidemill_sync_repeated_batches_total"] == 1
+    for daemon in (a, b):
+        daemon.cleanup()
+    proxy.close()
+
+
 class Writer(threading.Thread):
     """One host's changes of the shared records, at random times of its own;
     remembers them in the order in which they were accepted."""
@@ -302,13 +361,15 @@ def test_hosts_at_once_with_kills(hosts, centre):
         daemon.configure({"sync": {"thresholds":
                                    {"max_pending_operations": 5}}})
         daemon.start()
-    writers = [Writer(daemon, chance.random(), 12, 250) for daemon in hosts]
+    writers = [Writer(daemon, chance.random(), 12, 3000) for daemon in hosts]
     for writer in writers:
         writer.start()
+    kills = 0
     while any(writer.is_alive() for writer in writers):
         daemon = chance.choice(hosts)
+        kills += 1
         daemon.kill_worker(chance.choice(["sync", "sync", "store"]))
-        time.sleep(chance.random() * 0.3)
+        time.sleep(chance.random() * 0.1)
     assert not [writer.error for writer in writers if writer.error]
     for daemon in hosts:
         wait_for(lambda: daemon.run("sync", "drain", check=False)
@@ -338,4 +399,5 @@ def test_hosts_at_once_with_kills(hosts, centre):
         for record, row in back.items():
             data, stamp, system = rows[record]
             assert json.loads(row["data"])["updated_at"] <= stamp
-    assert told > 0
+    print(f"{kills} kills, {told} conflicts")
+    assert told > 0 and kills > 3

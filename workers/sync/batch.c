@@ -274,10 +274,11 @@ static int add_conflict(struct closing *closing,
     const char *rule = conflict_rule_name(conflict->rule);
     const char *data = conflict->centre_data;
     size_t size = conflict->centre_data_size;
-    /* All of them must fit into one request. */
-    if (data != NULL && closing->centre_bytes + size > SINK_CONFLICT_DATA_MAX)
+    /* Each must fit into an argument, all of them into one request. */
+    if (size > OUTBOX_DATA_MAX ||
+        closing->centre_bytes + size > SINK_CONFLICT_DATA_MAX)
         data = NULL;
-    else
+    if (data != NULL)
         closing->centre_bytes += size;
     struct store_call *call = add_call(closing, STATEMENT_BATCH_CONFLICT);
     add_integer(call, closing->batch->source.batch_id);
