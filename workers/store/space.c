@@ -155,8 +155,8 @@ static void on_again(evutil_socket_t fd, short what, void *self)
 
 void space_met_full(struct space *space)
 {
-    if (space->held)
-        space_give_up(space->options.state_dir);
+    /* Also one of an earlier store, which found no room for its WAL. */
+    space_give_up(space->options.state_dir);
     space->held = false;
     struct error error;
     if (store_writer_restart_wal(space->options.writer, READERS_WAIT_MS,
@@ -176,6 +176,7 @@ static bool adds(enum statement statement)
 {
     return statement == STATEMENT_OUTBOX_APPEND ||
            statement == STATEMENT_HOOK_RECORD ||
+           statement == STATEMENT_DETAILS_FOLD ||
            statement == STATEMENT_JOB_SUBMIT ||
            statement == STATEMENT_SAMPLE_RECORD;
 }
