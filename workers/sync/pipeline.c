@@ -198,7 +198,8 @@ void pipeline_turn(struct pipeline *pipeline)
     do {
         pipeline->again = false;
         turn_places(pipeline);
-        if (pipeline->active && pipeline->ready && !pipeline_busy(pipeline)) {
+        if (pipeline->active && pipeline_store_usable(pipeline) &&
+            !pipeline_busy(pipeline)) {
             pipeline->active = false;
             pipeline->setup.hooks->rested(pipeline->setup.self);
         }
