@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/document/json_text.h"
+#include "common/store/hook_event.h"
 #include "ctl/command.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
@@ -35,49 +36,11 @@ static void make_event_id(int64_t wall_ms, char text[37])
     }
 }
 
-/* A string member under any of its spellings; value_null when absent or no
- * plain string (escapes are kept as written: these are names and ids). */
-static struct value string_member(const char *text, size_t size,
-                                  const char *const *names)
-{
-    for (; *names != NULL; names++) {
-        const char *raw;
-        size_t raw_size;
-        if (json_text_member(text, size, *names, &raw, &raw_size) &&
-            raw_size >= 2 && raw[0] == '"')
-            return value_text_sized(raw + 1, raw_size - 2);
-    }
-    return value_null();
-}
-
-static struct value nested_member(const char *text, size_t size,
-                                  const char *outer, const char *const *names)
-{
-    const char *raw;
-    size_t raw_size;
-    if (!json_text_member(text, size, outer, &raw, &raw_size) || raw[0] != '{')
-        return value_null();
-    return string_member(raw, raw_size, names);
-}
-
-/* What the centre gets: the event with its place in time and its id. */
-static void put_value(struct buffer *out, const char *name,
-                      const struct value *value)
-{
-    buffer_printf(out, ",\"%s\":", name);
-    if (value->type == VALUE_NULL) {
-        buffer_append_text(out, "null");
-    } else { /* raw JSON string content */
-        buffer_append_char(out, '"');
-        buffer_append(out, value->bytes, value->size);
-        buffer_append_char(out, '"');
-    }
-}
-
 struct hook {
     char event_id[37];
     int64_t wall_ms;
-    struct value type, session, tool, file;
+    struct hook_event event;
+    int64_t priority;
     const char *text;
     size_t size;
 };
@@ -85,12 +48,6 @@ struct hook {
 static int hook_parse(const char *text, size_t size, struct hook *hook,
                       struct error *error)
 {
-    static const char *const types[] = {"hook_event_name", "hook_event_type",
-                                        "hook_type", "event", NULL};
-    static const char *const sessions[] = {"session_id", NULL};
-    static const char *const tools[] = {"tool_name", NULL};
-    static const char *const files[] = {"file_path", "notebook_path", "path",
-                                        NULL};
     if (!json_text_valid(text, size, error)) {
         error->code = ERROR_DATA;
         return error_prefix(error, "the hook event on standard input");
@@ -98,14 +55,11 @@ static int hook_parse(const char *text, size_t size, struct hook *hook,
     if (!json_text_is_object(text, size))
         return error_set(error, ERROR_DATA,
                          "a hook event must be a JSON object");
-    hook->type = string_member(text, size, types);
-    if (hook->type.type == VALUE_NULL || hook->type.size == 0)
+    hook_event_read(text, size, &hook->event);
+    if (hook->event.type.type == VALUE_NULL || hook->event.type.size == 0)
         return error_set(error, ERROR_DATA,
                          "the event has no \"hook_event_name\"; the agent's "
                          "hook input must be passed on unchanged");
-    hook->session = string_member(text, size, sessions);
-    hook->tool = string_member(text, size, tools);
-    hook->file = nested_member(text, size, "tool_input", files);
     hook->text = text;
     hook->size = size;
     hook->wall_ms = clock_wall_ms();
@@ -113,63 +67,29 @@ static int hook_parse(const char *text, size_t size, struct hook *hook,
     return 0;
 }
 
-static void hook_data(const struct hook *hook, struct buffer *data)
-{
-    char time[CLOCK_TEXT_SIZE];
-    buffer_printf(data, "{\"id\":\"%s\",\"hook_timestamp\":\"%s\"",
-                  hook->event_id, clock_format(hook->wall_ms, time));
-    put_value(data, "hook_type", &hook->type);
-    put_value(data, "session_id", &hook->session);
-    put_value(data, "tool_name", &hook->tool);
-    put_value(data, "file_path", &hook->file);
-    buffer_append_text(data, ",\"event_data\":");
-    buffer_append(data, hook->text, hook->size);
-    buffer_append_char(data, '}');
-}
-
 static int hook_store(const struct command_context *context,
-                      const struct hook *hook, const char *priority,
-                      struct error *error)
+                      const struct hook *hook, struct error *error)
 {
-    struct buffer data;
     struct arena arena;
-    struct store_call calls[2];
     struct store_answer answer;
     struct store_session *session = NULL;
-    buffer_init(&data, HOOK_INPUT_MAX + 8192);
-    arena_init(&arena, 1u << 20);
-    hook_data(hook, &data);
-    const struct new_operation operation = {
-        .operation = "INSERT",
-        .operation_size = 6,
-        .table_name = "hook_events",
-        .table_name_size = 11,
-        .record_id = hook->event_id,
-        .record_id_size = 36,
-        .data = data.bytes,
-        .data_size = data.size,
-        .priority = priority,
-        .priority_size = strlen(priority),
-    };
-    calls[0] = (struct store_call){
+    struct store_call call = {
         .statement = STATEMENT_HOOK_RECORD,
-        .argument_count = 7,
-        .arguments = {value_text_sized(hook->event_id, 36), hook->type,
-                      hook->session, hook->tool,
+        .argument_count = 10,
+        .arguments = {value_text_sized(hook->event_id, 36), hook->event.type,
+                      hook->event.session, hook->event.tool,
                       value_text_sized(hook->text, hook->size),
-                      value_integer(hook->wall_ms), hook->file}};
-    const struct store_request request = {calls, 2};
-    int result = data.failed
-                     ? error_set(error, ERROR_DATA, "the event is too large")
-                     : outbox_call(&operation, hook->wall_ms, &calls[1], error);
-    if (result == 0)
-        result = store_session_open_spooling(&session, context->config,
+                      value_integer(hook->wall_ms), hook->event.file,
+                      hook->event.task, hook->event.success,
+                      value_integer(hook->priority)}};
+    const struct store_request request = {&call, 1};
+    arena_init(&arena, 1u << 20);
+    int result = store_session_open_spooling(&session, context->config,
                                              SESSION_TIMEOUT_MS, error);
     if (result == 0)
         result = store_session_call(session, &request, &arena, &answer, error);
     store_session_close(&session);
     arena_deinit(&arena);
-    buffer_deinit(&data);
     return result;
 }
 
@@ -197,7 +117,9 @@ int command_hook(const struct command_context *context, int argc, char **argv)
     int status = 0;
     if (read_input("-", HOOK_INPUT_MAX, &arena, &text, &size, &error) != 0 ||
         hook_parse(text, size, &hook, &error) != 0 ||
-        hook_store(context, &hook, priority, &error) != 0)
+        priority_rank(priority, strlen(priority), &hook.priority, &error) !=
+            0 ||
+        hook_store(context, &hook, &error) != 0)
         status = print_failure(&error);
     else if (context->json)
         status = print_json(json_pack("{s:s}", "id", hook.event_id));

@@ -12,23 +12,26 @@
 
 static const char *const priority_words[] = {"urgent", "high", "normal", "low"};
 
+int priority_rank(const char *word, size_t size, int64_t *rank,
+                  struct error *error)
+{
+    for (*rank = 0; *rank < 4; ++*rank)
+        if (strlen(priority_words[*rank]) == size &&
+            memcmp(priority_words[*rank], word, size) == 0)
+            return 0;
+    return error_set(error, ERROR_DATA,
+                     "no such priority: '%.*s'; use urgent, high, normal or "
+                     "low",
+                     (int)(size > 40 ? 40 : size), word);
+}
+
 int outbox_call(const struct new_operation *operation, int64_t created_ms,
                 struct store_call *call, struct error *error)
 {
-    int64_t rank = 0;
-    while (rank < 4 &&
-           (strlen(priority_words[rank]) != operation->priority_size ||
-            memcmp(priority_words[rank], operation->priority,
-                   operation->priority_size) != 0))
-        rank++;
-    if (rank == 4)
-        return error_set(error, ERROR_DATA,
-                         "no such priority: '%.*s'; use urgent, high, normal "
-                         "or low",
-                         (int)(operation->priority_size > 40
-                                   ? 40
-                                   : operation->priority_size),
-                         operation->priority);
+    int64_t rank;
+    if (priority_rank(operation->priority, operation->priority_size, &rank,
+                      error) != 0)
+        return -1;
     call->statement = STATEMENT_OUTBOX_APPEND;
     call->argument_count = 7;
     call->arguments[0] =

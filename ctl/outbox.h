@@ -21,6 +21,10 @@ struct new_operation {
         priority_size;
 };
 
+/* The rank of a priority's word; ERROR_DATA when it is unknown. */
+int priority_rank(const char *word, size_t size, int64_t *rank,
+                  struct error *error);
+
 /* Fills a call; the priority's word becomes its rank.  ERROR_DATA when the
  * word is unknown. The token makes it safe to repeat. */
 int outbox_call(const struct new_operation *operation, int64_t created_ms,

@@ -124,11 +124,53 @@ int command_sync_status(const struct command_context *context, int argc,
     return 0;
 }
 
+static int fold_all(struct store_session *session, struct error *error)
+{
+    struct store_call call = {.statement = STATEMENT_DETAILS_FOLD,
+                              .argument_count = 1,
+                              .arguments = {value_integer(1)}};
+    const struct store_request request = {&call, 1};
+    struct store_answer answer;
+    struct arena arena;
+    bool more = true;
+    int result = 0;
+    arena_init(&arena, 1u << 20);
+    while (result == 0 && more) {
+        arena_reset(&arena);
+        result = store_session_call(session, &request, &arena, &answer, error);
+        more = result == 0 && answer.results[0].rows == 1 &&
+               answer.results[0].values[0].integer != 0;
+    }
+    arena_deinit(&arena);
+    return result;
+}
+
+/* What was recorded goes along as summaries; without that (the disk is full,
+ * say) the rest still goes. */
+static void fold_details(const struct command_context *context)
+{
+    struct store_session *session = NULL;
+    struct error error;
+    json_t *line = control_ask(context->config, CONTROL_SYNC_STATUS, NULL,
+                               READ_TIMEOUT_MS, &error);
+    if (line == NULL)
+        return; /* no daemon: the command itself will say so */
+    json_decref(line);
+    int result =
+        store_session_open(&session, context->config, READ_TIMEOUT_MS, &error);
+    if (result == 0 && !store_session_is_direct(session))
+        result = fold_all(session, &error);
+    store_session_close(&session);
+    if (result != 0)
+        print_error("what came last waits for a later pass: %s", error.text);
+}
+
 /* Runs a control command and shows the state after it. */
 static int run_and_report(const struct command_context *context,
                           enum control_command command, const char *done)
 {
     struct error error;
+    fold_details(context);
     json_t *data = control_ask(context->config, command, NULL, 0, &error);
     if (data == NULL)
         return print_failure(&error);

@@ -276,8 +276,9 @@ class Quickstart:
     def accepted(self):
         with contextlib.closing(self.store()) as db:
             return db.execute(
-                "SELECT count(*) FROM outbox WHERE table_name <> "
-                "'generation_jobs'").fetchone()[0]
+                "SELECT (SELECT count(*) FROM outbox WHERE table_name NOT IN "
+                "('generation_jobs', 'task_summaries')) + (SELECT count(*) "
+                "FROM hook_events)").fetchone()[0]
 
     # --- generation ------------------------------------------------------
 
@@ -409,6 +410,30 @@ class Quickstart:
                 (json.loads(data) if isinstance(data, str) else data)
                 for table, record, data, deleted in found}
 
+    def check_summaries(self, found):
+        """The centre's summaries are those of a recount of the detail."""
+        with contextlib.closing(self.store()) as db:
+            recount = {session: counts for session, *counts in db.execute(
+                "SELECT session_id, count(*), sum(tool_name = 'Bash' AND "
+                "hook_type = 'PostToolUse'), count(DISTINCT CASE WHEN "
+                "hook_type = 'PostToolUse' AND tool_name IN ('Edit', 'Write') "
+                "THEN file_path END), (max(hook_timestamp) - "
+                "min(hook_timestamp)) / 1000.0 FROM hook_events GROUP BY 1")}
+        told = {record: [data["total_events"], data["commands_run"],
+                         min(len(data["files_modified"]), 100),
+                         data["duration_seconds"]]
+                for (table, record), data in found.items()
+                if table == "task_summaries"}
+        for session, counts in recount.items():
+            counts[2] = min(counts[2], 100)  # as many as are listed
+            if told.get(session) != counts:
+                raise Failure(f"the summary of {session} says "
+                              f"{told.get(session)}, its events {counts}")
+        events = sum(counts[0] for counts in recount.values())
+        self.figures.append(("folded", f"{events} hook events into "
+                             f"{len(told)} summaries, "
+                             f"1 for {events / len(told):,.0f}"))
+
     def compare(self):
         expected, found = self.expected_rows(), self.centre_rows()
         wrong = [key for key in expected.keys() | found.keys()
@@ -417,6 +442,7 @@ class Quickstart:
         if wrong:
             raise Failure(f"{len(wrong)} rows differ between outbox and "
                           f"centre, such as {sorted(wrong)[:3]}")
+        self.check_summaries(found)
         files = self.check_files()
         self.figures.append(("agreed", f"{len(expected)} records at outbox "
                              f"and centre, {files} files with manifests"))

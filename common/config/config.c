@@ -264,6 +264,7 @@ static void load_all(struct loader *loader)
 {
     set_defaults(loader);
     read_file(loader);
+    loader_finish_aggregates(loader);
     loader_read_environment(loader);
     loader_read_overrides(loader);
     finish_paths(loader);
@@ -289,8 +290,7 @@ struct config *config_load(const struct config_request *request,
     arena_init(&loader.scratch, CONFIG_BYTES_MAX);
     load_all(&loader);
     arena_deinit(&loader.scratch);
-    if (loader.unreadable ||
-        (loader.error_count > 0 && !request->keep_going))
+    if (loader.unreadable || (loader.error_count > 0 && !request->keep_going))
         config_free(&loader.config);
     return loader.config;
 }

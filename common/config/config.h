@@ -12,6 +12,7 @@
 #include "common/base/arena.h"
 #include "common/base/buffer.h"
 #include "common/base/error.h"
+#include "common/config/aggregate.h"
 #include "common/config/options.h"
 
 enum option_type {
@@ -62,6 +63,9 @@ struct config {
     struct sync_table *tables;
     size_t table_count;
     uint32_t tables_line; /* of sync.tables in the file; 0 otherwise */
+    struct sync_aggregate *aggregates; /* the built-in one too, unless it is
+                                          switched off */
+    size_t aggregate_count;
     struct sync_source *sources;
     size_t source_count;
     uint32_t sources_line;

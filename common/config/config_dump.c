@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "common/config/aggregate.h"
 #include "common/config/option_table.h"
 
 /* The sections that are open while options are written in order. */
@@ -130,6 +131,28 @@ static void append_list_origin(uint32_t line, struct buffer *out)
         buffer_append_text(out, "  # default\n");
 }
 
+static const struct sync_aggregate *find_aggregate(const struct config *config,
+                                                   const char *table)
+{
+    for (size_t i = 0; i < config->aggregate_count; i++)
+        if (strcmp(config->aggregates[i].table, table) == 0)
+            return &config->aggregates[i];
+    return NULL;
+}
+
+static void dump_aggregate(const struct sync_aggregate *aggregate,
+                           struct buffer *out)
+{
+    buffer_append_text(out, "    ");
+    append_quoted(out, aggregate->table);
+    buffer_append_text(out, ": {aggregate: ");
+    buffer_append_text(out, aggregate->definition); /* JSON is YAML */
+    buffer_append_char(out, '}');
+    buffer_append_text(out, aggregate->definition == aggregate_built_in
+                                ? "  # default\n"
+                                : "\n");
+}
+
 static void dump_field(const char *name, const char *value, struct buffer *out)
 {
     if (value[0] == '\0')
@@ -140,6 +163,8 @@ static void dump_field(const char *name, const char *value, struct buffer *out)
 
 static void dump_table(const struct sync_table *table, struct buffer *out)
 {
+    buffer_append_text(out, "    ");
+    append_quoted(out, table->name);
     buffer_append_text(out, ": {key: ");
     append_quoted(out, table->key);
     dump_field("target", table->target, out);
@@ -151,19 +176,31 @@ static void dump_table(const struct sync_table *table, struct buffer *out)
             dump_field("updated_at", table->updated_at, out);
         dump_field("base", table->base, out);
     }
+    if (strcmp(table->name, AGGREGATE_BUILT_IN_TABLE) == 0)
+        dump_field("aggregate", "none", out);
     buffer_append_text(out, "}\n");
+}
+
+/* The built-in aggregate is off, and no entry above says so. */
+static bool lacks_none(const struct config *config)
+{
+    for (size_t i = 0; i < config->table_count; i++)
+        if (strcmp(config->tables[i].name, AGGREGATE_BUILT_IN_TABLE) == 0)
+            return false;
+    return find_aggregate(config, AGGREGATE_BUILT_IN_TABLE) == NULL;
 }
 
 static void dump_tables(const struct config *config, struct buffer *out)
 {
-    buffer_printf(out, "  tables:%s", config->table_count > 0 ? "" : " {}");
+    buffer_append_text(out, "  tables:");
     append_list_origin(config->tables_line, out);
-    for (size_t i = 0; i < config->table_count; i++) {
-        const struct sync_table *table = &config->tables[i];
-        buffer_append_text(out, "    ");
-        append_quoted(out, table->name);
-        dump_table(table, out);
-    }
+    for (size_t i = 0; i < config->table_count; i++)
+        dump_table(&config->tables[i], out);
+    for (size_t i = 0; i < config->aggregate_count; i++)
+        dump_aggregate(&config->aggregates[i], out);
+    if (lacks_none(config))
+        buffer_append_text(out, "    \"" AGGREGATE_BUILT_IN_TABLE
+                                "\": {aggregate: none}\n");
 }
 
 static void dump_sources(const struct config *config, struct buffer *out)
@@ -244,12 +281,22 @@ static const char sample_tables[] =
     "  # two of them change: conflict last_write_wins, local_wins, "
     "centre_wins\n"
     "  # or manual, by the field updated_at, or by a version that grows.\n"
+    "  # Or an aggregate: the operations of the table stay on this host, and\n"
+    "  # summaries of them go to the centre.  That of hook_events is built in\n"
+    "  # (aggregate: none sends each event).\n"
     "  # Type: map of NAME: {target: TABLE, key: COLUMN, conflict: RULE,\n"
-    "  # version: FIELD, updated_at: FIELD, base: FIELD}.\n"
-    "  # Cost of a change: respawn of sync.\n"
+    "  # version: FIELD, updated_at: FIELD, base: FIELD}\n"
+    "  # or NAME: {aggregate: {into: TABLE, group_by: [FIELD],\n"
+    "  # fields: {NAME: EXPRESSION}, at_once: CONDITION}}.\n"
+    "  # Cost of a change: respawn of sync and store.\n"
     "  #tables:\n"
     "  #  tasks: {target: public.tasks, key: id}\n"
-    "  #  contexts: {conflict: last_write_wins}\n";
+    "  #  contexts: {conflict: last_write_wins}\n"
+    "  #  purchases:\n"
+    "  #    aggregate:\n"
+    "  #      into: purchase_totals\n"
+    "  #      group_by: [customer]\n"
+    "  #      fields: {total: count, spent: sum amount, last: max at}\n";
 
 static const char sample_sources[] =
     "\n"
@@ -309,6 +356,18 @@ static bool tables_equal(const struct config *a, const struct config *b)
     return true;
 }
 
+static bool aggregates_equal(const struct config *a, const struct config *b)
+{
+    if (a->aggregate_count != b->aggregate_count)
+        return false;
+    for (size_t i = 0; i < a->aggregate_count; i++)
+        if (strcmp(a->aggregates[i].table, b->aggregates[i].table) != 0 ||
+            strcmp(a->aggregates[i].definition, b->aggregates[i].definition) !=
+                0)
+            return false;
+    return true;
+}
+
 static bool sources_equal(const struct config *a, const struct config *b)
 {
     if (a->source_count != b->source_count)
@@ -337,7 +396,7 @@ unsigned config_diff(const struct config *before, const struct config *after,
     }
     if (!tables_equal(before, after))
         cost |= COST_RESPAWN_SYNC;
-    if (!sources_equal(before, after))
+    if (!sources_equal(before, after) || !aggregates_equal(before, after))
         cost |= COST_RESPAWN_STORE;
     return cost;
 }

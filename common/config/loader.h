@@ -20,6 +20,7 @@ struct loader {
     bool unreadable; /* there is nothing to keep going with */
     uint32_t columns[OPTION_COUNT]; /* beside config->lines */
     const struct node *sources;     /* their list, or NULL */
+    const struct node *tables;      /* the map of sync.tables, or NULL */
 };
 
 /* Each adds one line to the errors. */
@@ -52,6 +53,13 @@ const char *loader_variable(const struct loader *loader, const char *name,
 void loader_read_file(struct loader *loader, const struct node *root);
 void loader_read_environment(struct loader *loader);
 void loader_read_overrides(struct loader *loader);
+
+/* `aggregate` of an entry of sync.tables: false when nothing else of the
+ * entry is wanted.  At the end the built-in one is added, unless the file
+ * has its own, and all are looked at together. */
+bool loader_read_aggregate(struct loader *loader, const struct node *entry,
+                           const char *what);
+void loader_finish_aggregates(struct loader *loader);
 
 /* sync.tables and sources. */
 void loader_read_tables(struct loader *loader, const struct node *map);

@@ -209,8 +209,9 @@ static void read_target(struct loader *loader, const struct node *node,
 
 static void read_table(struct loader *loader, const struct node *node)
 {
-    static const char *const known[] = {
-        "target", "key", "conflict", "version", "updated_at", "base", NULL};
+    static const char *const known[] = {"target",    "key",  "conflict",
+                                        "version",   "base", "updated_at",
+                                        "aggregate", NULL};
     const char *what =
         arena_printf(&loader->scratch, "sync.tables.%.130s", node->key);
     struct sync_table *table =
@@ -226,6 +227,8 @@ static void read_table(struct loader *loader, const struct node *node)
                      "target: TABLE, key: COLUMN, conflict: RULE"))
         return;
     check_keys(loader, node, what, known);
+    if (!loader_read_aggregate(loader, node, what))
+        return;
     table->name = arena_copy(&loader->config->arena, node->key, node->key_size);
     read_conflict(loader, node, what, table);
     read_target(loader, node, what, table);
@@ -269,6 +272,7 @@ void loader_read_tables(struct loader *loader, const struct node *map)
                         SYNC_TABLES_MAX);
         return;
     }
+    loader->tables = map;
     loader->config->tables_line = map->key_line;
     loader->config->tables =
         arena_calloc(&loader->config->arena, map->count + 1u,

@@ -103,6 +103,10 @@ X("sync.max_retries", sync_max_retries, INT, "5", 0, 1000, RESPAWN_SYNC, 0, \
   "Attempts after the first before a refused operation is dead.") \
 X("sync.poll_interval", sync_poll_interval_ms, DURATION, "1s", 10, 3600000, RESPAWN_STORE, 0, \
   "Longest time until a new row in a source is noticed.") \
+X("sync.aggregate_interval", sync_aggregate_interval_ms, DURATION, "60s", 100, 86400000, RESPAWN_STORE, 0, \
+  "Longest time until new detail of a summary goes to the centre with it.") \
+X("sync.aggregate_events", sync_aggregate_events, INT, "1000", 1, 1000000, RESPAWN_STORE, 0, \
+  "New details of a summary that send it at once.") \
 X("sync.retry.base", sync_retry_base_ms, DURATION, "1s", 10, 3600000, RESPAWN_SYNC, 0, \
   "First delay after a failure; it doubles up to sync.retry.max, with jitter.") \
 X("sync.retry.max", sync_retry_max_ms, DURATION, "60s", 10, 86400000, RESPAWN_SYNC, 0, \

@@ -22,6 +22,8 @@
 #define METRIC_LIST(X)                                                         \
     X(COUNTER, OUTBOX_ACCEPTED, "tidemill_outbox_accepted_total",              \
       "Operations accepted into the outbox.")                                  \
+    X(COUNTER, SUMMARIES_REPORTED, "tidemill_summaries_reported_total",        \
+      "Summaries with news that went to the outbox.")                          \
     X(COUNTER, STORE_COMMITS, "tidemill_store_commits_total",                  \
       "Transactions committed by the store.")                                  \
     X(COUNTER, STORE_REQUESTS, "tidemill_store_requests_total",                \

@@ -52,7 +52,7 @@ bool store_session_is_direct(const struct store_session *session);
  * otherwise.  When the connection is lost before the answer the session
  * connects (or takes the lock) again and repeats the request when it
  * consists of statements that are safe to repeat (OUTBOX_APPEND with a
- * token, and HOOK_RECORD); else ERROR_TRY_AGAIN "not known whether". */
+ * token, HOOK_RECORD, DETAILS_FOLD); else ERROR_TRY_AGAIN "not known whether". */
 int store_session_call(struct store_session *session,
                        const struct store_request *request,
                        struct arena *arena, struct store_answer *answer,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sqlite3.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/store/writer_internal.h"
@@ -45,15 +46,20 @@ static int make_tokens(struct store_writer *writer, struct error *error)
     return 0;
 }
 
-static int find_key(struct store_writer *writer,
-                    const struct outbox_append *append, int64_t *key,
-                    struct error *error)
+int outbox_tokens_ready(struct store_writer *writer, struct error *error)
 {
     if (writer->repeats && clock_wall_ms() > writer->tokens_until_ms) {
         recent_tokens_free(&writer->old_tokens);
         writer->repeats = false;
     }
-    if (make_tokens(writer, error) != 0)
+    return make_tokens(writer, error);
+}
+
+static int find_key(struct store_writer *writer,
+                    const struct outbox_append *append, int64_t *key,
+                    struct error *error)
+{
+    if (outbox_tokens_ready(writer, error) != 0)
         return -1;
     if (recent_tokens_find(writer->tokens, append->token, key))
         return 1;
@@ -74,7 +80,8 @@ static int find_token(struct store_writer *writer,
 {
     int64_t key;
     int found = find_key(writer, append, &key, error);
-    if (found <= 0 || key_lane(key) != outbox_lane(append->record_hash))
+    if (found <= 0 || key < 0 ||
+        key_lane(key) != outbox_lane(append->record_hash))
         return found < 0 ? -1 : 0;
     sqlite3_stmt *row =
         SQL_QUERY(writer, SQL_OUTBOX_TOKEN, error, value_integer(key));
@@ -141,16 +148,20 @@ int outbox_append(struct store_writer *writer,
                   const struct outbox_append *append, int64_t *id,
                   struct error *error)
 {
-    if (append->token != 0 && !writer->is_asked_once) {
-        int found = find_token(writer, append, id, error);
-        if (found != 0)
-            return found < 0 ? -1 : 0;
-    }
     int64_t table =
         table_counts_find(writer, append->table_name, append->table_name_size,
                           append->table_hash, error);
     if (table < 0)
         return -1;
+    uint32_t detail = writer->counts.tables[table].detail;
+    if (detail != 0)
+        return detail_append(writer, &writer->aggregates.rules[detail - 1],
+                             append, id, error);
+    if (append->token != 0 && !writer->is_asked_once) {
+        int found = find_token(writer, append, id, error);
+        if (found != 0)
+            return found < 0 ? -1 : 0;
+    }
     struct outbox_append placed = *append;
     enum carry carry;
     if (outbox_carry(writer, &placed, (uint32_t)table, &carry, error) != 0)
@@ -177,6 +188,37 @@ int outbox_append(struct store_writer *writer,
     if (append->priority == 0)
         writer->topics |= TOPIC_URGENT;
     return 0;
+}
+
+int outbox_append_dead(struct store_writer *writer,
+                       const struct outbox_append *append,
+                       const struct error *reason, struct error *error)
+{
+    struct outbox_append kept = *append;
+    if (kept.table_name == NULL)
+        kept.table_name = "";
+    if (kept.record_id == NULL)
+        kept.record_id = "";
+    if (kept.data_size > OUTBOX_DATA_MAX)
+        kept.data_size = OUTBOX_DATA_MAX;
+    if (kept.table_name_size > OUTBOX_RECORD_ID_MAX)
+        kept.table_name_size = OUTBOX_RECORD_ID_MAX;
+    if (kept.record_id_size > OUTBOX_DATA_MAX)
+        kept.record_id_size = OUTBOX_DATA_MAX;
+    if (kept.priority >= OUTBOX_PRIORITIES)
+        kept.priority = 2;
+    kept.record_hash = outbox_record_hash(kept.table_name, kept.table_name_size,
+                                          kept.record_id, kept.record_id_size);
+    int64_t key;
+    if (outbox_insert(writer, &kept, &key, error) != 0)
+        return -1;
+    struct exception dead = {
+        .key = key,
+        .record_hash = kept.record_hash,
+        .state = EXCEPTION_DEAD,
+        .priority = kept.priority,
+        .message = value_text_sized(reason->text, strlen(reason->text))};
+    return exception_insert(writer, &dead, error);
 }
 
 int run_outbox_append(struct statement_call *call)

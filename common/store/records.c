@@ -50,24 +50,6 @@ int run_sync_paused(struct statement_call *call)
                                   call->arguments[0]));
 }
 
-int hook_record_check(const struct value *v, struct error *error)
-{
-    if (v[0].size == 0 || v[0].size > 128 || v[1].size == 0 || v[1].size > 128)
-        return error_set(error, ERROR_DATA,
-                         "a hook event has an id and a type of 1 to 128 bytes "
-                         "each");
-    return argument_is_json("the hook event", &v[4], error);
-}
-
-int run_hook_record(struct statement_call *call)
-{
-    const struct value *v = call->arguments;
-    if (hook_record_check(v, call->error) != 0)
-        return -1;
-    return inserted(call, SQL_RUN(call->writer, SQL_HOOK_INSERT, call->error,
-                                  v[0], v[1], v[2], v[3], v[4], v[5], v[6]));
-}
-
 int run_files_record(struct statement_call *call)
 {
     const struct value *v = call->arguments;

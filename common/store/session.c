@@ -122,10 +122,16 @@ static enum attempt spool_once(struct store_session *session,
 static enum attempt lock_once(struct store_session *session,
                               struct error *error)
 {
-    if (store_writer_open(&session->writer, session->config->state_dir,
-                          session->config->system_id, error) == 0) {
+    const struct config *config = session->config;
+    if (store_writer_open(&session->writer, config->state_dir,
+                          config->system_id, error) == 0) {
         store_writer_private(session->writer, session->number > 0);
-        return ATTEMPT_DONE;
+        return store_writer_aggregates(
+                   session->writer, config->aggregates, config->aggregate_count,
+                   config->sync_aggregate_interval_ms,
+                   config->sync_aggregate_events, error) == 0
+                   ? ATTEMPT_DONE
+                   : ATTEMPT_FAILED;
     }
     return error->code == ERROR_TRY_AGAIN ? ATTEMPT_BUSY : ATTEMPT_FAILED;
 }
@@ -351,7 +357,8 @@ static bool is_repeatable(const struct store_request *request)
         bool token = call->statement == STATEMENT_OUTBOX_APPEND &&
                      call->argument_count > TOKEN_ARGUMENT &&
                      call->arguments[TOKEN_ARGUMENT].integer != 0;
-        if (!token && call->statement != STATEMENT_HOOK_RECORD)
+        if (!token && call->statement != STATEMENT_HOOK_RECORD &&
+            call->statement != STATEMENT_DETAILS_FOLD)
             return false;
     }
     return true;

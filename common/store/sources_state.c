@@ -173,38 +173,6 @@ int store_writer_source_error(struct store_writer *writer, const char *source,
     return 0;
 }
 
-/* A row that cannot be delivered as it is: kept as a dead operation. */
-static int append_dead(struct store_writer *writer,
-                       const struct outbox_append *append,
-                       const struct error *reason, struct error *error)
-{
-    struct outbox_append kept = *append;
-    if (kept.table_name == NULL)
-        kept.table_name = "";
-    if (kept.record_id == NULL)
-        kept.record_id = "";
-    if (kept.data_size > OUTBOX_DATA_MAX)
-        kept.data_size = OUTBOX_DATA_MAX;
-    if (kept.table_name_size > OUTBOX_RECORD_ID_MAX)
-        kept.table_name_size = OUTBOX_RECORD_ID_MAX;
-    if (kept.record_id_size > OUTBOX_DATA_MAX)
-        kept.record_id_size = OUTBOX_DATA_MAX;
-    if (kept.priority >= OUTBOX_PRIORITIES)
-        kept.priority = 2;
-    kept.record_hash = outbox_record_hash(kept.table_name, kept.table_name_size,
-                                          kept.record_id, kept.record_id_size);
-    int64_t key;
-    if (outbox_insert(writer, &kept, &key, error) != 0)
-        return -1;
-    struct exception dead = {
-        .key = key,
-        .record_hash = kept.record_hash,
-        .state = EXCEPTION_DEAD,
-        .priority = kept.priority,
-        .message = value_text_sized(reason->text, strlen(reason->text))};
-    return exception_insert(writer, &dead, error);
-}
-
 static int check_row(const struct source_row *row, struct outbox_append *append,
                      struct error *reason)
 {
@@ -265,8 +233,9 @@ int store_writer_source_append(struct store_writer *writer, const char *source,
     append.source = state->number;
     writer->request.savepoint = true; /* the group undoes it all */
     writer->request.call_count = 1;
-    int result = checked == 0 ? outbox_append(writer, &append, &id, error)
-                              : append_dead(writer, &append, &reason, error);
+    int result = checked == 0
+                     ? outbox_append(writer, &append, &id, error)
+                     : outbox_append_dead(writer, &append, &reason, error);
     if (result != 0)
         return give_up(writer, error);
     state->cursor = row->id;

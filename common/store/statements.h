@@ -60,8 +60,11 @@ X(DEAD_DROP, CALLER_CLI, "i", \
   "operation id: a dead operation is dropped for good, as above") \
 X(CONFLICT_RESOLVE, CALLER_CLI, "itti", \
   "conflict id, keep local|centre, who, now: a parked conflict is decided; answers 1 row changed, or 0 when none of that id waits") \
-X(HOOK_RECORD, CALLER_CLI, "ttTTtiT", \
-  "event id, hook type, session id, tool name, event as JSON, time, file path") \
+X(HOOK_RECORD, CALLER_CLI, "ttTTtiTTIi", \
+  "event id, hook type, session id, tool name, event as JSON, time, file path, task id, success 0/1, priority: " \
+  "kept as detail, or, when hook events are not folded, sent as it is; an event id that is there already is not taken again") \
+X(DETAILS_FOLD, CALLER_ANY, "i", \
+  "1 all, 0 a step of what is due: detail is folded and summaries with news are appended; answers how many -> 1 when more is left") \
 X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titii", \
   "kind, priority, spec as JSON, timeout ms (0: default), now -> id") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \

@@ -71,9 +71,20 @@ int64_t table_counts_find(struct store_writer *writer, const char *name,
     if (copy == NULL)
         return out_of_memory(error);
     counts->tables[counts->count] =
-        (struct table_count){.name = copy, .name_size = size, .hash = hash};
+        (struct table_count){.name = copy,
+                             .name_size = size,
+                             .hash = hash,
+                             .detail = aggregates_index(writer, name, size)};
     *slot = ++counts->count;
     return *slot - 1;
+}
+
+void table_counts_mark_detail(struct store_writer *writer)
+{
+    for (uint32_t i = 0; i < writer->counts.count; i++) {
+        struct table_count *table = &writer->counts.tables[i];
+        table->detail = aggregates_index(writer, table->name, table->name_size);
+    }
 }
 
 static int remember_change(struct table_counts *counts, uint32_t table,

@@ -160,6 +160,7 @@ static int load(struct store_writer *writer, const char *system_id,
         return -1;
     if (check_identity(writer, system_id, error) != 0 ||
         outbox_state_load(writer, error) != 0 ||
+        aggregates_load(writer, error) != 0 ||
         table_counts_load(writer, error) != 0) {
         sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
         writer->in_group = false;
@@ -221,6 +222,7 @@ void store_writer_close(struct store_writer **writer)
     if (old->db != NULL && store_writer_wal_length(old) > WAL_CLOSE_BYTES)
         store_writer_empty_wal(old, 0, NULL);
     sql_finalize(old);
+    aggregates_deinit(old);
     sqlite3_close(old->db);
     lane_filters_forget(old);
     table_counts_deinit(&old->counts);
@@ -248,6 +250,7 @@ int store_writer_begin(struct store_writer *writer, struct error *error)
     writer->topics = 0;
     writer->group_batches_touched = false;
     writer->filters_touched = false;
+    writer->aggregates.touched = false;
     writer->group_saved = writer->state;
     writer->counts.change_count = 0;
     writer->request.saved_changes = 0;
@@ -261,6 +264,7 @@ static void group_undo(struct store_writer *writer)
     table_counts_undo(writer, 0);
     writer->state = writer->group_saved;
     lane_filters_restore(writer);
+    aggregates_restore(writer);
     if (writer->sources_touched)
         sources_forget(writer);
     if (writer->group_batches_touched)

@@ -47,6 +47,20 @@ void store_writer_private(struct store_writer *writer, bool asked_before);
 int store_writer_replay(struct store_writer *writer, struct error *error);
 bool store_writer_spool_waits(const struct store_writer *writer);
 
+/* Which tables' operations stay here as detail (aggregates.h), from the
+ * configuration; a store that was never told folds hook events.  What a
+ * declaration that is gone still has to report is reported.  In a group of
+ * its own. */
+struct sync_aggregate;
+int store_writer_aggregates(struct store_writer *writer,
+                            const struct sync_aggregate *declared,
+                            size_t count, int64_t interval_ms,
+                            int64_t news_max, struct error *error);
+
+/* When DETAILS_FOLD has something to do (wall clock), looking at the detail
+ * that came since; 0: nothing waits. */
+int64_t store_writer_fold_due_ms(struct store_writer *writer);
+
 /* A group: begin, run requests, commit; then, and only then, the answers
  * may be sent.  On a failed commit nothing of the group is stored. */
 int store_writer_begin(struct store_writer *writer, struct error *error);

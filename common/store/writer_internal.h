@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "common/base/text.h"
+#include "common/store/aggregates.h"
 #include "common/store/lock.h"
 #include "common/store/reader.h"
 #include "common/store/recent_tokens.h"
@@ -118,6 +119,8 @@ struct table_count {
     uint64_t hash;
     int64_t pending[OUTBOX_PRIORITIES];
     uint8_t dirty; /* bits of priorities to be written */
+    uint32_t detail; /* 1 + index of the aggregate that keeps its operations
+                        here; 0: they go to the outbox */
 };
 
 struct count_change {
@@ -195,6 +198,7 @@ struct store_writer {
     struct outbox_state state;
     struct batch batches[OUTBOX_LANES];
     struct table_counts counts;
+    struct aggregates aggregates;
     struct source_state *sources;
     size_t source_count;
     bool sources_loaded;
@@ -237,7 +241,7 @@ int writer_protect(struct store_writer *writer, struct error *error);
 int request_check(const struct store_request *request, uint32_t caller,
                   struct error *error);
 
-/* records.c */
+/* details.c */
 int hook_record_check(const struct value *arguments, struct error *error);
 
 /* outbox_state.c */
@@ -263,6 +267,8 @@ int64_t table_counts_find(struct store_writer *writer, const char *name,
 int table_counts_add(struct store_writer *writer, uint32_t table,
                      unsigned priority, int64_t delta, struct error *error);
 void table_counts_undo(struct store_writer *writer, size_t to);
+/* The aggregates changed. */
+void table_counts_mark_detail(struct store_writer *writer);
 int table_counts_write(struct store_writer *writer, struct error *error);
 
 /* outbox_check.c */
@@ -299,6 +305,13 @@ int outbox_append(struct store_writer *writer,
 int outbox_insert(struct store_writer *writer,
                   const struct outbox_append *append, int64_t *key,
                   struct error *error);
+
+/* Keeps what the outbox refuses as a dead operation, with the reason. */
+int outbox_append_dead(struct store_writer *writer,
+                       const struct outbox_append *append,
+                       const struct error *reason, struct error *error);
+/* The tokens that can still be asked for again are there to be searched. */
+int outbox_tokens_ready(struct store_writer *writer, struct error *error);
 
 /* outbox_order.c */
 enum carry {
@@ -425,6 +438,7 @@ int run_job_submit(struct statement_call *call);
 int run_job_claim(struct statement_call *call);
 int run_job_adopt(struct statement_call *call);
 int run_job_finish(struct statement_call *call);
+int run_details_fold(struct statement_call *call);
 int run_files_record(struct statement_call *call);
 int run_timings_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);

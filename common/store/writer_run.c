@@ -24,6 +24,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_DEAD_DROP] = run_dead_drop,
     [STATEMENT_CONFLICT_RESOLVE] = run_conflict_resolve,
     [STATEMENT_HOOK_RECORD] = run_hook_record,
+    [STATEMENT_DETAILS_FOLD] = run_details_fold,
     [STATEMENT_JOB_SUBMIT] = run_job_submit,
     [STATEMENT_JOB_CLAIM] = run_job_claim,
     [STATEMENT_JOB_ADOPT] = run_job_adopt,
@@ -196,6 +197,7 @@ static void request_undo(struct store_writer *writer)
         return;
     }
     lane_filters_restore(writer);
+    aggregates_restore(writer);
     if (request->batches_touched && batches_load(writer, &error) != 0)
         group_is_lost(writer, &error);
 }

@@ -111,8 +111,21 @@ X(METRIC_INSERT, "INSERT INTO sync_metrics (timestamp, operations_synced, durati
 X(SOURCES_READ, "SELECT number, source, cursor, identity, error FROM source_cursors") \
 X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET " \
   "error = excluded.error, cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
-X(HOOK_INSERT, "INSERT OR IGNORE INTO hook_events (event_id, hook_type, session_id, tool_name, event_data, " \
-  "hook_timestamp, file_path) VALUES (?1,?2,?3,?4,?5,?6,?7)") \
+X(HOOK_INSERT, "INSERT OR IGNORE INTO hook_events (id, event_id, hook_type, session_id, tool_name, event_data, " \
+  "hook_timestamp, file_path, task_id, success, priority) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)") \
+X(HOOK_LAST, "SELECT max(id) FROM hook_events") \
+X(DETAIL_INSERT, "INSERT INTO sync_details VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)") \
+X(DETAIL_LAST, "SELECT max(key) FROM sync_details WHERE key > ?1 AND key <= ?2") \
+X(DETAIL_TOKEN, "SELECT token FROM sync_details WHERE key = ?1") \
+X(DETAIL_TOKENS, "SELECT key, token FROM sync_details WHERE key > ?1 AND key <= ?2 ORDER BY key DESC LIMIT ?3") \
+X(AGGREGATES_READ, "SELECT number, table_name, active, first_id, folded_id, definition FROM aggregates ORDER BY number") \
+X(AGGREGATE_WRITE, "INSERT INTO aggregates (number, table_name, active, first_id, folded_id, definition) " \
+  "VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET active = excluded.active, first_id = excluded.first_id, " \
+  "folded_id = excluded.folded_id, definition = excluded.definition") \
+X(AGGREGATE_FOLDED, "UPDATE aggregates SET folded_id = ?2 WHERE number = ?1") \
+X(GROUPS_FORGET, "DELETE FROM aggregate_groups WHERE number = ?1") \
+X(GROUPS_NEXT, "SELECT min(due_ms) FROM aggregate_groups WHERE due_ms IS NOT NULL") \
+X(GROUP_REPORTED, "UPDATE aggregate_groups SET reported = 1, news = 0, due_ms = NULL, priority = 3 WHERE id = ?1") \
 X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, template_set, template_hash, contract, " \
   "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
 X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id, node_type, phases, worker_count, created_at) " \

@@ -79,7 +79,7 @@ static double plain_append(const char *dir)
             sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
         snprintf(record, sizeof(record), "record-%u", i);
         row_data(i, data, sizeof(data));
-        sqlite3_bind_text(insert, 1, "hook_events", -1, SQLITE_STATIC);
+        sqlite3_bind_text(insert, 1, "events", -1, SQLITE_STATIC);
         sqlite3_bind_text(insert, 2, record, -1, SQLITE_STATIC);
         sqlite3_bind_text(insert, 3, data, -1, SQLITE_STATIC);
         sqlite3_bind_int64(insert, 4, clock_wall_ms());
@@ -132,7 +132,7 @@ static double store_append(struct store_writer *writer, bool mixed)
             calls[k] = (struct store_call){
                 .statement = STATEMENT_OUTBOX_APPEND,
                 .argument_count = 7,
-                .arguments = {value_text("INSERT"), value_text("hook_events"),
+                .arguments = {value_text("INSERT"), value_text("events"),
                               value_text(records[k]), value_text(data[k]),
                               value_integer(mixed ? (int)(n % 4) : 2),
                               value_null(),
@@ -181,7 +181,7 @@ static unsigned carry_batch(struct store_writer *writer,
             calls[request.call_count++] = (struct store_call){
                 .statement = STATEMENT_BATCH_COUNT,
                 .argument_count = 4,
-                .arguments = {id, value_text("hook_events"), value_integer(p),
+                .arguments = {id, value_text("events"), value_integer(p),
                               value_integer(counts[p])}};
     calls[request.call_count++] = (struct store_call){
         .statement = STATEMENT_BATCH_SETTLE,

@@ -199,7 +199,7 @@ static void test_records(void **state)
 {
     struct store_fixture *f = *state;
     struct store_call hook = CALL(HOOK_RECORD, T("e1"), T("PreToolUse"), T("s"),
-                                  N, T("{}"), I(1), N);
+                                  N, T("{}"), I(1), N, N, N, I(2));
     assert_int_equal(fixture_run(f, CALLER_CLI, &hook, 1), ERROR_NONE);
     assert_int_equal(f->answer.results[0].changed, 1);
     assert_int_equal(fixture_run(f, CALLER_CLI, &hook, 1), ERROR_NONE);

@@ -65,7 +65,7 @@ static unsigned below(struct model *m, unsigned bound)
 
 static const char *table_of(unsigned record)
 {
-    return record % 3 == 0 ? "tasks" : "hook_events";
+    return record % 3 == 0 ? "tasks" : "events";
 }
 
 static char *record_name(unsigned record, char *name)
@@ -282,7 +282,7 @@ static size_t settlement(struct model *m, const struct model_batch *batch,
             if (sums[t][p] > 0)
                 calls[count++] =
                     CALL(BATCH_COUNT, I(batch->id),
-                         T(t ? "tasks" : "hook_events"), I(p), I(sums[t][p]));
+                         T(t ? "tasks" : "events"), I(p), I(sums[t][p]));
     calls[count++] =
         CALL(BATCH_SETTLE, I(batch->id), I(batch->slot), I(batch->spawn),
              I(applied), I(100), I(m->now), I(m->now + 1), T("periodic"));

@@ -18,6 +18,9 @@
 #define RECORDS_MAX  4000
 #define SYSCALLS_MAX 2000
 
+static struct sync_aggregate built_in[] = {
+    {AGGREGATE_BUILT_IN_TABLE, aggregate_built_in, AGGREGATE_BUILT_IN_INTO}};
+
 struct fixture {
     struct store_fixture store; /* closed but where a test opens it */
     struct config config;
@@ -35,6 +38,10 @@ static int setup(void **state)
              SPOOL_FILE_NAME);
     snprintf(f->runtime, sizeof(f->runtime), "%s/run", f->store.dir);
     f->config.state_dir = f->store.dir;
+    f->config.aggregates = built_in;
+    f->config.aggregate_count = 1;
+    f->config.sync_aggregate_interval_ms = 60000;
+    f->config.sync_aggregate_events = 1000;
     f->config.runtime_dir = f->runtime;
     f->config.system_id = "host-1";
     log_set_level(LOG_ERROR_LEVEL);
@@ -64,10 +71,11 @@ static enum error_code record(struct fixture *f, unsigned number,
     struct error error;
     struct arena arena;
     snprintf(name, sizeof(name), "e%u", number);
-    struct store_call calls[2] = {
-        CALL(HOOK_RECORD, T(name), T("Stop"), N, N, T(data), I(7), N),
-        CALL(OUTBOX_APPEND, T("INSERT"), T("hook_events"), T(name), T(data),
-             I(2), N, I(store_token()))};
+    struct store_call calls[2] = {CALL(HOOK_RECORD, T(name), T("Stop"), N, N,
+                                       T(data), I(7), N, N, N, I(2)),
+                                  CALL(OUTBOX_APPEND, T("INSERT"), T("events"),
+                                       T(name), T(data), I(2), N,
+                                       I(store_token()))};
     error_clear(&error);
     arena_init(&arena, 1u << 20);
     if (store_session_open_spooling(&session, &f->config, 2000, &error) == 0)

@@ -40,7 +40,7 @@ struct group_commit {
     struct group_options options;
     struct connections *connections;
     struct event *finish_event; /* made active by the first request */
-    struct event *again_event;  /* when the member wants more */
+    struct event *again_event;  /* when a member wants more */
     struct event *idle_event;
     struct event *drained_event;
     struct arena arena;
@@ -373,46 +373,68 @@ static void send_answers(struct group_commit *group, uint32_t topics)
     group->bytes = 0;
 }
 
-static bool member_wants(const struct group_commit *group)
+static bool wants(const struct group_commit *group, unsigned i)
 {
-    const struct group_member *member = &group->options.member;
+    const struct group_member *member = &group->options.members[i];
     return group->drained == NULL && !space_is_short(group->space) &&
-           member->wants != NULL && member->wants(member->self);
+           member->wants(member->self);
 }
 
-/* True when the member had its turn in an open group. */
-static bool let_member_add(struct group_commit *group)
+static bool members_want(const struct group_commit *group)
+{
+    for (unsigned i = 0; i < group->options.member_count; i++)
+        if (wants(group, i))
+            return true;
+    return false;
+}
+
+/* The bits of the members that had their turn in an open group. */
+static unsigned let_members_add(struct group_commit *group)
 {
     struct error error;
-    if (!member_wants(group))
-        return false;
-    if (open_group(group, &error) != 0) {
-        log_error("no group for the sources: %s", error.text);
-        return false;
+    unsigned turns = 0;
+    for (unsigned i = 0; i < group->options.member_count; i++) {
+        const struct group_member *member = &group->options.members[i];
+        if (!wants(group, i))
+            continue;
+        if (open_group(group, &error) != 0) {
+            log_error("no group for the store's own work: %s", error.text);
+            break;
+        }
+        turns |= 1u << i;
+        if (member->contribute(member->self, group->options.writer, &error) !=
+            0) {
+            group->open = false;
+            fail_group(group, &error);
+            break;
+        }
     }
-    const struct group_member *member = &group->options.member;
-    if (member->contribute(member->self, group->options.writer, &error) != 0) {
-        group->open = false;
-        fail_group(group, &error);
-    }
-    return true;
+    return turns;
+}
+
+static void tell_members(struct group_commit *group, unsigned turns,
+                         bool committed)
+{
+    for (unsigned i = 0; i < group->options.member_count; i++)
+        if ((turns >> i & 1) != 0)
+            group->options.members[i].settled(group->options.members[i].self,
+                                              committed);
 }
 
 static void finish_group(struct group_commit *group)
 {
-    bool member = let_member_add(group);
+    unsigned turns = let_members_add(group);
     bool committed = group->open && commit(group) == 0;
     count_group(group);
     send_answers(group,
                  committed ? store_writer_topics(group->options.writer) : 0);
     group->groups++;
-    if (member)
-        group->options.member.settled(group->options.member.self, committed);
+    tell_members(group, turns, committed);
     if (committed && group->options.committed != NULL)
         group->options.committed(group->options.self);
     look_after_wal(group);
     /* By a timer, so that the sockets have their turn between. */
-    if (member_wants(group))
+    if (members_want(group))
         event_add(group->again_event, &no_time);
 }
 
@@ -436,7 +458,7 @@ static void on_finish(evutil_socket_t fd, short what, void *self)
     (void)what;
     if (waits_for_more(group))
         return;
-    if (group->count > 0 || member_wants(group))
+    if (group->count > 0 || members_want(group))
         finish_group(group);
 }
 

@@ -5,7 +5,7 @@
  * the disk the next one gathers in the sockets; gathering.h says when it is
  * worth a moment more.
  * While the store is short of space (space.h) only what was accepted before
- * goes on: new work is refused, and the member has no turn.
+ * goes on: new work is refused, and members have no turn.
  */
 #ifndef TIDEMILL_STORE_GROUP_COMMIT_H
 #define TIDEMILL_STORE_GROUP_COMMIT_H
@@ -16,6 +16,7 @@
 
 #define GROUP_REQUESTS_MAX 4096
 #define GROUP_BYTES_MAX    (16u << 20)
+#define GROUP_MEMBERS_MAX  3
 
 struct event_base;
 struct scoreboard;
@@ -40,7 +41,9 @@ struct group_options {
     struct store_writer *writer;
     const char *state_dir; /* the writer's */
     struct scoreboard *scoreboard; /* NULL: every caller is a command */
-    struct group_member member;    /* all NULL: none */
+    struct group_member members[GROUP_MEMBERS_MAX]; /* their turns in this
+                                                       order */
+    unsigned member_count;
     void (*committed)(void *self); /* after each group; may be NULL */
     void *self;
 };
@@ -49,7 +52,7 @@ struct group_commit *group_commit_new(const struct group_options *options,
                                       struct error *error);
 void group_commit_free(struct group_commit **group);
 
-/* The member wants: a group is made as soon as the loop turns. */
+/* A member wants: a group is made as soon as the loop turns. */
 void group_commit_wake(struct group_commit *group);
 
 /* Takes no more connections, finishes what has come in, checkpoints, and

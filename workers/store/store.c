@@ -9,6 +9,7 @@
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "common/store/writer.h"
+#include "workers/store/folding.h"
 #include "workers/store/group_commit.h"
 #include "workers/store/sources.h"
 #include "workers/store/space.h"
@@ -25,6 +26,7 @@ struct store {
     struct store_writer *writer;
     struct group_commit *group;
     struct sources *sources;
+    struct folding *folding;
     struct event *lock_event; /* tries for the lock again */
     struct event *spool_event;
     uint64_t lock_deadline_ms;
@@ -34,9 +36,10 @@ static void store_committed(void *self)
 {
     struct store *store = self;
     worker_loop_finished(store->loop);
+    folding_look(store->folding);
 }
 
-static void store_source_news(void *self)
+static void store_wake(void *self)
 {
     struct store *store = self;
     group_commit_wake(store->group);
@@ -82,28 +85,45 @@ static void on_spool_again(evutil_socket_t fd, short what, void *self)
     store_spool_again(store);
 }
 
+static int store_declare(struct store *store, struct error *error)
+{
+    const struct config *config = store->worker->config;
+    return store_writer_aggregates(store->writer, config->aggregates,
+                                   config->aggregate_count,
+                                   config->sync_aggregate_interval_ms,
+                                   config->sync_aggregate_events, error);
+}
+
 static int store_serve(struct store *store, struct error *error)
 {
+    store->folding = folding_new(worker_loop_base(store->loop), store->writer,
+                                 store_wake, store, error);
+    if (store->folding == NULL || store_declare(store, error) != 0)
+        return -1;
     const struct group_options options = {
         .base = worker_loop_base(store->loop),
         .listener = store->worker->store_listener,
         .writer = store->writer,
         .state_dir = store->worker->config->state_dir,
         .scoreboard = &store->worker->mapping->scoreboard,
-        .member = {.wants = store_sources_want,
-                   .contribute = store_sources_contribute,
-                   .settled = store_sources_settled,
-                   .self = store},
+        .members = {{.wants = store_sources_want,
+                     .contribute = store_sources_contribute,
+                     .settled = store_sources_settled,
+                     .self = store},
+                    folding_member(store->folding)},
+        .member_count = 2,
         .committed = store_committed,
         .self = store,
     };
     store->group = group_commit_new(&options, error);
     if (store->group == NULL)
         return -1;
-    store->sources =
-        sources_new(options.base, store->worker->config, store->writer,
-                    store_source_news, store, error);
-    return store->sources == NULL ? -1 : 0;
+    store->sources = sources_new(options.base, store->worker->config,
+                                 store->writer, store_wake, store, error);
+    if (store->sources == NULL)
+        return -1;
+    folding_look(store->folding); /* what an earlier store left */
+    return 0;
 }
 
 /* A killed predecessor's lock is free at once, a command's within
@@ -146,6 +166,7 @@ static void store_close(struct store *store)
 {
     sources_free(&store->sources);
     group_commit_free(&store->group);
+    folding_free(&store->folding);
     store_writer_close(&store->writer);
     if (store->lock_event != NULL)
         event_free(store->lock_event);
