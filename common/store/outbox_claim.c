@@ -4,12 +4,21 @@
  * that are ready, then ranges from the most important stripe on.  A range is
  * taken only when the more important stripes of its lane are exhausted, and
  * a record with something left waiting outside its line is held in it.
+ *
+ * One claim in OUTBOX_TURN takes what has waited longest instead, whatever
+ * its priority: important operations that come faster than they can be
+ * carried must not keep the others waiting for ever.  Of a less important
+ * stripe it takes only what is older than all that pends in the more
+ * important ones of the lane, so that the order of a record's operations
+ * holds.
  */
 #include <sqlite3.h>
 #include <stdlib.h>
 
 #include "common/base/crash_point.h"
 #include "common/store/writer_internal.h"
+
+#define OUTBOX_TURN 16
 
 struct candidate {
     unsigned lane;
@@ -27,6 +36,7 @@ struct claim {
     int64_t room;   /* operations that may still be taken */
     int64_t operations;
     uint32_t lanes;
+    bool oldest_first; /* the turn of what has waited longest */
 };
 
 /* Refused operations whose time has come are ready again. */
@@ -97,6 +107,42 @@ static int look_at_lane(struct claim *claim, unsigned lane,
     return 0;
 }
 
+/* The stripe of the lane with the oldest pending row, and the oldest one of
+ * the stripes that are more important; *found false: only singles pend. */
+static int find_oldest(struct claim *claim, unsigned lane, unsigned *stripe,
+                       int64_t *before, bool *found)
+{
+    const struct outbox_state *state = &claim->writer->state;
+    int64_t oldest = INT64_MAX;
+    *before = INT64_MAX;
+    *found = false;
+    if (outbox_heads_find(claim->writer, lane, claim->error) != 0)
+        return -1;
+    for (unsigned p = 0; p <= claim->least; p++) {
+        unsigned at = stripe_index(p, lane);
+        if (state->tail[at] <= state->claimed[at] || state->head[at] >= oldest)
+            continue;
+        *before = oldest;
+        oldest = state->head[at];
+        *stripe = at;
+        *found = true;
+    }
+    return 0;
+}
+
+/* For the turn of the oldest, a lane's age is its only rank. */
+static int rank_by_age(struct claim *claim, struct candidate *candidate)
+{
+    unsigned stripe;
+    int64_t before;
+    bool found;
+    if (find_oldest(claim, candidate->lane, &stripe, &before, &found) != 0)
+        return -1;
+    candidate->priority = 0;
+    candidate->since = found ? claim->writer->state.head[stripe] : 0;
+    return 0;
+}
+
 static int compare_candidates(const void *a, const void *b)
 {
     const struct candidate *x = a;
@@ -125,7 +171,11 @@ static int choose_lanes(struct claim *claim, struct candidate *lanes,
         if (look_at_lane(claim, lane, candidate) != 0)
             return -1;
         pending += candidate->priority < OUTBOX_PRIORITIES;
-        *count += candidate->priority <= claim->least;
+        if (candidate->priority > claim->least)
+            continue;
+        if (claim->oldest_first && rank_by_age(claim, candidate) != 0)
+            return -1;
+        ++*count;
     }
     qsort(lanes, *count, sizeof(*lanes), compare_candidates);
     bool all_fits = claim->writer->state.pending <= claim->room;
@@ -273,11 +323,14 @@ static int count_exceptions(struct claim *claim, unsigned stripe, int64_t after,
     return step < 0 ? -1 : 0;
 }
 
-/* Rows from `after` on, at most those there is room for. */
+/* Rows from `after` on and before `before`, at most those there is room
+ * for. */
 static int step_range(struct claim *claim, unsigned stripe, int64_t after,
-                      int64_t *rows, int64_t *last)
+                      int64_t before, int64_t *rows, int64_t *last)
 {
     int64_t tail = claim->writer->state.tail[stripe];
+    if (tail >= before)
+        tail = before - 1;
     sqlite3_stmt *row = SQL_QUERY(claim->writer, SQL_OUTBOX_STEP, claim->error,
                                   value_integer(stripe_key(stripe, after)),
                                   value_integer(stripe_key(stripe, tail)),
@@ -304,7 +357,7 @@ static int pass_range(struct claim *claim, unsigned stripe, int64_t after,
                : outbox_cursor_write(writer, stripe, claim->error);
 }
 
-static int take_range(struct claim *claim, unsigned stripe)
+static int take_range(struct claim *claim, unsigned stripe, int64_t before)
 {
     struct store_writer *writer = claim->writer;
     struct outbox_state *state = &writer->state;
@@ -313,7 +366,7 @@ static int take_range(struct claim *claim, unsigned stripe)
     int64_t rows;
     int64_t last;
     int64_t left_out;
-    if (step_range(claim, stripe, after, &rows, &last) != 0)
+    if (step_range(claim, stripe, after, before, &rows, &last) != 0)
         return -1;
     if (states[EXCEPTION_READY] + states[EXCEPTION_RETRY] +
                 states[EXCEPTION_HELD] + states[EXCEPTION_CONFLICT] >
@@ -346,10 +399,28 @@ static int take_lane(struct claim *claim, unsigned lane)
         while (claim->room > 0 &&
                state->settled[stripe] == state->claimed[stripe] &&
                state->tail[stripe] > state->claimed[stripe])
-            if (take_range(claim, stripe) != 0)
+            if (take_range(claim, stripe, INT64_MAX) != 0)
                 return -1;
         if (state->tail[stripe] > state->claimed[stripe])
             return 0;
+    }
+    return 0;
+}
+
+static int take_oldest(struct claim *claim, unsigned lane)
+{
+    int64_t operations = claim->operations;
+    bool found = true;
+    if (take_singles(claim, lane) != 0)
+        return -1;
+    /* A head may be older than its first row; a range without rows moves it
+     * on. */
+    while (found && claim->room > 0 && claim->operations == operations) {
+        unsigned stripe;
+        int64_t before;
+        if (find_oldest(claim, lane, &stripe, &before, &found) != 0 ||
+            (found && take_range(claim, stripe, before) != 0))
+            return -1;
     }
     return 0;
 }
@@ -420,6 +491,7 @@ int run_batch_claim(struct statement_call *call)
     call->result->columns = 5;
     if (batches_of(call->writer, claim.slot) >= OUTBOX_BATCHES_A_SLOT)
         return 0;
+    claim.oldest_first = ++call->writer->claims % OUTBOX_TURN == 0;
     struct candidate lanes[OUTBOX_LANES];
     unsigned count;
     unsigned most;
@@ -432,7 +504,9 @@ int run_batch_claim(struct statement_call *call)
         return -1;
     unsigned held = 0;
     for (unsigned i = 0; i < count && held < most && claim.room > 0; i++) {
-        if (take_lane(&claim, lanes[i].lane) != 0)
+        int taken = claim.oldest_first ? take_oldest(&claim, lanes[i].lane)
+                                       : take_lane(&claim, lanes[i].lane);
+        if (taken != 0)
             return -1;
         held += claim.lanes >> lanes[i].lane & 1;
     }

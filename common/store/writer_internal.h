@@ -197,6 +197,7 @@ struct store_writer {
     struct request_state request;
     struct outbox_state state;
     struct batch batches[OUTBOX_LANES];
+    unsigned claims; /* made so far */
     struct table_counts counts;
     struct aggregates aggregates;
     struct source_state *sources;

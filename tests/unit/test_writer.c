@@ -103,6 +103,37 @@ static void test_bad_operations(void **state)
     assert_int_equal(store_writer_totals(f->writer).pending, 0);
 }
 
+/* More high operations than can be carried, and a few old low ones. */
+static void test_low_ones_do_not_starve(void **state)
+{
+    struct store_fixture *f = *state;
+    struct outbox_batch *batch;
+    struct outbox_operation *operations;
+    char record[32];
+    unsigned low = 0;
+    unsigned claims = 0;
+    for (int i = 0; i < 20; i++) {
+        snprintf(record, sizeof(record), "low%d", i);
+        append(f, record, 3);
+    }
+    for (; low < 20 && claims < 500; claims++) {
+        for (int i = 0; i < 20; i++) {
+            snprintf(record, sizeof(record), "high%u-%d", claims, i);
+            append(f, record, 1);
+        }
+        size_t count = claim(f, 3, 10, 0, &batch, &operations);
+        for (size_t i = 0; i < count; i++)
+            low += operations[i].priority == 3;
+        assert_true(count > 0);
+        struct store_call call =
+            CALL(BATCH_SETTLE, I(batch->batch_id), I(0), I(1),
+                 I((int64_t)count), I(1), I(1), I(2), T("request"));
+        assert_int_equal(fixture_run(f, CALLER_SYNC, &call, 1), ERROR_NONE);
+    }
+    assert_int_equal(low, 20);
+    assert_true(claims > 10);
+}
+
 static void test_callers_and_arguments(void **state)
 {
     struct store_fixture *f = *state;
@@ -533,6 +564,7 @@ static void test_recent_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_low_ones_do_not_starve),
         TEST(test_bad_operations),
         TEST(test_callers_and_arguments),
         TEST(test_lock),
