@@ -74,6 +74,9 @@ void loader_error_option(struct loader *loader, enum option_index index,
     case ORIGIN_COMMAND_LINE:
         snprintf(place, sizeof(place), "-o %s: ", path);
         break;
+    case ORIGIN_MODE:
+        snprintf(place, sizeof(place), "sync.mode's value of %s: ", path);
+        break;
     case ORIGIN_DEFAULT:
         snprintf(place, sizeof(place), "%s%sdefault of %s: ",
                  config->path != NULL ? config->path : "",
@@ -193,6 +196,36 @@ static void set_defaults(struct loader *loader)
     buffer_deinit(&why);
 }
 
+static void apply_mode(struct loader *loader)
+{
+    static const struct {
+        enum option_index index;
+        const char *aggressive, *conservative;
+    } presets[] = {
+#define X(member, aggressive, conservative)                                    \
+    {OPTION_INDEX_##member, aggressive, conservative},
+        MODE_PRESET_LIST(X)
+#undef X
+    };
+    struct config *config = loader->config;
+    struct buffer why;
+    buffer_init(&why, CONFIG_MESSAGE_MAX);
+    for (size_t i = 0; i < sizeof(presets) / sizeof(presets[0]); i++) {
+        enum option_index index = presets[i].index;
+        if (config->sync_mode == MODE_ADAPTIVE ||
+            config->origins[index] != ORIGIN_DEFAULT)
+            continue;
+        if (loader_set(loader, index,
+                       config->sync_mode == MODE_AGGRESSIVE
+                           ? presets[i].aggressive
+                           : presets[i].conservative,
+                       &why) == 0)
+            config->origins[index] = ORIGIN_MODE;
+        buffer_reset(&why);
+    }
+    buffer_deinit(&why);
+}
+
 /* Paths below state_dir, once it is known. */
 static void finish_paths(struct loader *loader)
 {
@@ -267,6 +300,7 @@ static void load_all(struct loader *loader)
     loader_finish_aggregates(loader);
     loader_read_environment(loader);
     loader_read_overrides(loader);
+    apply_mode(loader);
     finish_paths(loader);
     /* Values that were refused are still the defaults, so what is compared
      * with them would be blamed for nothing. */

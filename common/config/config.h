@@ -47,6 +47,7 @@ enum option_index {
 /* Where a value comes from, weakest first. */
 enum option_origin {
     ORIGIN_DEFAULT,
+    ORIGIN_MODE, /* sync.mode's preset in the place of a default */
     ORIGIN_FILE,
     ORIGIN_ENVIRONMENT,
     ORIGIN_COMMAND_LINE

@@ -110,6 +110,9 @@ static void append_origin(const struct config *config, int index,
     case ORIGIN_DEFAULT:
         buffer_append_text(out, "default\n");
         break;
+    case ORIGIN_MODE:
+        buffer_append_text(out, "sync.mode\n");
+        break;
     case ORIGIN_FILE:
         buffer_printf(out, "file line %u\n", config->lines[index]);
         break;

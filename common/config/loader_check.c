@@ -8,6 +8,11 @@
 
 #include "common/config/loader.h"
 
+static bool is_written(const struct loader *loader, enum option_index index)
+{
+    return loader->config->origins[index] > ORIGIN_MODE;
+}
+
 /* Says that `low` is greater than `high`, when it is. */
 static void check_order(struct loader *loader, enum option_index low,
                         enum option_index high)
@@ -23,7 +28,7 @@ static void check_order(struct loader *loader, enum option_index low,
                       &text[i]);
     }
     /* Blame the one that somebody wrote. */
-    bool low_is_default = loader->config->origins[low] == ORIGIN_DEFAULT;
+    bool low_is_default = !is_written(loader, low);
     loader_error_option(loader, low_is_default ? high : low,
                         "%s (%s) is greater than %s (%s); make it smaller, or "
                         "the other greater",
@@ -38,8 +43,7 @@ static void check_order(struct loader *loader, enum option_index low,
 static void check_order_written(struct loader *loader, enum option_index low,
                                 enum option_index high)
 {
-    if (loader->config->origins[low] != ORIGIN_DEFAULT &&
-        loader->config->origins[high] != ORIGIN_DEFAULT)
+    if (is_written(loader, low) && is_written(loader, high))
         check_order(loader, low, high);
 }
 
@@ -50,7 +54,7 @@ static void check_paths_differ(struct loader *loader, enum option_index one,
     union option_value b = option_get(&option_table[two], loader->config);
     if (strcmp(a.text, b.text) != 0)
         return;
-    bool two_is_default = loader->config->origins[two] == ORIGIN_DEFAULT;
+    bool two_is_default = !is_written(loader, two);
     loader_error_option(loader, two_is_default ? one : two,
                         "%s and %s are both \"%s\"; give each its own",
                         option_table[one].path, option_table[two].path, a.text);

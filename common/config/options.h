@@ -79,6 +79,8 @@ X("sync.enabled", sync_enabled, BOOL, "true", 0, 0, LIVE, 0, \
   "Run sync workers.") \
 X("sync.sink", sync_sink, CHOICE, "sqlite", 0, 0, RESPAWN_SYNC, 0, \
   "Where operations go.") \
+X("sync.mode", sync_mode, CHOICE, "adaptive", 0, 0, RESPAWN_SYNC, 0, \
+  "Preset of the options below that nobody set; adaptive also follows backlog and latency.") \
 X("sync.max_workers", sync_max_workers, INT, "2", 1, SYNC_SLOTS_MAX, LIVE, 0, \
   "Number of sync workers, one central connection each.") \
 X("sync.interval_selection", sync_interval_selection, CHOICE, "auto", 0, 0, RESPAWN_SYNC, 0, \
@@ -91,8 +93,16 @@ X("sync.intervals.low_priority_system", sync_interval_low_ms, DURATION, "3600s",
   "Interval of periodic passes of a backup_server.") \
 X("sync.thresholds.max_pending_operations", sync_threshold_operations, INT, "50", 1, 1000000000, RESPAWN_SYNC, 0, \
   "Pending operations that start a pass at once.") \
+X("sync.thresholds.max_pending_tasks", sync_threshold_tasks, INT, "5", 1, 1000000000, RESPAWN_SYNC, 0, \
+  "Pending operations of table tasks that start a pass at once.") \
+X("sync.thresholds.max_pending_errors", sync_threshold_errors, INT, "3", 1, 1000000000, RESPAWN_SYNC, 0, \
+  "Pending operations of table errors that start a pass at once.") \
+X("sync.thresholds.max_pending_contexts", sync_threshold_contexts, INT, "1", 1, 1000000000, RESPAWN_SYNC, 0, \
+  "Pending operations of table contexts that start a pass at once.") \
 X("sync.event_driven.enable_urgent", sync_enable_urgent, BOOL, "true", 0, 0, RESPAWN_SYNC, 0, \
   "An urgent operation starts a pass at once.") \
+X("sync.event_driven.immediate_on_error", sync_immediate_on_error, BOOL, "true", 0, 0, RESPAWN_SYNC, 0, \
+  "A single operation of table errors starts a pass at once.") \
 X("sync.batch.min", sync_batch_min, INT, "50", 1, 5000, RESPAWN_SYNC, 0, \
   "Operations in a batch of the trickle.") \
 X("sync.batch.max", sync_batch_max, INT, "1000", 1, 5000, RESPAWN_SYNC, 0, \
@@ -169,14 +179,32 @@ X("logging.format", log_format, CHOICE, "json", 0, 0, RESPAWN_ALL, 0, \
 /* X(member, words in the order of their values) */
 #define OPTION_CHOICE_LIST(X) \
 X(system_type, "developer_workstation", "production_server", "backup_server") \
+X(sync_mode, "adaptive", "aggressive", "conservative") \
 X(sync_sink, "sqlite", "pgsql") \
 X(sync_interval_selection, "auto", "default") \
 X(database_sslmode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full") \
 X(log_level, "error", "warning", "notice", "info", "debug") \
 X(log_format, "json", "text")
+
+/* What sync.mode puts in the place of defaults: aggressive for a host whose
+ * centre should know all within a minute, conservative for a slow or dear
+ * line.  adaptive keeps the defaults.
+ *
+ * X(member, aggressive, conservative) */
+#define MODE_PRESET_LIST(X) \
+X(sync_interval_default_ms, "300s", "7200s") \
+X(sync_interval_high_ms, "60s", "1800s") \
+X(sync_interval_low_ms, "900s", "14400s") \
+X(sync_threshold_operations, "10", "500") \
+X(sync_threshold_tasks, "1", "50") \
+X(sync_threshold_errors, "1", "10") \
+X(sync_threshold_contexts, "1", "10") \
+X(sync_immediate_on_error, "true", "false") \
+X(sync_max_per_pass, "5000", "500")
 /* clang-format on */
 
 enum system_type { SYSTEM_WORKSTATION, SYSTEM_PRODUCTION, SYSTEM_BACKUP };
+enum sync_mode { MODE_ADAPTIVE, MODE_AGGRESSIVE, MODE_CONSERVATIVE };
 enum sync_sink { SYNC_SINK_SQLITE, SYNC_SINK_PGSQL };
 enum interval_selection { INTERVAL_AUTO, INTERVAL_DEFAULT };
 

@@ -31,6 +31,17 @@ static void print_wrapped(const char *text)
     putchar('\n');
 }
 
+/* What sync.mode puts in the place of the default. */
+static void print_presets(const char *path)
+{
+#define X(member, aggressive, conservative)                                    \
+    if (strcmp(path, option_table[OPTION_INDEX_##member].path) == 0)           \
+        puts("With sync.mode aggressive:\n.Ql " aggressive " ;\n"              \
+             "conservative:\n.Ql " conservative " .");
+    MODE_PRESET_LIST(X)
+#undef X
+}
+
 static void print_manual_option(const struct option *option)
 {
     struct buffer text;
@@ -46,6 +57,7 @@ static void print_manual_option(const struct option *option)
         puts("Default: empty.");
     else
         printf("Default:\n.Ql %s .\n", option->fallback);
+    print_presets(option->path);
     buffer_append_text(&text, "Cost of a change: ");
     option_describe_cost(option->cost, &text);
     buffer_append_text(&text, ".");
