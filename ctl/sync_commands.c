@@ -76,14 +76,49 @@ static void show_pool(const json_t *pool)
              : "");
 }
 
+static void show_state(const json_t *report)
+{
+    char when[32];
+    const char *state = text_of(report, "state", "-");
+    long long rate = report_number(report, "rate");
+    long long left = report_number(report, "pending");
+    printf("state          %s%s%s to %s, since %s\n", print_bold(), state,
+           print_plain(), text_of(report, "sink", "-"),
+           print_time(json_object_get(report, "state_since"), when));
+    if (rate > 0 && left > 0)
+        printf("               %lld operations a second; about %lld"
+               " s left\n",
+               rate, left / rate + 1);
+    if (json_is_true(json_object_get(report, "stalled")))
+        printf("               %sno attempt is made to sync what pends%s; "
+               "see the log\n",
+               print_red(), print_plain());
+}
+
+/* What starts the next pass, and how near it is. */
+static void show_next(const json_t *report)
+{
+    char when[32];
+    const json_t *threshold = json_object_get(report, "threshold");
+    printf("next sync      %s, %s\n",
+           print_time(json_object_get(report, "next_sync"), when),
+           text_of(report, "next_trigger", "none"));
+    if (threshold == NULL)
+        return;
+    printf("               at %lld pending %s, now %lld\n",
+           report_number(threshold, "limit"), text_of(threshold, "of", "-"),
+           report_number(threshold, "pending"));
+    printf("mode           %s, %s: every %.0f s, batches of %lld\n",
+           text_of(report, "mode", "-"), text_of(report, "band", "-"),
+           json_real_value(json_object_get(report, "interval_seconds")),
+           report_number(report, "batch_size"));
+}
+
 static void show_sync(const json_t *report)
 {
     char when[32];
     const char *error = text_of(report, "last_error", NULL);
-    printf("state          %s%s%s to %s, since %s\n", print_bold(),
-           text_of(report, "state", "-"), print_plain(),
-           text_of(report, "sink", "-"),
-           print_time(json_object_get(report, "state_since"), when));
+    show_state(report);
     printf("pending        %lld (%lld in flight, %lld waiting)\n",
            report_number(report, "pending"), report_number(report, "in_flight"),
            report_number(report, "waiting"));
@@ -94,9 +129,7 @@ static void show_sync(const json_t *report)
                : "");
     printf("last sync      %s\n",
            print_time(json_object_get(report, "last_sync"), when));
-    printf("next sync      %s, %s\n",
-           print_time(json_object_get(report, "next_sync"), when),
-           text_of(report, "next_trigger", "none"));
+    show_next(report);
     show_pool(json_object_get(report, "pool"));
     if (error != NULL) {
         printf("last error     %s", print_red());

@@ -59,6 +59,8 @@
       "Conflicts that were left to a person.")                                 \
     X(COUNTER, SYNC_REPEATED, "tidemill_sync_repeated_batches_total",          \
       "Batches sent again and found in the ledger.")                           \
+    X(GAUGE, SYNC_STALLED, "tidemill_sync_stalled",                            \
+      "1 while operations pend and no attempt is made for too long.")          \
     X(COUNTER, SYNC_CONNECTS, "tidemill_sync_connects_total",                  \
       "Connections opened to the centre.")                                     \
     X(COUNTER, SYNC_SUCCESSES, "tidemill_sync_successes_total",                \

@@ -19,6 +19,17 @@ static const char *const link_state_names[LINK_STATE_COUNT] = {
 #undef X
 };
 
+static const char *const band_names[BAND_COUNT] = {
+#define X(name, text) text,
+    SYNC_BAND_LIST(X)
+#undef X
+};
+
+const char *sync_band_name(enum sync_band band)
+{
+    return (unsigned)band < BAND_COUNT ? band_names[band] : "?";
+}
+
 const char *trigger_name(enum trigger trigger)
 {
     return (unsigned)trigger < TRIGGER_COUNT ? trigger_names[trigger] : "?";

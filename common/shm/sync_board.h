@@ -43,6 +43,21 @@ enum link_state {
         LINK_STATE_COUNT
 };
 
+/* Of backlog pressure: workers/sync/band.h. */
+#define SYNC_BAND_LIST(X)                                                      \
+    X(CALM, "calm")                                                            \
+    X(NORMAL, "normal")                                                        \
+    X(RAISED, "raised")                                                        \
+    X(HIGH, "high")
+
+enum sync_band {
+#define X(name, text) BAND_##name,
+    SYNC_BAND_LIST(X)
+#undef X
+        BAND_COUNT
+};
+
+const char *sync_band_name(enum sync_band band);
 const char *trigger_name(enum trigger trigger);
 const char *link_state_name(enum link_state state);
 
@@ -58,6 +73,17 @@ struct sync_view {
     _Atomic uint64_t ticket_done; /* the highest ticket whose pass is over */
     _Atomic uint64_t ticket_failed; /* the highest one that failed */
     _Atomic uint32_t in_pass;
+    _Atomic uint64_t attempted_ms;  /* monotonic: when it last tried, or had
+                                     * nothing to do */
+    _Atomic uint64_t patience_ms;   /* it tries again within this */
+    _Atomic int64_t interval_ms;    /* of periodic passes, as the band has it */
+    _Atomic uint32_t mode;          /* enum sync_mode */
+    _Atomic uint32_t band;          /* enum sync_band */
+    _Atomic uint32_t nearest_kind;  /* of the thresholds, the one that is */
+    _Atomic int64_t nearest_pending; /* nearest (trigger.h) */
+    _Atomic int64_t nearest_threshold;
+    _Atomic int64_t batch_size;     /* operations that the next may have */
+    _Atomic int64_t rate;           /* operations a second in the last pass */
     _Atomic uint32_t deferred; /* all but urgent operations wait: a pool is
                                 * near capacity */
     _Atomic uint32_t error_sequence;
@@ -79,6 +105,8 @@ struct sync_board {
     _Atomic uint32_t sink;    /* they are now; who was not replaced at a reload
                                * has the configuration before it */
     _Atomic uint32_t paused;
+    _Atomic uint32_t stalled; /* the monitor's: operations pend, and nobody
+                               * has tried for too long */
     _Atomic uint64_t cut_until_ms; /* monotonic: until then the line to the
                                     * centre is cut, for an exercise */
     struct sync_inspection inspection;

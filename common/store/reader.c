@@ -39,7 +39,11 @@ static const char *const reader_texts[READ_COUNT] = {
         "o.record_data, x.retry_count, x.resolved_over FROM outbox o "
         "JOIN outbox_exceptions x ON x.key = o.key WHERE o.key = ?1",
     [READ_COUNTS] =
-        "SELECT priority, sum(pending) FROM outbox_counts GROUP BY priority",
+        "SELECT priority, sum(pending)"
+#define X(name, table) ", sum(pending) FILTER (WHERE table_name = '" table "')"
+        OUTBOX_KIND_LIST(X)
+#undef X
+        " FROM outbox_counts GROUP BY priority",
     [READ_STATES] =
         "SELECT state, sum(operations) FROM outbox_states GROUP BY state",
     [READ_IN_FLIGHT] =
@@ -435,6 +439,8 @@ static int read_counts(struct store_reader *reader,
             continue;
         pending->by_priority[priority] = sqlite3_column_int64(rows, 1);
         pending->total += pending->by_priority[priority];
+        for (int i = 0; i < OUTBOX_KINDS; i++)
+            pending->by_kind[i] += sqlite3_column_int64(rows, 2 + i);
     }
     return more;
 }

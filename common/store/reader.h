@@ -80,9 +80,23 @@ int outbox_batch_read(struct store_reader *reader,
                       struct outbox_operation **operations, size_t *count,
                       struct error *error);
 
+/* Tables with a threshold of their own. */
+#define OUTBOX_KIND_LIST(X)                                                    \
+    X(TASKS, "tasks")                                                          \
+    X(ERRORS, "errors")                                                        \
+    X(CONTEXTS, "contexts")
+
+enum outbox_kind {
+#define X(name, table) KIND_##name,
+    OUTBOX_KIND_LIST(X)
+#undef X
+        OUTBOX_KINDS
+};
+
 /* Pending operations by the counters (never by a scan). */
 struct outbox_pending {
     int64_t total;
+    int64_t by_kind[OUTBOX_KINDS];
     int64_t by_priority[OUTBOX_PRIORITIES];
     int64_t in_flight; /* of them, in batches that are not settled */
     int64_t waiting;   /* of them, refused and waiting to be tried again, or

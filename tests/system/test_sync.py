@@ -118,8 +118,9 @@ def test_interval_by_kind_of_host(daemon):
     daemon.configure({"system": {"type": "production_server"}, "sync":
                       {"intervals": {"high_priority_system": "100s"}}})
     start(daemon)
+    daemon.run("enqueue", "t", "1", "{}")  # nothing pending: twice as long
     status = wait_for(lambda: (s := daemon.json("sync", "status"))[
-        "next_sync"] and s, 5, "a plan")
+        "band"] == "normal" and s, 5, "a plan")
     import datetime
     at = datetime.datetime.fromisoformat(
         status["next_sync"].replace("Z", "+00:00")).timestamp()

@@ -13,14 +13,17 @@
 
 static struct trigger_rules rules_of(unsigned slot)
 {
-    return (struct trigger_rules){.slot = slot,
-                                  .workers = 2,
-                                  .interval_ms = 1800000,
-                                  .threshold_operations = 50,
-                                  .urgent = true,
-                                  .batch_min = 50,
-                                  .batch_max = 1000,
-                                  .max_per_pass = 500};
+    return (struct trigger_rules){
+        .slot = slot,
+        .workers = 2,
+        .interval_ms = 1800000,
+        .threshold_operations = 50,
+        .thresholds =
+            {[KIND_TASKS] = 5, [KIND_ERRORS] = 3, [KIND_CONTEXTS] = 1},
+        .urgent = true,
+        .batch_min = 50,
+        .batch_max = 1000,
+        .max_per_pass = 500};
 }
 
 static struct trigger_facts quiet(void)
@@ -79,6 +82,47 @@ static void threshold(void **state)
     assert_false(plan_for(0, facts).drain);
     assert_int_equal(plan_for(0, facts).least_important, 3);
     assert_int_equal(plan_for(1, facts).trigger, TRIGGER_NONE);
+}
+
+static void thresholds_of_tables(void **state)
+{
+    (void)state;
+    struct trigger_facts facts = quiet();
+    struct trigger_rules rules = rules_of(0);
+    struct trigger_plan plan;
+    facts.claimable = 4;
+    facts.by_kind[KIND_TASKS] = 4;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_NONE);
+    facts.by_kind[KIND_TASKS] = 5;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_THRESHOLD);
+    facts.claimable = 0; /* in flight, or waiting to be tried again */
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_NONE);
+    facts = quiet();
+    facts.claimable = facts.by_kind[KIND_CONTEXTS] = 1;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_THRESHOLD);
+    facts = quiet();
+    facts.claimable = facts.by_kind[KIND_ERRORS] = 1;
+    assert_int_equal(plan_for(0, facts).trigger, TRIGGER_NONE);
+    rules.immediate_on_error = true;
+    trigger_decide(&rules, &facts, &plan);
+    assert_int_equal(plan.trigger, TRIGGER_THRESHOLD);
+}
+
+static void the_nearest_threshold(void **state)
+{
+    (void)state;
+    struct trigger_facts facts = quiet();
+    struct trigger_rules rules = rules_of(0);
+    facts.claimable = 37;
+    struct trigger_nearest nearest = trigger_nearest(&rules, &facts);
+    assert_int_equal(nearest.kind, OUTBOX_KINDS);
+    assert_int_equal(nearest.pending, 37);
+    assert_int_equal(nearest.threshold, 50);
+    facts.by_kind[KIND_TASKS] = 4;
+    nearest = trigger_nearest(&rules, &facts);
+    assert_int_equal(nearest.kind, KIND_TASKS);
+    assert_int_equal(nearest.pending, 4);
+    assert_int_equal(nearest.threshold, 5);
 }
 
 static void periodic(void **state)
@@ -227,6 +271,8 @@ static void counts_what_can_be_claimed(void **state)
 static int64_t size_for(unsigned slot, struct trigger_progress progress)
 {
     struct trigger_rules rules = rules_of(slot);
+    if (progress.batch_limit == 0)
+        progress.batch_limit = rules.batch_max;
     return trigger_claim_size(&rules, &progress);
 }
 
@@ -328,6 +374,8 @@ int main(void)
         cmocka_unit_test(nothing_pends),
         cmocka_unit_test(near_capacity_only_urgent_ones_go),
         cmocka_unit_test(threshold),
+        cmocka_unit_test(thresholds_of_tables),
+        cmocka_unit_test(the_nearest_threshold),
         cmocka_unit_test(periodic),
         cmocka_unit_test(urgent_at_once),
         cmocka_unit_test(urgent_past_a_busy_slot),

@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/config/config.h"
+#include "common/store/reader.h"
 #include "config.h"
 
 /* An ISO time, or null for 0. */
@@ -149,6 +150,49 @@ static int64_t latest(struct sync_board *board, size_t offset)
     return best;
 }
 
+/* The whole pool's, while it drains. */
+static int64_t drain_rate(struct sync_board *board)
+{
+    int64_t rate = 0;
+    for (unsigned i = 0; i < SYNC_SLOTS_MAX; i++)
+        if (atomic_load(&board->views[i].in_pass) != 0)
+            rate += atomic_load(&board->views[i].rate);
+    return rate;
+}
+
+/* How slot 0, which plans, judges what pends. */
+static void add_plan(json_t *line, struct sync_board *board)
+{
+    static const char *const modes[] = {"adaptive", "aggressive",
+                                        "conservative"};
+    static const char *const tables[] = {
+#define X(name, table) table,
+        OUTBOX_KIND_LIST(X)
+#undef X
+    };
+    struct sync_view *view = &board->views[0];
+    unsigned kind = atomic_load(&view->nearest_kind);
+    json_object_set_new(line, "mode",
+                        json_string(modes[atomic_load(&view->mode)]));
+    json_object_set_new(
+        line, "band",
+        json_string(sync_band_name((enum sync_band)atomic_load(&view->band))));
+    json_object_set_new(
+        line, "interval_seconds",
+        json_real((double)atomic_load(&view->interval_ms) / 1000.0));
+    json_object_set_new(line, "batch_size",
+                        json_integer(atomic_load(&view->batch_size)));
+    json_object_set_new(line, "rate", json_integer(drain_rate(board)));
+    json_object_set_new(
+        line, "threshold",
+        json_pack("{s:s,s:I,s:I}", "of",
+                  kind < OUTBOX_KINDS ? tables[kind] : "operations", "pending",
+                  (json_int_t)atomic_load(&view->nearest_pending), "limit",
+                  (json_int_t)atomic_load(&view->nearest_threshold)));
+    json_object_set_new(line, "stalled",
+                        json_boolean(atomic_load(&board->stalled) != 0));
+}
+
 json_t *sync_line_json(struct mapping *mapping)
 {
     struct sync_board *board = &mapping->sync;
@@ -164,7 +208,7 @@ json_t *sync_line_json(struct mapping *mapping)
     else if (atomic_load(&board->cut_until_ms) > clock_monotonic_ms())
         state = "cut";
     unsigned trigger = atomic_load(&view->next_trigger);
-    return json_pack(
+    json_t *line = json_pack(
         "{s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:s?}", "state", state, "sink",
         atomic_load(&board->sink) == SYNC_SINK_PGSQL ? "pgsql" : "sqlite",
         "state_since", time_json(atomic_load(&view->state_since_wall_ms)),
@@ -177,4 +221,6 @@ json_t *sync_line_json(struct mapping *mapping)
         "next_sync", time_json(atomic_load(&view->next_sync_wall_ms)),
         "next_trigger", trigger_name((enum trigger)trigger), "last_error",
         error[0] != '\0' ? error : NULL);
+    add_plan(line, board);
+    return line;
 }

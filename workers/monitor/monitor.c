@@ -11,6 +11,7 @@
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
+#include "workers/monitor/sync_watch.h"
 
 #define SAMPLE_MAX (256u << 10) /* bytes of a sample as JSON */
 
@@ -64,6 +65,7 @@ static void monitor_tick(evutil_socket_t fd, short what, void *self)
     struct error error;
     (void)fd;
     (void)what;
+    sync_watch_look(monitor->worker->mapping, clock_monotonic_ms());
     /* While the store is away a sample is left out, not queued. */
     if (monitor->sample_open || !store_link_connected(monitor->store))
         return;

@@ -109,6 +109,9 @@ struct batch_terms {
     enum trigger trigger;
     int64_t max_retries;
     int64_t retry_base_ms, retry_max_ms;
+    int64_t clock_lost_ms; /* how far the clock on the wall went back behind
+                            * the times of retries: claims are made as of so
+                            * much later; else 0 */
     uint64_t *random;
 };
 

@@ -24,11 +24,19 @@ void pass_begin(struct pass *pass, const struct trigger_plan *plan,
                           .least_important = plan->least_important,
                           .ticket = ticket};
     start_row(pass);
+    pass->begun_ns = pass->started_ns;
+}
+
+int64_t pass_rate(const struct pass *pass)
+{
+    uint64_t took_us = (clock_monotonic_ns() - pass->begun_ns) / 1000;
+    return pass->carried * 1000000 / (int64_t)(took_us + 1);
 }
 
 void pass_add(struct pass *pass, const struct batch *batch)
 {
     pass->applied += (int64_t)batch->applied;
+    pass->carried += (int64_t)batch->applied;
     pass->bytes += (int64_t)batch->bytes;
     if ((int64_t)batch->count > pass->largest_batch)
         pass->largest_batch = (int64_t)batch->count;

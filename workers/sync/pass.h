@@ -22,6 +22,8 @@ struct pass {
     uint64_t ticket; /* the highest that it answers; 0: none */
     int64_t claimed; /* operations */
     int64_t refused;
+    int64_t carried; /* operations applied */
+    uint64_t begun_ns;
     /* since its last row */
     int64_t started_wall_ms;
     uint64_t started_ns;
@@ -34,6 +36,9 @@ void pass_begin(struct pass *pass, const struct trigger_plan *plan,
                 uint64_t ticket);
 /* A batch was applied: counts it here and in the metrics. */
 void pass_add(struct pass *pass, const struct batch *batch);
+
+/* Operations a second since the pass began. */
+int64_t pass_rate(const struct pass *pass);
 
 /* Makes the SYNC_METRIC call for what was done since the last row; its
  * texts live as long as the pass.  error NULL: it went well.  False when

@@ -77,13 +77,13 @@ static void fill_claim(const struct pipeline *pipeline, struct store_call *call,
                        size_t size, unsigned least_important)
 {
     const struct batch_terms *terms = pipeline->setup.terms;
-    *call = (struct store_call){.statement = STATEMENT_BATCH_CLAIM,
-                                .argument_count = 5,
-                                .arguments = {value_integer(terms->slot),
-                                              value_integer(terms->spawn),
-                                              value_integer((int64_t)size),
-                                              value_integer(least_important),
-                                              value_integer(clock_wall_ms())}};
+    *call = (struct store_call){
+        .statement = STATEMENT_BATCH_CLAIM,
+        .argument_count = 5,
+        .arguments = {value_integer(terms->slot), value_integer(terms->spawn),
+                      value_integer((int64_t)size),
+                      value_integer(least_important),
+                      value_integer(clock_wall_ms() + terms->clock_lost_ms)}};
 }
 
 /* --- answers --- */

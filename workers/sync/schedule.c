@@ -53,12 +53,35 @@ static void leave_timed(evutil_socket_t fd, short what, void *self)
 
 /* --- one look --- */
 
+int64_t schedule_now_ms(void)
+{
+    return (int64_t)clock_monotonic_ms();
+}
+
+/* What is kept on disk is of the wall's clock.  A retry further away than
+ * any delay is means that this clock went back: it is due. */
+static void place_retry(struct schedule *schedule,
+                        struct outbox_pending *pending)
+{
+    int64_t wait_ms = pending->next_retry_ms - clock_wall_ms();
+    schedule->terms.clock_lost_ms = 0;
+    if (pending->next_retry_ms == 0)
+        return;
+    if (wait_ms > schedule->config->sync_retry_max_ms) {
+        schedule->terms.clock_lost_ms = wait_ms;
+        wait_ms = 0;
+    }
+    pending->next_retry_ms = schedule_now_ms() + (wait_ms > 0 ? wait_ms : 0);
+}
+
 int schedule_read_pending(struct schedule *schedule,
                           struct outbox_pending *pending)
 {
     struct error error;
-    if (outbox_pending_read(schedule->reader, pending, &error) == 0)
+    if (outbox_pending_read(schedule->reader, pending, &error) == 0) {
+        place_retry(schedule, pending);
         return 0;
+    }
     log_warning("%s", error.text);
     standing_error(&schedule->standing, error.text);
     return -1;
@@ -131,17 +154,55 @@ static bool drains(const struct schedule *schedule)
     return draining;
 }
 
+/* The interval of periodic passes now. */
+static int64_t interval_ms(const struct schedule *schedule)
+{
+    return backoff_spread_ms(
+        schedule->rules.adaptive
+            ? band_interval_ms(schedule->band, schedule->rules.interval_ms)
+            : schedule->rules.interval_ms,
+        schedule->spread);
+}
+
+/* What the watchdog waits beyond the interval and the longest delay. */
+#define ATTEMPT_SLACK_MS 60000
+
+void schedule_attempted(struct schedule *schedule)
+{
+    struct sync_view *view = schedule->standing.view;
+    int64_t wait_ms = 2 * schedule->rules.interval_ms;
+    if (wait_ms < schedule->config->sync_retry_max_ms)
+        wait_ms = schedule->config->sync_retry_max_ms;
+    atomic_store(&view->patience_ms, (uint64_t)wait_ms + ATTEMPT_SLACK_MS);
+    atomic_store(&view->attempted_ms, clock_monotonic_ms());
+}
+
+static void follow_band(struct schedule *schedule, int64_t claimable)
+{
+    struct sync_view *view = schedule->standing.view;
+    schedule->band = band_next(schedule->band, claimable,
+                               schedule->rules.threshold_operations);
+    atomic_store(&view->mode, (uint32_t)schedule->config->sync_mode);
+    atomic_store(&view->band, schedule->band);
+    atomic_store(&view->interval_ms, interval_ms(schedule));
+    atomic_store(&view->batch_size, schedule->pace.size);
+}
+
 static void gather_facts(struct schedule *schedule,
                          const struct outbox_pending *pending,
                          enum pressure_word word, struct trigger_facts *facts)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = schedule_now_ms();
+    int64_t claimable = trigger_claimable(pending, now_ms);
+    follow_band(schedule, claimable);
     *facts = (struct trigger_facts){
         .now_ms = now_ms,
-        .claimable = trigger_claimable(pending, now_ms),
+        .claimable = claimable,
+        .by_kind = {pending->by_kind[KIND_TASKS], pending->by_kind[KIND_ERRORS],
+                    pending->by_kind[KIND_CONTEXTS]},
         .urgent_pending = pending->by_priority[0],
         .next_retry_ms = pending->next_retry_ms,
-        .periodic_due_ms = schedule->periodic_due_ms,
+        .periodic_due_ms = schedule->periodic_from_ms + interval_ms(schedule),
         .urgent_since_ms = schedule->urgent_since_ms,
         .blocked_until_ms = schedule->blocked_until_ms,
         .unfinished = schedule->unfinished,
@@ -160,20 +221,18 @@ static void gather_facts(struct schedule *schedule,
 static void look_first(struct schedule *schedule,
                        const struct outbox_pending *pending)
 {
+    int64_t now_ms = schedule_now_ms();
     int64_t last_ms =
         atomic_load(&schedule->standing.view->last_success_wall_ms);
-    int64_t now_ms = clock_wall_ms();
-    int64_t due_ms = backoff_spread_ms(schedule->rules.interval_ms,
-                                       jitter_next(&schedule->random));
+    int64_t age_ms = clock_wall_ms() - last_ms;
     schedule->first_look = false;
     if (pending->by_priority[0] > 0 && schedule->urgent_since_ms == 0)
         schedule->urgent_since_ms = now_ms;
-    if (last_ms != 0 && last_ms <= now_ms)
-        schedule->periodic_due_ms = last_ms + due_ms;
+    schedule->periodic_from_ms = now_ms;
+    if (last_ms != 0 && age_ms >= 0)
+        schedule->periodic_from_ms -= age_ms;
     else if (pending->total > 0)
-        schedule->periodic_due_ms = now_ms;
-    else
-        schedule->periodic_due_ms = now_ms + due_ms;
+        schedule->periodic_from_ms -= 2 * interval_ms(schedule);
     if (schedule->rules.slot == 0 &&
         schedule->standing.line.state == LINK_UNKNOWN)
         schedule_probe(schedule);
@@ -208,6 +267,7 @@ static void put_off(struct schedule *schedule, enum trigger trigger,
     struct pressure *pressure = &schedule->pressure;
     uint64_t now_ms = clock_monotonic_ms();
     char words[PRESSURE_WORDS_SIZE];
+    schedule_attempted(schedule);
     if (word == PRESSURE_ASK) {
         pressure_asked(pressure);
         schedule_probe(schedule);
@@ -240,6 +300,16 @@ static bool check_line(struct schedule *schedule)
     return false;
 }
 
+static void show_nearest(struct schedule *schedule,
+                         const struct trigger_facts *facts)
+{
+    struct sync_view *view = schedule->standing.view;
+    struct trigger_nearest nearest = trigger_nearest(&schedule->rules, facts);
+    atomic_store(&view->nearest_kind, nearest.kind);
+    atomic_store(&view->nearest_pending, nearest.pending);
+    atomic_store(&view->nearest_threshold, nearest.threshold);
+}
+
 static void look_at_outbox(struct schedule *schedule)
 {
     enum pressure_word word;
@@ -261,8 +331,10 @@ static void look_at_outbox(struct schedule *schedule)
     /* What other workers have in flight is not carried yet: until it is, a
      * drain is not over, and what they leave is still ours. */
     bool over = pending.total <= pending.waiting && facts.claimable == 0;
-    if (over)
+    if (over) {
         schedule->unfinished = TRIGGER_NONE;
+        schedule_attempted(schedule);
+    }
     if (schedule->rules.slot == 0 && pending.total == 0)
         atomic_store(&schedule->board->drain_wanted, 0);
     if (facts.reconnected && over) {
@@ -270,6 +342,7 @@ static void look_at_outbox(struct schedule *schedule)
                       "nothing is left to carry");
         facts.reconnected = false;
     }
+    show_nearest(schedule, &facts);
     trigger_decide(&schedule->rules, &facts, &plan);
     if (plan.trigger != TRIGGER_NONE) {
         schedule_start_pass(schedule, &plan, facts.claimable);
@@ -283,7 +356,9 @@ static void look_at_outbox(struct schedule *schedule)
     }
     if (check_line(schedule))
         return;
-    standing_next(&schedule->standing, plan.next, plan.next_ms);
+    standing_next(
+        &schedule->standing, plan.next,
+        plan.next_ms == 0 ? 0 : clock_wall_ms() + plan.next_ms - facts.now_ms);
     if (plan.next_ms != 0)
         schedule_look_after(schedule, plan.next_ms - facts.now_ms);
     /* A settlement wakes us, too; this is for a notice that was lost. */
@@ -355,7 +430,10 @@ struct schedule *schedule_new(const struct schedule_setup *setup,
     schedule->first_look = true;
     schedule->pool_size = (unsigned)config->sync_max_workers;
     schedule->random = clock_monotonic_ns() ^ ((uint64_t)worker->spawn << 40);
+    schedule->spread = jitter_next(&schedule->random);
     trigger_rules_init(&schedule->rules, config, worker->slot);
+    pace_init(&schedule->pace, schedule->rules.batch_min,
+              schedule->rules.batch_max, schedule->rules.adaptive);
     standing_init(&schedule->standing, worker, jitter_next(&schedule->random));
     schedule->terms =
         (struct batch_terms){.slot = worker->slot,
@@ -406,7 +484,7 @@ void schedule_notified(struct schedule *schedule, uint32_t topics)
     if (topics & TOPIC_SETTLED)
         schedule->blocked_until_ms = 0;
     if (urgent && schedule->urgent_since_ms == 0)
-        schedule->urgent_since_ms = clock_wall_ms();
+        schedule->urgent_since_ms = schedule_now_ms();
     if (schedule->rules.slot > 0)
         rest_ms = urgent ? TRIGGER_URGENT_GRACE_MS * schedule->rules.slot
                          : SCHEDULE_LOOK_HIGHER_MS;

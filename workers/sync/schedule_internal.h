@@ -11,6 +11,8 @@
 
 #include "common/store/reader.h"
 #include "workers/sync/batch.h"
+#include "workers/sync/band.h"
+#include "workers/sync/pace.h"
 #include "workers/sync/pass.h"
 #include "workers/sync/pipeline.h"
 #include "workers/sync/pressure.h"
@@ -35,7 +37,11 @@ struct schedule {
     struct pressure pressure;
     struct event *look_timer, *leave_timer;
     uint64_t random;
-    int64_t periodic_due_ms;
+    uint64_t spread; /* of the interval that runs */
+    struct pace pace;
+    enum sync_band band;
+    /* Monotonic: */
+    int64_t periodic_from_ms; /* the interval runs from then */
     int64_t urgent_since_ms;
     int64_t blocked_until_ms;
     enum trigger unfinished; /* a pass that blocked claims ended */
@@ -55,6 +61,11 @@ struct schedule {
  * already. */
 void schedule_look_after(struct schedule *schedule, int64_t delay_ms);
 void schedule_forget_look(struct schedule *schedule);
+/* The monotonic clock, as the policy counts. */
+int64_t schedule_now_ms(void);
+/* An attempt is made, or is not needed. */
+void schedule_attempted(struct schedule *schedule);
+/* Its next_retry_ms is of the monotonic clock. */
 int schedule_read_pending(struct schedule *schedule,
                           struct outbox_pending *pending);
 

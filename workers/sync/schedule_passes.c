@@ -15,16 +15,16 @@
 static void begin_pass(struct schedule *schedule,
                        const struct trigger_plan *plan)
 {
-    int64_t now_ms = clock_wall_ms();
     pass_begin(&schedule->pass, plan, schedule->standing.ticket);
+    schedule_attempted(schedule);
     atomic_store(&schedule->standing.view->in_pass, 1);
-    atomic_store(&schedule->standing.view->last_attempt_wall_ms, now_ms);
+    atomic_store(&schedule->standing.view->last_attempt_wall_ms,
+                 clock_wall_ms());
     schedule->urgent_since_ms = 0;
     schedule->unfinished = TRIGGER_NONE;
     schedule->pressed = false;
-    schedule->periodic_due_ms =
-        now_ms + backoff_spread_ms(schedule->rules.interval_ms,
-                                   jitter_next(&schedule->random));
+    schedule->periodic_from_ms = schedule_now_ms();
+    schedule->spread = jitter_next(&schedule->random);
     schedule->terms.trigger = plan->trigger;
     schedule_forget_look(schedule);
     metric_add(METRIC_SYNC_PASSES, 1);
@@ -76,6 +76,7 @@ void schedule_probe(struct schedule *schedule)
 {
     schedule->probing = true;
     schedule->probed_ms = clock_monotonic_ms();
+    schedule_attempted(schedule);
     atomic_store(&schedule->standing.view->last_attempt_wall_ms,
                  clock_wall_ms());
     schedule->setup.sink_methods->probe(schedule->setup.sink, probe_answered,
@@ -158,13 +159,14 @@ static size_t claim_size(void *self, bool ahead, size_t asked,
     bool drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0;
     struct trigger_progress progress = {
         .claimable =
-            trigger_claimable(&pending, clock_wall_ms()) - (int64_t)asked,
+            trigger_claimable(&pending, schedule_now_ms()) - (int64_t)asked,
         .claimed = schedule->pass.claimed + (int64_t)asked,
         .record_bytes = schedule->record_bytes,
+        .batch_limit = schedule->pace.size,
         .drain = schedule->pass.drain || drain_wanted,
         .drain_wanted = drain_wanted,
         .ahead = ahead};
-    if (schedule->blocked_until_ms > clock_wall_ms())
+    if (schedule->blocked_until_ms > schedule_now_ms())
         return 0;
     schedule->pressed = pressure_look(&schedule->pressure,
                                       clock_monotonic_ms()) != PRESSURE_NONE;
@@ -181,7 +183,7 @@ static void claimed(void *self, size_t got)
     struct schedule *schedule = self;
     schedule->pass.claimed += (int64_t)got;
     schedule->blocked_until_ms =
-        got > 0 ? 0 : clock_wall_ms() + TRIGGER_BLOCKED_MS;
+        got > 0 ? 0 : schedule_now_ms() + TRIGGER_BLOCKED_MS;
 }
 
 static void sending(void *self, const struct batch *batch)
@@ -228,6 +230,11 @@ static void applied(void *self, const struct batch *batch)
     schedule->record_bytes = trigger_record_bytes(
         schedule->record_bytes, (int64_t)batch->bytes, (int64_t)batch->count);
     pass_add(&schedule->pass, batch);
+    if (batch->sent_ns != 0)
+        pace_applied(&schedule->pace, (int64_t)batch->count,
+                     (int64_t)(batch->took_ns / 1000000));
+    atomic_store(&schedule->standing.view->rate, pass_rate(&schedule->pass));
+    atomic_store(&schedule->standing.view->batch_size, schedule->pace.size);
     if (batch->refused > 0)
         log_warning("the centre refused %zu operations of batch %" PRId64
                     "; they are tried again later and then set aside: "
@@ -255,6 +262,8 @@ static void failed(void *self, const struct batch *batch,
     struct schedule *schedule = self;
     (void)batch;
     schedule->busy_until_ms = 0;
+    if (result->outcome != SINK_BUSY)
+        pace_failed(&schedule->pace);
     standing_failed(&schedule->standing, result);
     end_pass(schedule, result->error.text);
     /* A drain outlasts what passes by itself; `sync now` tells at once. */

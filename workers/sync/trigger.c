@@ -18,7 +18,12 @@ void trigger_rules_init(struct trigger_rules *rules,
         .workers = (unsigned)config->sync_max_workers,
         .interval_ms = interval_ms,
         .threshold_operations = config->sync_threshold_operations,
+        .thresholds = {[KIND_TASKS] = config->sync_threshold_tasks,
+                       [KIND_ERRORS] = config->sync_threshold_errors,
+                       [KIND_CONTEXTS] = config->sync_threshold_contexts},
         .urgent = config->sync_enable_urgent,
+        .immediate_on_error = config->sync_immediate_on_error,
+        .adaptive = config->sync_mode == MODE_ADAPTIVE,
         .batch_min = config->sync_batch_min,
         /* batch.max below batch.min means batch.min. */
         .batch_max = config->sync_batch_max > config->sync_batch_min
@@ -61,6 +66,21 @@ static bool retry_due(const struct trigger_facts *facts)
     return facts->next_retry_ms != 0 && facts->next_retry_ms <= facts->now_ms;
 }
 
+/* Some of what pends of a kind may not be claimable, for it waits to be
+ * tried again: while something else is, it goes the sooner for that. */
+static bool threshold_reached(const struct trigger_rules *rules,
+                              const struct trigger_facts *facts)
+{
+    if (facts->claimable >= rules->threshold_operations ||
+        (rules->immediate_on_error && facts->by_kind[KIND_ERRORS] > 0))
+        return true;
+    for (int i = 0; i < OUTBOX_KINDS; i++)
+        if (rules->thresholds[i] > 0 &&
+            facts->by_kind[i] >= rules->thresholds[i])
+            return true;
+    return false;
+}
+
 /* The triggers in the order of their importance: the first that holds names
  * the pass. */
 static void decide_first_slot(const struct trigger_rules *rules,
@@ -75,7 +95,7 @@ static void decide_first_slot(const struct trigger_rules *rules,
     if (rules->urgent && facts->urgent_since_ms != 0 &&
         facts->urgent_pending > 0 && some && !blocked)
         plan_start(plan, TRIGGER_URGENT);
-    if (facts->claimable >= rules->threshold_operations && !blocked)
+    if (some && !blocked && threshold_reached(rules, facts))
         plan_start(plan, TRIGGER_THRESHOLD);
     if (facts->periodic_due_ms <= facts->now_ms ||
         (retry_due(facts) && !blocked))
@@ -182,7 +202,8 @@ int64_t trigger_claim_size(const struct trigger_rules *rules,
     /* Nothing is gained by claiming a few ahead: they go with the next. */
     if (progress->ahead && claimable < rules->batch_min)
         return 0;
-    int64_t size = smaller(claimable / (2 * rules->workers), rules->batch_max);
+    int64_t most = smaller(progress->batch_limit, rules->batch_max);
+    int64_t size = smaller(claimable / (2 * rules->workers), most);
     if (size < rules->batch_min)
         size = rules->batch_min;
     if (!progress->drain)
@@ -192,4 +213,20 @@ int64_t trigger_claim_size(const struct trigger_rules *rules,
     else if (size > TRIGGER_BATCH_BYTES / progress->record_bytes)
         size = TRIGGER_BATCH_BYTES / progress->record_bytes + 1;
     return size > 0 ? size : 0;
+}
+
+struct trigger_nearest trigger_nearest(const struct trigger_rules *rules,
+                                       const struct trigger_facts *facts)
+{
+    struct trigger_nearest nearest = {.kind = OUTBOX_KINDS,
+                                      .pending = facts->claimable,
+                                      .threshold = rules->threshold_operations};
+    for (unsigned i = 0; i < OUTBOX_KINDS; i++) {
+        int64_t threshold = i == KIND_ERRORS && rules->immediate_on_error
+                                ? 1
+                                : rules->thresholds[i];
+        if (facts->by_kind[i] * nearest.threshold > nearest.pending * threshold)
+            nearest = (struct trigger_nearest){i, facts->by_kind[i], threshold};
+    }
+    return nearest;
 }

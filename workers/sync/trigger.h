@@ -44,7 +44,10 @@ struct trigger_rules {
     unsigned workers;
     int64_t interval_ms; /* of periodic passes, without spread */
     int64_t threshold_operations;
+    int64_t thresholds[OUTBOX_KINDS]; /* of tables with one of their own */
     bool urgent; /* sync.event_driven.enable_urgent */
+    bool immediate_on_error; /* sync.event_driven.immediate_on_error */
+    bool adaptive; /* sync.mode */
     int64_t batch_min, batch_max;
     int64_t max_per_pass;
 };
@@ -52,10 +55,12 @@ struct trigger_rules {
 void trigger_rules_init(struct trigger_rules *rules,
                         const struct config *config, unsigned slot);
 
-/* What the policy judges by.  Times are wall-clock milliseconds. */
+/* What the policy judges by.  Times are milliseconds of the monotonic clock:
+ * the clock on the wall may jump. */
 struct trigger_facts {
     int64_t now_ms;
     int64_t claimable;       /* trigger_claimable */
+    int64_t by_kind[OUTBOX_KINDS]; /* pending */
     int64_t urgent_pending;  /* not settled */
     int64_t next_retry_ms;   /* of refused operations; 0: none */
     int64_t periodic_due_ms; /* slot 0's */
@@ -83,6 +88,16 @@ void trigger_decide(const struct trigger_rules *rules,
                     const struct trigger_facts *facts,
                     struct trigger_plan *plan);
 
+/* What has come furthest on its way to a threshold. */
+struct trigger_nearest {
+    unsigned kind; /* enum outbox_kind; OUTBOX_KINDS: operations of all tables */
+    int64_t pending;
+    int64_t threshold;
+};
+
+struct trigger_nearest trigger_nearest(const struct trigger_rules *rules,
+                                       const struct trigger_facts *facts);
+
 /* Operations that a claim could bring now: pending ones without those in
  * flight and those waiting for their retry time. */
 int64_t trigger_claimable(const struct outbox_pending *pending,
@@ -98,6 +113,7 @@ struct trigger_progress {
     int64_t claimable;
     int64_t claimed;      /* in this pass */
     int64_t record_bytes; /* of recent records, about; 0: not known */
+    int64_t batch_limit;  /* as pace.h has it */
     bool drain;           /* the pass has no cap */
     bool drain_wanted;    /* by an operator */
     bool ahead;           /* while another batch is being applied */
