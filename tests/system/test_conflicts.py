@@ -294,6 +294,69 @@ def test_cut_after_the_commit(folder, postgres_server, postgres):
     proxy.close()
 
 
+def test_all_rules_at_once(folder, postgres):
+    """Three hosts drain changes of the same records under every rule, some of
+    which the centre refuses: no drain hangs, a typed row is there exactly
+    when its record is not deleted, and a person can decide all the rest."""
+    postgres.query("CREATE TABLE people (id text PRIMARY KEY, system_id text, "
+                   "n integer CHECK (n <> 13), updated_at bigint)")
+    tables = {"last": {"conflict": "last_write_wins"},
+              "typed": {"target": "public.people",
+                        "conflict": "last_write_wins"},
+              "local": {"conflict": "local_wins"},
+              "notes": {"conflict": "manual"}}
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    hosts = []
+    try:
+        for name in "abc":
+            daemon = Daemon(folder, postgres.config(), name=name)
+            hosts.append(daemon)
+            daemon.configure({"sync": {"tables": tables, "max_workers": 2,
+                                       "max_retries": 1}})
+            daemon.run("enqueue", "--batch", "-", input="\n".join(
+                json.dumps(random_change(chance)) for _ in range(1500)))
+        for daemon in hosts:
+            daemon.start()
+        drains = [threading.Thread(target=sync, args=(daemon,))
+                  for daemon in hosts]
+        for drain in drains:
+            drain.start()
+        for drain in drains:
+            drain.join()
+        for daemon in hosts:
+            wait_for(lambda: daemon.pending() == 0, 30, "nothing to pend")
+            while conflicts(daemon):
+                daemon.run("sync", "resolve", "--all", "--keep",
+                           chance.choice(["local", "centre"]))
+                sync(daemon)
+            with contextlib.closing(daemon.store()) as db:
+                left = db.execute("SELECT DISTINCT status FROM sync_queue "
+                                  "WHERE table_name <> 'typed'").fetchall()
+            assert [row[0] for row in left] == ["synced"]
+    finally:
+        for daemon in hosts:
+            daemon.cleanup()
+    assert postgres.query(
+        "SELECT count(*) FROM tidemill.shared_records AS s "
+        "FULL JOIN people AS p ON p.id = s.record_id "
+        "WHERE s.table_name = 'typed' AND (s.deleted = (p.id IS NOT NULL) "
+        "OR s.system_id <> p.system_id)") == [(0,)]
+
+
+def random_change(chance):
+    change = {"table": chance.choice(["last", "typed", "local", "notes",
+                                      "plain"]),
+              "record_id": f"r{chance.randrange(200)}",
+              "operation": chance.choice(["INSERT", "UPDATE", "UPDATE",
+                                          "DELETE"])}
+    if change["operation"] != "DELETE":
+        change["data"] = {"n": chance.randrange(100),
+                          "updated_at": T0 + chance.randrange(1000)}
+    return change
+
+
 class Writer(threading.Thread):
     """One host's changes of the shared records, at random times of its own;
     remembers them in the order in which they were accepted."""

@@ -426,14 +426,19 @@ static void case_any_order(struct fixture *f)
             seed = seed * 1664525u + 1013904223u;
             const char *host = hosts[(seed >> 20) % 3];
             int64_t time = (seed >> 10) % 4;
+            bool gone = (seed >> 24) % 4 == 0;
             snprintf(data[i], sizeof data[i], "{\"x\":\"%zu\"}", i);
-            put(f, host, at(time, INS("last", id, data[i])));
+            put(f, host,
+                at(time, gone ? DEL("last", id) : INS("last", id, data[i])));
             /* of one host the later operation stands, whatever its time */
             if (time > best || (time == best && strcmp(host, best_host) >= 0) ||
                 strcmp(host, best_host) == 0) {
                 best = time > best ? time : best;
                 best_host = host;
-                snprintf(want, sizeof want, "%zu", i);
+                if (gone)
+                    snprintf(want, sizeof want, "gone");
+                else
+                    snprintf(want, sizeof want, "%zu", i);
             }
         }
         assert_string_equal(x_of(f, "last", id), want);

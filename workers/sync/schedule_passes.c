@@ -211,6 +211,20 @@ static void too_large(void *self, int64_t bytes, int64_t operations)
                operations, bytes);
 }
 
+static void tell_conflicts(const struct batch *batch)
+{
+    if (batch->conflicts[CONFLICT_LOST] > 0)
+        log_notice("%zu operations of batch %" PRId64
+                   " do not stand against rows that other hosts wrote: "
+                   "'tidemill sync conflicts --all' shows both",
+                   batch->conflicts[CONFLICT_LOST], batch->source.batch_id);
+    if (batch->conflicts[CONFLICT_PARKED] > 0)
+        log_warning("%zu operations of batch %" PRId64
+                    " are in conflict with other hosts' and wait for a person: "
+                    "'tidemill sync conflicts' shows them",
+                    batch->conflicts[CONFLICT_PARKED], batch->source.batch_id);
+}
+
 static void applied(void *self, const struct batch *batch)
 {
     struct schedule *schedule = self;
@@ -240,11 +254,7 @@ static void applied(void *self, const struct batch *batch)
                     "; they are tried again later and then set aside: "
                     "'tidemill sync dead' lists those",
                     batch->refused, batch->source.batch_id);
-    if (batch->conflicts[CONFLICT_PARKED] > 0)
-        log_warning("%zu operations of batch %" PRId64
-                    " are in conflict with other hosts' and wait for a person: "
-                    "'tidemill sync conflicts' shows them",
-                    batch->conflicts[CONFLICT_PARKED], batch->source.batch_id);
+    tell_conflicts(batch);
 }
 
 void schedule_leave_if_over(struct schedule *schedule)
