@@ -1,57 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/postgres/connection.h"
+#include "common/postgres/connection_internal.h"
 
 #include <event2/event.h>
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#include "common/base/crash_point.h"
-#include "common/postgres/hosts.h"
-#include "common/postgres/resolver.h"
-
-#define TEXT_OID 25
-
 #define RESOLV_CONF "/etc/resolv.conf"
-
-enum phase {
-    PHASE_CLOSED,
-    PHASE_LOOKUP, /* of a host's name */
-    PHASE_CONNECTING,
-    PHASE_IDLE,
-    PHASE_QUERY
-};
-
-struct pg_connection {
-    struct event_base *base;
-    struct event *socket_event; /* of the socket as it is now */
-    struct event *timer;        /* deadline, or "call back soon" */
-    PGconn *line;
-    int watched; /* descriptor of socket_event, -1 for none */
-    short watched_for;
-    enum phase phase;
-    bool pipeline; /* the query under way is one */
-    char *conninfo;
-    char *application_name;
-    struct pg_hosts hosts;
-    size_t host;       /* being tried, or connected to */
-    size_t hosts_left; /* to try after it */
-    struct pg_lookup *lookup;
-    char addresses[PG_ADDRESSES_MAX][46]; /* of the host */
-    size_t address_count, address;        /* 0: libpq knows */
-    int64_t connect_timeout_ms, statement_timeout_ms, query_timeout_ms;
-    struct pg_answer answer;
-    pg_done done;
-    void *self;
-};
 
 static void host_try(struct pg_connection *c);
 static void host_connect(struct pg_connection *c);
-static void query_step(struct pg_connection *c);
 
-static void timer_start(struct pg_connection *c, int64_t ms)
+void pg_timer_start(struct pg_connection *c, int64_t ms)
 {
     struct timeval wait = {.tv_sec = ms / 1000,
                            .tv_usec = (suseconds_t)(ms % 1000) * 1000};
@@ -66,7 +27,7 @@ static void watch_stop(struct pg_connection *c)
     c->watched = -1;
 }
 
-void pg_connection_close(struct pg_connection *c)
+void pg_line_drop(struct pg_connection *c)
 {
     watch_stop(c);
     event_del(c->timer);
@@ -77,15 +38,26 @@ void pg_connection_close(struct pg_connection *c)
     c->phase = PHASE_CLOSED;
 }
 
+void pg_connection_close(struct pg_connection *c)
+{
+    pg_line_drop(c);
+    if (c->query_count) {
+        error_set(&c->lost, ERROR_TRY_AGAIN,
+                  "the connection to PostgreSQL was closed");
+        pg_timer_start(c, 0);
+    }
+}
+
 void pg_connection_rest(struct pg_connection *c)
 {
     c->done = NULL;
-    pg_connection_close(c);
+    pg_queries_drop(c);
+    pg_line_drop(c);
 }
 
 bool pg_connection_is_open(const struct pg_connection *c)
 {
-    return c->phase == PHASE_IDLE;
+    return c->phase == PHASE_IDLE || c->phase == PHASE_QUERY;
 }
 
 static void answer_reset(struct pg_connection *c)
@@ -94,7 +66,7 @@ static void answer_reset(struct pg_connection *c)
     memset(&c->answer, 0, sizeof c->answer);
 }
 
-static void line_words(struct pg_connection *c, char *out, size_t room)
+void pg_line_words(struct pg_connection *c, char *out, size_t room)
 {
     pg_words_copy(out, room,
                   c->line ? PQerrorMessage(c->line) : "out of memory");
@@ -112,23 +84,11 @@ static void finish(struct pg_connection *c)
     PQclear((PGresult *)answer.result);
 }
 
-static void finish_down(struct pg_connection *c, const char *what)
-{
-    char words[600];
-    line_words(c, words, sizeof words);
-    c->answer.ok = false;
-    c->answer.down = true;
-    if (c->answer.error.code == ERROR_NONE)
-        error_set(&c->answer.error, ERROR_TRY_AGAIN, "%s: %s", what, words);
-    pg_connection_close(c);
-    finish(c);
-}
-
 /* --- waiting ---------------------------------------------------------- */
 
 static void on_socket(evutil_socket_t fd, short what, void *self);
 
-static void watch(struct pg_connection *c, short what)
+void pg_watch(struct pg_connection *c, short what)
 {
     int fd = PQsocket(c->line);
     if (fd == c->watched && what == c->watched_for && c->socket_event)
@@ -168,7 +128,7 @@ static void host_failed(struct pg_connection *c, const char *words)
     if (sqlstate[0])
         memcpy(c->answer.sqlstate, sqlstate, sizeof sqlstate);
     c->answer.busy = c->answer.busy || pg_failure_is_busy(sqlstate, text);
-    pg_connection_close(c);
+    pg_line_drop(c);
     if (c->address + 1 < c->address_count) {
         c->address++;
         host_connect(c);
@@ -191,10 +151,10 @@ static void connect_step(struct pg_connection *c)
     watch_stop(c);
     switch (PQconnectPoll(c->line)) {
     case PGRES_POLLING_READING:
-        watch(c, EV_READ);
+        pg_watch(c, EV_READ);
         return;
     case PGRES_POLLING_WRITING:
-        watch(c, EV_WRITE);
+        pg_watch(c, EV_WRITE);
         return;
     case PGRES_POLLING_OK:
         if (PQsetnonblocking(c->line, 1) != 0)
@@ -205,7 +165,8 @@ static void connect_step(struct pg_connection *c)
         c->answer.busy = false;
         c->answer.sqlstate[0] = '\0';
         error_clear(&c->answer.error);
-        watch(c, EV_READ);
+        pg_watch(c, EV_READ);
+        pg_queries_fail(c); /* asked before there was a line */
         finish(c);
         return;
     default:
@@ -240,8 +201,8 @@ static void host_connect(struct pg_connection *c)
         keys[n] = "port", values[n++] = c->hosts.ports[c->host];
     }
     /* The addresses of a host share its time. */
-    timer_start(c, c->connect_timeout_ms /
-                       (int64_t)(c->address_count ? c->address_count : 1));
+    pg_timer_start(c, c->connect_timeout_ms /
+                          (int64_t)(c->address_count ? c->address_count : 1));
     c->line = PQconnectStartParams(keys, values, 1);
     if (!c->line || PQstatus(c->line) == CONNECTION_BAD) {
         host_failed(c, NULL);
@@ -250,7 +211,7 @@ static void host_connect(struct pg_connection *c)
     /* So that the words of a failure have its SQLSTATE. */
     PQsetErrorVerbosity(c->line, PQERRORS_VERBOSE);
     c->phase = PHASE_CONNECTING;
-    watch(c, EV_WRITE);
+    pg_watch(c, EV_WRITE);
 }
 
 static void on_lookup(void *self, char addresses[][46], size_t count,
@@ -277,7 +238,7 @@ static void host_try(struct pg_connection *c)
         host_connect(c);
         return;
     }
-    timer_start(c, c->connect_timeout_ms);
+    pg_timer_start(c, c->connect_timeout_ms);
     struct error error;
     c->phase = PHASE_LOOKUP;
     c->lookup = pg_lookup_start(c->base, c->hosts.names[c->host], RESOLV_CONF,
@@ -294,92 +255,17 @@ void pg_connection_connect(struct pg_connection *c, pg_done done, void *self)
     c->self = self;
     /* The host that was good last comes first. */
     c->hosts_left = c->hosts.count ? c->hosts.count - 1 : 0;
-    timer_start(c, 0); /* the rest from the loop: we never call back here */
+    pg_timer_start(c, 0); /* the rest from the loop: we never call back here */
 }
 
-/* --- querying --------------------------------------------------------- */
-
-static void result_keep(struct pg_connection *c, PGresult *result)
-{
-    ExecStatusType status = PQresultStatus(result);
-    if (status == PGRES_FATAL_ERROR && c->answer.error.code == ERROR_NONE) {
-        const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-        char words[800];
-        pg_words_copy(words, sizeof words,
-                      text ? text : PQresultErrorMessage(result));
-        if (code)
-            snprintf(c->answer.sqlstate, sizeof c->answer.sqlstate, "%s", code);
-        error_set(&c->answer.error, ERROR_TRY_AGAIN, "PostgreSQL: %s%s%s%s",
-                  words, code ? " (" : "", code ? code : "", code ? ")" : "");
-        c->answer.busy = pg_failure_is_busy(c->answer.sqlstate, words);
-    }
-    if (status == PGRES_TUPLES_OK) {
-        PQclear((PGresult *)c->answer.result);
-        c->answer.result = (struct pg_result *)result;
-        return;
-    }
-    PQclear(result);
-}
-
-static void query_end(struct pg_connection *c)
-{
-    if (PQstatus(c->line) == CONNECTION_BAD ||
-        (c->answer.sqlstate[0] &&
-         pg_failure_of(c->answer.sqlstate) == PG_DOWN &&
-         strcmp(c->answer.sqlstate, "57014") != 0)) {
-        finish_down(c, "the connection to PostgreSQL broke");
-        return;
-    }
-    if (c->pipeline && !PQexitPipelineMode(c->line)) {
-        finish_down(c, "the connection to PostgreSQL is out of step");
-        return;
-    }
-    c->phase = PHASE_IDLE;
-    watch(c, EV_READ);
-    c->answer.ok = c->answer.error.code == ERROR_NONE;
-    c->answer.down =
-        !c->answer.ok && pg_failure_of(c->answer.sqlstate) == PG_DOWN;
-    finish(c);
-}
-
-static void query_step(struct pg_connection *c)
-{
-    bool after_null = false;
-    if (!PQconsumeInput(c->line)) {
-        finish_down(c, "the connection to PostgreSQL broke");
-        return;
-    }
-    int rest = PQflush(c->line);
-    if (rest < 0) {
-        finish_down(c, "the connection to PostgreSQL broke");
-        return;
-    }
-    watch(c, rest ? EV_READ | EV_WRITE : EV_READ);
-    if (!rest)
-        CRASH_POINT(PGSQL_FLUSHED);
-    while (!PQisBusy(c->line)) {
-        PGresult *result = PQgetResult(c->line);
-        bool synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-        if (result)
-            result_keep(c, result);
-        /* In a pipeline one NULL ends a statement, two mean that libpq has
-         * nothing more to wait for. */
-        if (synced || (!result && (!c->pipeline || after_null)) ||
-            PQstatus(c->line) == CONNECTION_BAD) {
-            query_end(c);
-            return;
-        }
-        after_null = !result;
-    }
-}
+/* --- events ----------------------------------------------------------- */
 
 static void idle_step(struct pg_connection *c)
 {
     /* Notices and parameter changes are swallowed; an end of file, or an
      * error that the server sends before it closes, ends the line. */
     if (!PQconsumeInput(c->line) || PQstatus(c->line) == CONNECTION_BAD)
-        pg_connection_close(c);
+        pg_line_drop(c);
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *self)
@@ -389,9 +275,21 @@ static void on_socket(evutil_socket_t fd, short what, void *self)
     if (c->phase == PHASE_CONNECTING)
         connect_step(c);
     else if (c->phase == PHASE_QUERY)
-        query_step(c);
+        pg_query_step(c);
     else if (c->phase == PHASE_IDLE)
         idle_step(c);
+}
+
+/* Closed: queries that are down, and an attempt that begins or has failed. */
+static void closed_step(struct pg_connection *c)
+{
+    pg_queries_fail(c);
+    if (c->phase != PHASE_CLOSED || !c->done)
+        return;
+    if (c->answer.down)
+        finish(c);
+    else
+        host_try(c);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *self)
@@ -400,10 +298,7 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
     (void)fd, (void)what;
     switch (c->phase) {
     case PHASE_CLOSED:
-        if (c->answer.down)
-            finish(c);
-        else if (c->done)
-            host_try(c);
+        closed_step(c);
         return;
     case PHASE_LOOKUP:
         host_failed(c, "cannot find its address: no name server answered "
@@ -413,96 +308,14 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
         host_failed(c, "no answer in time");
         return;
     case PHASE_QUERY:
-        error_set(&c->answer.error, ERROR_TRY_AGAIN,
+        error_set(&c->lost, ERROR_TRY_AGAIN,
                   "PostgreSQL did not answer within %lld ms",
                   (long long)c->query_timeout_ms);
-        finish_down(c, "timeout");
+        pg_queries_lose(c, NULL);
         return;
     case PHASE_IDLE:
         return;
     }
-}
-
-static bool query_begin(struct pg_connection *c, pg_done done, void *self)
-{
-    answer_reset(c);
-    c->done = done;
-    c->self = self;
-    if (c->phase == PHASE_IDLE) {
-        c->phase = PHASE_QUERY;
-        return true;
-    }
-    c->answer.down = true;
-    error_set(&c->answer.error, ERROR_TRY_AGAIN,
-              "the connection to PostgreSQL is closed");
-    timer_start(c, 0);
-    return false;
-}
-
-static void query_sent(struct pg_connection *c, bool sent)
-{
-    if (!sent || PQflush(c->line) < 0) {
-        char words[600];
-        line_words(c, words, sizeof words);
-        error_set(&c->answer.error, ERROR_TRY_AGAIN,
-                  "cannot send to PostgreSQL: %s", words);
-        c->answer.down = true;
-        pg_connection_close(c);
-        timer_start(c, 0);
-        return;
-    }
-    timer_start(c, c->query_timeout_ms);
-    watch(c, EV_READ | EV_WRITE);
-}
-
-static bool pipeline_send(struct pg_connection *c, const char *sql,
-                          const struct pg_parameter *parameters, size_t count)
-{
-    Oid types[PG_PARAMETERS_MAX];
-    const char *values[PG_PARAMETERS_MAX];
-    int sizes[PG_PARAMETERS_MAX], formats[PG_PARAMETERS_MAX];
-    char timeout[24];
-    const char *timeout_value = timeout;
-    Oid text_type = TEXT_OID;
-    snprintf(timeout, sizeof timeout, "%lld",
-             (long long)c->statement_timeout_ms);
-    if (count > PG_PARAMETERS_MAX || !PQenterPipelineMode(c->line))
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        types[i] = parameters[i].type;
-        values[i] = parameters[i].value;
-        sizes[i] = parameters[i].size_bytes;
-        formats[i] = 1;
-    }
-    /* Without BEGIN the statements up to the Sync are one transaction, and
-     * a failure leaves no open one behind. */
-    if (c->statement_timeout_ms > 0 &&
-        !PQsendQueryParams(c->line,
-                           "SELECT set_config('statement_timeout', $1, true)",
-                           1, &text_type, &timeout_value, NULL, NULL, 0))
-        return false;
-    return PQsendQueryParams(c->line, sql, (int)count, types, values, sizes,
-                             formats, 0) &&
-           PQpipelineSync(c->line);
-}
-
-void pg_connection_query(struct pg_connection *c, const char *sql,
-                         const struct pg_parameter *parameters, size_t count,
-                         pg_done done, void *self)
-{
-    if (!query_begin(c, done, self))
-        return;
-    c->pipeline = true;
-    query_sent(c, pipeline_send(c, sql, parameters, count));
-}
-
-void pg_connection_script(struct pg_connection *c, const char *sql,
-                          pg_done done, void *self)
-{
-    if (!query_begin(c, done, self))
-        return;
-    c->pipeline = false;
-    query_sent(c, PQsendQuery(c->line, sql) == 1);
 }
 
 /* --- making ----------------------------------------------------------- */
@@ -538,7 +351,7 @@ void pg_connection_free(struct pg_connection **connection)
     if (!c)
         return;
     if (c->timer) {
-        pg_connection_close(c);
+        pg_connection_rest(c);
         event_free(c->timer);
     }
     answer_reset(c);
@@ -547,17 +360,4 @@ void pg_connection_free(struct pg_connection **connection)
     free(c->application_name);
     free(c);
     *connection = NULL;
-}
-
-/* --- reading ---------------------------------------------------------- */
-
-int pg_result_rows(const struct pg_result *result)
-{
-    return result ? PQntuples((const PGresult *)result) : 0;
-}
-
-const char *pg_result_text(const struct pg_result *result, int row, int column)
-{
-    const PGresult *r = (const PGresult *)result;
-    return PQgetisnull(r, row, column) ? NULL : PQgetvalue(r, row, column);
 }

@@ -78,15 +78,21 @@ struct pg_parameter {
     int size_bytes;
 };
 
+/* Queries of a connection without an answer. */
+#define PG_QUERIES_MAX 16
+
 /* One statement in a transaction of its own, answered when that is
- * committed.  The parameters are copied before it returns.  done as above;
- * one query at a time, on an open connection. */
+ * committed.  The parameters are copied before it returns.  done as above.
+ * Others may be called before it is answered, up to PG_QUERIES_MAX: they are
+ * sent at once (a pipeline with a Sync behind each) and answered in their
+ * order; one that fails says nothing of those behind it, but when the line is
+ * lost all are down.  The connection must not be freed within done. */
 void pg_connection_query(struct pg_connection *connection, const char *sql,
                          const struct pg_parameter *parameters, size_t count,
                          pg_done done, void *self);
 
 /* Several statements without parameters in one text, which may hold BEGIN
- * and COMMIT; the answer has the rows of the last one that gives any.  After
+ * and COMMIT, while no query is under way; the answer has the rows of the last one that gives any.  After
  * a failure the caller closes the connection. */
 void pg_connection_script(struct pg_connection *connection, const char *sql,
                           pg_done done, void *self);

@@ -310,7 +310,7 @@ bool gate_look(struct sink *gate)
 {
     if (!is_cut(gate))
         return false;
-    if (gate->open)
+    if (gate->open || calls_in(gate, CALL_UNDER_WAY) > 0)
         line_close(gate);
     for (size_t i = 0; i < SINK_DEPTH_MAX; i++) {
         struct call *call = &gate->calls[i];

@@ -25,6 +25,7 @@
 #include "common/ipc/exercise.h"
 #include "common/postgres/connection.h"
 #include "common/shm/metrics.h"
+#include "workers/sync/window.h"
 #include "workers/sync/pgsql_answer.h"
 #include "workers/sync/pgsql_request.h"
 #include "workers/sync/pgsql_schema.h"
@@ -47,6 +48,21 @@ static const char sample_sql[] =
     " - current_setting('superuser_reserved_connections')::int"
     " FROM pg_catalog.pg_stat_database";
 
+/* One batch, or a probe, until it is answered. */
+struct job {
+    struct sink *sink;
+    const struct sink_batch *batch; /* NULL: a probe, or: */
+    int64_t run;                    /* to inspect; 0: none */
+    sink_done done;                 /* NULL: not in use */
+    void *self;
+    bool careful;
+    bool fails_soon; /* is answered with `failed` from the loop */
+    struct sink_result failed;
+    struct arena arena; /* of the batch */
+    struct batch_units units;
+    struct window_batch window; /* sent_ns 0: is not counted there */
+};
+
 struct sink {
     struct pg_connection *connection;
     struct pgsql_schema schema;
@@ -54,127 +70,166 @@ struct sink {
     bool samples;        /* the server lets us count its connections */
     uint64_t sampled_ms; /* monotonic */
     int64_t server_connections, server_limit; /* not told yet */
-    bool careful;
     const struct config *config;
-    const struct sink_batch *batch; /* NULL: a probe, or: */
-    int64_t run;                    /* to inspect; 0: none */
-    struct arena arena;             /* of the batch */
-    struct batch_units units;
-    struct pgsql_request request;
-    struct event *soon; /* calls back with `failed` from the loop */
-    struct sink_result failed;
-    sink_done done;
-    void *self;
+    struct job jobs[SINK_DEPTH_MAX];
+    struct job *starting; /* waits until the line is ready; it is alone */
+    uint64_t asked_ns;    /* of a question that measures the round trip */
+    struct window window;
+    struct pgsql_request request; /* copied when it is sent */
+    struct event *soon;           /* for jobs that fail soon */
 };
 
-static void sink_finish(struct sink *sink, const struct sink_result *result)
+/* --- answers --- */
+
+static void job_finish(struct job *job, const struct sink_result *result)
 {
+    struct sink *sink = job->sink;
     struct sink_result told = *result;
-    sink_done done = sink->done;
+    sink_done done = job->done;
+    if (job->window.sent_ns)
+        window_dropped(&sink->window, &job->window);
     told.server_connections = sink->server_connections;
     told.server_limit = sink->server_limit;
     sink->server_limit = 0;
-    sink->done = NULL;
-    done(sink->self, &told);
+    job->done = NULL;
+    done(job->self, &told);
 }
 
 static void on_soon(evutil_socket_t fd, short what, void *self)
 {
     struct sink *sink = self;
     (void)fd, (void)what;
-    sink_finish(sink, &sink->failed);
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++)
+        if (sink->jobs[i].done && sink->jobs[i].fails_soon)
+            job_finish(&sink->jobs[i], &sink->jobs[i].failed);
 }
 
-static void finish_soon(struct sink *sink)
+static void job_fail_soon(struct job *job)
 {
     struct timeval now = {0};
-    sink->failed.outcome = SINK_TRANSIENT;
-    event_add(sink->soon, &now);
+    job->failed.outcome = SINK_TRANSIENT;
+    job->fails_soon = true;
+    event_add(job->sink->soon, &now);
 }
 
-static void finish_failed(struct sink *sink, const struct pg_answer *answer)
+static void job_fail(struct job *job, const struct pg_answer *answer)
 {
+    struct sink *sink = job->sink;
     struct sink_result result = {.outcome = answer->busy   ? SINK_BUSY
                                             : answer->down ? SINK_DOWN
                                                            : SINK_TRANSIENT,
                                  .error = answer->error};
-    if (answer->busy)
-        pg_connection_rest(sink->connection);
+    /* With all that is under way on it. */
+    if (result.outcome != SINK_TRANSIENT)
+        pg_connection_close(sink->connection);
     metric_add(METRIC_SYNC_UNAUTHORIZED,
                pg_failure_is_authorization(answer->sqlstate));
-    sink_finish(sink, &result);
+    job_finish(job, &result);
 }
 
-static void careful_start(struct sink *sink);
+static void careful_start(struct job *job);
+
+static void on_refused(struct job *job, const struct pg_answer *answer)
+{
+    enum pg_failure failure = pg_failure_of(answer->sqlstate);
+    struct pg_answer failed = *answer;
+    if (!answer->down && failure == PG_REFUSED && !job->careful) {
+        careful_start(job);
+        return;
+    }
+    if (!answer->down && failure == PG_SETUP) {
+        job->sink->ready = false; /* look at the schema again */
+        failed.error.code = ERROR_CONFIG;
+    }
+    job_fail(job, &failed);
+}
 
 static void on_applied(void *self, const struct pg_answer *answer)
 {
-    struct sink *sink = self;
+    struct job *job = self;
     struct sink_result result = {.outcome = SINK_APPLIED};
     CRASH_POINT(PGSQL_ANSWERED);
     if (!answer->ok) {
-        enum pg_failure failure = pg_failure_of(answer->sqlstate);
-        if (!answer->down && failure == PG_REFUSED && !sink->careful) {
-            careful_start(sink);
-            return;
-        }
-        struct pg_answer failed = *answer;
-        if (!answer->down && failure == PG_SETUP) {
-            sink->ready = false; /* look at the schema again */
-            failed.error.code = ERROR_CONFIG;
-        }
-        finish_failed(sink, &failed);
+        on_refused(job, answer);
         return;
     }
-    if (pgsql_answer_read(answer->result, &sink->arena, &result,
+    if (job->window.sent_ns) {
+        result.apply_ns = window_answered(&job->sink->window, &job->window,
+                                          clock_monotonic_ns());
+        job->window.sent_ns = 0;
+    }
+    if (pgsql_answer_read(answer->result, &job->arena, &result,
                           &result.error) != 0)
         result.outcome = SINK_TRANSIENT;
-    sink_finish(sink, &result);
+    job_finish(job, &result);
 }
 
-static void request_send(struct sink *sink)
+/* --- requests --- */
+
+static void request_send(struct job *job)
 {
-    pg_connection_query(sink->connection, sink->request.sql,
-                        sink->request.parameters, sink->request.parameter_count,
-                        on_applied, sink);
+    struct pgsql_request *request = &job->sink->request;
+    pg_connection_query(job->sink->connection, request->sql,
+                        request->parameters, request->parameter_count,
+                        on_applied, job);
 }
 
-static void careful_start(struct sink *sink)
+/* Nothing is learnt of the line from a batch that is taken apart. */
+static void careful_start(struct job *job)
 {
-    sink->careful = true;
-    if (pgsql_request_careful(&sink->request, sink->batch, &sink->units,
-                              &sink->failed.error) != 0)
-        finish_soon(sink);
+    struct sink *sink = job->sink;
+    job->careful = true;
+    if (job->window.sent_ns)
+        window_dropped(&sink->window, &job->window);
+    job->window.sent_ns = 0;
+    if (pgsql_request_careful(&sink->request, job->batch, &job->units,
+                              &job->failed.error) != 0)
+        job_fail_soon(job);
     else
-        request_send(sink);
+        request_send(job);
 }
 
-static void batch_send(struct sink *sink)
+static void fast_start(struct job *job)
 {
-    arena_reset(&sink->arena);
-    if (batch_fold(sink->config, sink->batch->operations, sink->batch->count,
-                   &sink->arena, &sink->units, &sink->failed.error) != 0)
-        finish_soon(sink);
-    else if (sink->units.any_apart)
-        careful_start(sink);
-    else if (pgsql_request_fast(&sink->request, sink->batch, &sink->units,
-                                &sink->failed.error) != 0)
-        finish_soon(sink);
-    else
-        request_send(sink);
+    struct sink *sink = job->sink;
+    if (pgsql_request_fast(&sink->request, job->batch, &job->units,
+                           &job->failed.error) != 0) {
+        job_fail_soon(job);
+        return;
+    }
+    job->window = (struct window_batch){.operations = job->batch->count,
+                                        .sent_ns = clock_monotonic_ns()};
+    for (size_t i = 0; i < job->batch->count; i++)
+        job->window.bytes += job->batch->operations[i].data_size;
+    window_sent(&sink->window, &job->window);
+    request_send(job);
 }
+
+static void batch_send(struct job *job)
+{
+    arena_reset(&job->arena);
+    if (batch_fold(job->sink->config, job->batch->operations, job->batch->count,
+                   &job->arena, &job->units, &job->failed.error) != 0)
+        job_fail_soon(job);
+    else if (job->units.any_apart)
+        careful_start(job);
+    else
+        fast_start(job);
+}
+
+/* --- a line that is ready --- */
 
 static void on_inspected(void *self, const struct pg_answer *answer)
 {
-    struct sink *sink = self;
+    struct job *job = self;
     struct sink_result found = {.outcome = SINK_APPLIED};
     if (!answer->ok || pg_result_rows(answer->result) != 1) {
-        finish_failed(sink, answer);
+        job_fail(job, answer);
         return;
     }
     found.records = strtoll(pg_result_text(answer->result, 0, 0), NULL, 10);
     found.complete = strtoll(pg_result_text(answer->result, 0, 1), NULL, 10);
-    sink_finish(sink, &found);
+    job_finish(job, &found);
 }
 
 static struct pg_parameter text_parameter(const char *text)
@@ -183,7 +238,7 @@ static struct pg_parameter text_parameter(const char *text)
         .type = TEXT_OID, .value = text, .size_bytes = (int)strlen(text)};
 }
 
-static void run_inspect(struct sink *sink)
+static void run_inspect(struct job *job)
 {
     static const char sql[] =
         "SELECT count(*), count(*) FILTER (WHERE NOT deleted"
@@ -192,33 +247,40 @@ static void run_inspect(struct sink *sink)
         " AND table_name = $2 AND record_id >= $3 AND record_id < $4";
     char from[EXERCISE_ID_SIZE], to[EXERCISE_ID_SIZE];
     char whole[EXERCISE_DATA_SIZE];
-    exercise_bounds(sink->run, from, to);
-    exercise_whole_data(sink->run, whole);
+    exercise_bounds(job->run, from, to);
+    exercise_whole_data(job->run, whole);
     struct pg_parameter parameters[] = {
-        text_parameter(sink->config->system_id), text_parameter(EXERCISE_TABLE),
-        text_parameter(from), text_parameter(to), text_parameter(whole)};
-    pg_connection_query(sink->connection, sql, parameters, 5, on_inspected,
-                        sink);
+        text_parameter(job->sink->config->system_id),
+        text_parameter(EXERCISE_TABLE), text_parameter(from),
+        text_parameter(to), text_parameter(whole)};
+    pg_connection_query(job->sink->connection, sql, parameters, 5, on_inspected,
+                        job);
 }
 
-static void call_go_on(struct sink *sink)
+/* The line is ready for what waits for it. */
+static void starting_go_on(struct sink *sink)
 {
     struct sink_result there = {.outcome = SINK_APPLIED};
-    if (sink->batch)
-        batch_send(sink);
-    else if (sink->run)
-        run_inspect(sink);
+    struct job *job = sink->starting;
+    sink->starting = NULL;
+    if (job->batch)
+        batch_send(job);
+    else if (job->run)
+        run_inspect(job);
     else
-        sink_finish(sink, &there);
+        job_finish(job, &there);
+}
+
+static void starting_fail(struct sink *sink, const struct pg_answer *answer)
+{
+    struct job *job = sink->starting;
+    sink->starting = NULL;
+    job_fail(job, answer);
 }
 
 static void on_sampled(void *self, const struct pg_answer *answer)
 {
     struct sink *sink = self;
-    if (!answer->ok && answer->down) {
-        finish_failed(sink, answer);
-        return;
-    }
     sink->samples = answer->ok; /* not again on this line */
     if (answer->ok && pg_result_rows(answer->result) == 1) {
         sink->server_connections =
@@ -226,91 +288,134 @@ static void on_sampled(void *self, const struct pg_answer *answer)
         sink->server_limit =
             strtoll(pg_result_text(answer->result, 0, 1), NULL, 10);
     }
-    call_go_on(sink);
+    if (!sink->starting)
+        return;
+    if (answer->ok || !answer->down)
+        starting_go_on(sink);
+    else
+        starting_fail(sink, answer);
 }
 
-/* Ready: counts the server's connections, when that is due, and goes on. */
-static void sample(struct sink *sink)
+/* Counts the server's connections when that is due; the answer comes before
+ * that of what is sent next.  True when it was asked. */
+static bool sample(struct sink *sink)
 {
     uint64_t now_ms = clock_monotonic_ms();
     if (!sink->config->sync_pool_check || !sink->samples ||
-        (sink->sampled_ms && now_ms < sink->sampled_ms + SAMPLE_MS)) {
-        call_go_on(sink);
-        return;
-    }
+        (sink->sampled_ms && now_ms < sink->sampled_ms + SAMPLE_MS))
+        return false;
     sink->sampled_ms = now_ms;
     pg_connection_query(sink->connection, sample_sql, NULL, 0, on_sampled,
                         sink);
+    return true;
+}
+
+/* A batch does not wait for the count, a probe, which may have been sent
+ * for it, does. */
+static void ready_go_on(struct sink *sink)
+{
+    bool sampled = sample(sink);
+    if (!sampled || sink->starting->batch)
+        starting_go_on(sink);
 }
 
 static void on_checked(void *self, const struct pg_answer *answer)
 {
     struct sink *sink = self;
     sink->ready = answer->ok;
-    if (!answer->ok)
-        finish_failed(sink, answer);
-    else
-        sample(sink);
+    if (answer->ok) {
+        window_round_trip(&sink->window, clock_monotonic_ns() - sink->asked_ns);
+        ready_go_on(sink);
+    } else {
+        starting_fail(sink, answer);
+    }
+}
+
+static void check(struct sink *sink)
+{
+    sink->asked_ns = clock_monotonic_ns();
+    pgsql_schema_check(&sink->schema, on_checked, sink);
 }
 
 static void on_connected(void *self, const struct pg_answer *answer)
 {
     struct sink *sink = self;
     if (!answer->ok) {
-        finish_failed(sink, answer);
+        starting_fail(sink, answer);
         return;
     }
     metric_add(METRIC_SYNC_CONNECTS, 1);
     sink->samples = true;
-    pgsql_schema_check(&sink->schema, on_checked, sink);
+    window_reset(&sink->window);
+    check(sink);
 }
 
-static void sink_start(struct sink *sink)
+static void job_start(struct job *job)
 {
+    struct sink *sink = job->sink;
+    sink->starting = job;
     if (!pg_connection_is_open(sink->connection)) {
         sink->ready = false;
         pg_connection_connect(sink->connection, on_connected, sink);
-    } else if (!sink->ready || !sink->batch) {
-        pgsql_schema_check(&sink->schema, on_checked, sink);
+    } else if (!sink->ready || !job->batch) {
+        check(sink);
     } else {
-        sample(sink);
+        ready_go_on(sink);
     }
 }
 
-static void call_start(struct sink *sink, const struct sink_batch *batch,
-                       int64_t run, sink_done done, void *self)
+/* --- the methods --- */
+
+static unsigned pgsql_depth(struct sink *sink)
 {
-    sink->batch = batch;
-    sink->run = run;
-    sink->done = done;
-    sink->self = self;
-    sink->careful = false;
-    memset(&sink->failed, 0, sizeof sink->failed);
-    sink_start(sink);
+    if (!sink->ready || sink->starting ||
+        !pg_connection_is_open(sink->connection))
+        return 1;
+    return window_depth(&sink->window, SINK_DEPTH_MAX);
+}
+
+static void job_new(struct sink *sink, const struct sink_batch *batch,
+                    int64_t run, sink_done done, void *self)
+{
+    struct job *job = sink->jobs;
+    while (job->done) /* depth leaves a place */
+        job++;
+    job->batch = batch;
+    job->run = run;
+    job->done = done;
+    job->self = self;
+    job->careful = job->fails_soon = false;
+    job->window.sent_ns = 0;
+    memset(&job->failed, 0, sizeof job->failed);
+    job_start(job);
 }
 
 static void pgsql_apply(struct sink *sink, const struct sink_batch *batch,
                         sink_done done, void *self)
 {
-    call_start(sink, batch, 0, done, self);
+    job_new(sink, batch, 0, done, self);
 }
 
 static void pgsql_inspect(struct sink *sink, int64_t run, sink_done done,
                           void *self)
 {
-    call_start(sink, NULL, run, done, self);
+    job_new(sink, NULL, run, done, self);
 }
 
 static void pgsql_probe(struct sink *sink, sink_done done, void *self)
 {
-    call_start(sink, NULL, 0, done, self);
+    job_new(sink, NULL, 0, done, self);
 }
 
 static void pgsql_rest(struct sink *sink)
 {
     pg_connection_rest(sink->connection);
     event_del(sink->soon);
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++)
+        sink->jobs[i].done = NULL;
+    sink->starting = NULL;
     sink->ready = false;
+    window_reset(&sink->window);
 }
 
 static void pgsql_close(struct sink *sink)
@@ -321,7 +426,8 @@ static void pgsql_close(struct sink *sink)
     if (sink->soon)
         event_free(sink->soon);
     pgsql_request_deinit(&sink->request);
-    arena_deinit(&sink->arena);
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++)
+        arena_deinit(&sink->jobs[i].arena);
     free(sink);
 }
 
@@ -359,7 +465,10 @@ static struct sink *pgsql_open(const struct config *config,
         return NULL;
     }
     sink->config = config;
-    arena_init(&sink->arena, BATCH_ARENA_MAX);
+    for (size_t i = 0; i < SINK_DEPTH_MAX; i++) {
+        sink->jobs[i].sink = sink;
+        arena_init(&sink->jobs[i].arena, BATCH_ARENA_MAX);
+    }
     pgsql_request_init(&sink->request, config);
     sink->soon = event_new(base, -1, 0, on_soon, sink);
     if (!sink->soon)
@@ -376,6 +485,7 @@ const struct sink_methods sink_pgsql = {
     .name = "pgsql",
     .takes_connection = true,
     .open = pgsql_open,
+    .depth = pgsql_depth,
     .apply = pgsql_apply,
     .probe = pgsql_probe,
     .inspect = pgsql_inspect,
