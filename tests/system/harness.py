@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import queue
 import pwd
 import shutil
 import signal
@@ -492,11 +493,13 @@ class Proxy:
     """A TCP proxy on loopback that can cut, refuse and count.
 
     `on_client(data, connection)` and `on_server(data, connection)` may
-    return False to cut the connection before the data goes on.
+    return False to cut the connection before the data goes on.  `delay` are
+    the seconds that data is on its way, each way.
     """
 
-    def __init__(self, target_port):
+    def __init__(self, target_port, delay=0):
         self.target_port = target_port
+        self.delay = delay
         self.on_client = self.on_server = None
         self.refuse = False
         self.connections = 0
@@ -535,7 +538,21 @@ class Proxy:
                 threading.Thread(target=self._pump, daemon=True,
                                  args=(one, other, side, number)).start()
 
+    def _late(self, other):
+        """A function that sends later, in order, from a thread."""
+        data = queue.SimpleQueue()
+
+        def send():
+            with contextlib.suppress(OSError):
+                while (item := data.get()) is not None:
+                    time.sleep(max(0, item[0] - time.monotonic()))
+                    other.sendall(item[1])
+
+        threading.Thread(target=send, daemon=True).start()
+        return data
+
     def _pump(self, one, other, side, number):
+        late = self._late(other) if self.delay else None
         try:
             while True:
                 data = one.recv(65536)
@@ -544,9 +561,14 @@ class Proxy:
                 check = getattr(self, side)
                 if check is not None and check(data, number) is False:
                     break
-                other.sendall(data)
+                if late:
+                    late.put((time.monotonic() + self.delay, data))
+                else:
+                    other.sendall(data)
         except OSError:
             pass
+        if late:
+            late.put(None)
         for s in (one, other):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)

@@ -581,6 +581,20 @@ static void waits_for_room_on_the_disk(void **state)
     store_strikes(*state, STATEMENT_BATCH_SETTLE, STORE_FULL);
 }
 
+/* It does not rest on a claim that found the disk full. */
+static void claims_again_when_there_is_room(void **state)
+{
+    struct fixture *fixture = *state;
+    append_many(fixture, 300);
+    start_pipeline(fixture, 7);
+    fixture->store_mood = STORE_FULL;
+    fixture->mood_statement = STATEMENT_BATCH_CLAIM;
+    carry(fixture, 64, 5000);
+    assert_true(fixture->troubles >= 1);
+    assert_int_equal(fixture->rests, 1);
+    assert_each_once(fixture, 300);
+}
+
 static void successor_takes_over(void **state)
 {
     struct fixture *fixture = *state;
@@ -685,6 +699,7 @@ int main(void)
         TEST(knows_a_settlement_whose_answer_was_lost),
         TEST(settles_again),
         TEST(waits_for_room_on_the_disk),
+        TEST(claims_again_when_there_is_room),
         TEST(successor_takes_over),
         TEST(poison_delays_only_its_record),
         TEST(leaves_what_it_has_claimed),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How large a batch may be, from how long the last ones took: it begins at
+ * How large a batch may be, from how long the last ones took at the centre
+ * (without the line and what was before them): it begins at
  * sync.batch.min, doubles with each full batch that was quick until one was
  * not, then grows by sync.batch.min and is halved when one takes longer than
  * PACE_TARGET_MS or fails (additive increase, multiplicative decrease;

@@ -198,6 +198,7 @@ void pipeline_turn(struct pipeline *pipeline)
     do {
         pipeline->again = false;
         turn_places(pipeline);
+        /* Not in trouble: what was to be claimed is asked for again. */
         if (pipeline->active && pipeline_store_usable(pipeline) &&
             !pipeline_busy(pipeline)) {
             pipeline->active = false;

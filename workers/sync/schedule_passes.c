@@ -246,7 +246,7 @@ static void applied(void *self, const struct batch *batch)
     pass_add(&schedule->pass, batch);
     if (batch->sent_ns != 0)
         pace_applied(&schedule->pace, (int64_t)batch->count,
-                     (int64_t)(batch->took_ns / 1000000));
+                     (int64_t)(batch->apply_ns / 1000000));
     atomic_store(&schedule->standing.view->rate, pass_rate(&schedule->pass));
     atomic_store(&schedule->standing.view->batch_size, schedule->pace.size);
     if (batch->refused > 0)

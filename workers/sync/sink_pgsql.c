@@ -120,7 +120,8 @@ static void job_fail(struct job *job, const struct pg_answer *answer)
                                                            : SINK_TRANSIENT,
                                  .error = answer->error};
     /* With all that is under way on it. */
-    if (result.outcome != SINK_TRANSIENT)
+    if (result.outcome != SINK_TRANSIENT &&
+        pg_connection_is_open(sink->connection))
         pg_connection_close(sink->connection);
     metric_add(METRIC_SYNC_UNAUTHORIZED,
                pg_failure_is_authorization(answer->sqlstate));
