@@ -166,18 +166,31 @@ static void case_newer_schema(struct fixture *f)
 
 static void case_role_without_ddl(struct fixture *f)
 {
-    struct outbox_operation op = one();
+    static struct sync_table tables[] = {{.name = "shared",
+                                          .target = "",
+                                          .key = "id",
+                                          .conflict = CONFLICT_LAST_WRITE_WINS,
+                                          .version = "",
+                                          .updated_at = "updated_at",
+                                          .base = ""}};
+    struct outbox_operation op = one(), shared = INS("shared", "a", "{}");
     snprintf(f->conninfo, sizeof f->conninfo,
              "host=%s user=poor dbname=postgres", f->cluster->folder);
     fixture_sql(f, "CREATE ROLE poor LOGIN;"
                    "GRANT USAGE ON SCHEMA tidemill TO poor;"
                    "GRANT SELECT, INSERT, UPDATE ON tidemill.ledger, "
                    "tidemill.synced_records TO poor;"
+                   "GRANT SELECT, INSERT, UPDATE ON tidemill.shared_records "
+                   "TO poor;"
                    "GRANT SELECT ON tidemill.schema_migrations TO poor");
     fixture_sql(f, "CREATE DATABASE bare");
     f->config.database_conninfo = f->conninfo;
     fixture_again(f);
     assert_int_equal(fixture_apply(f, 1, &op, 1), SINK_APPLIED);
+    f->config.tables = tables;
+    f->config.table_count = 1;
+    assert_int_equal(fixture_apply(f, 2, &shared, 1), SINK_APPLIED);
+    f->config.table_count = 0;
     snprintf(f->conninfo, sizeof f->conninfo, "host=%s user=poor dbname=bare",
              f->cluster->folder);
     fixture_again(f);
@@ -296,7 +309,8 @@ static void case_pgbouncer(struct fixture *f)
     FILE *file = fopen(ini, "w");
     assert_non_null(file);
     fprintf(file,
-            "[databases]\npostgres = host=%s user=postgres pool_size=1\n[pgbouncer]\n"
+            "[databases]\npostgres = host=%s user=postgres "
+            "pool_size=1\n[pgbouncer]\n"
             "listen_port = 6432\nunix_socket_dir = %s\nauth_type = any\n"
             "pool_mode = transaction\nignore_startup_parameters =\n",
             f->cluster->folder, f->cluster->folder);
