@@ -107,8 +107,11 @@ static int stay_offline(struct exercise *exercise, struct error *error)
         rest(TICK_MS);
         past_ms = (int64_t)(clock_monotonic_ms() - start_ms);
     }
+    if (past_ms > exercise->duration_ms)
+        past_ms = exercise->duration_ms;
     if (result == 0)
-        result = exercise_append(exercise, whole(exercise->accepted), error);
+        result = exercise_append(
+            exercise, whole(past_ms * exercise->rate / 1000 + 1), error);
     progress_end(&progress);
     exercise->offline_ms = past_ms;
     return result;

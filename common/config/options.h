@@ -130,7 +130,7 @@ X("sync.sqlite.path", sync_sqlite_path, PATH, "<state_dir>/centre.db", 1, 4000, 
 X("database.conninfo", database_conninfo, TEXT, "", 0, 4000, RESPAWN_SYNC, 1, \
   "Connection string of libpq; the other database options are put over it.") \
 X("database.host", database_host, TEXT, "", 0, 1000, RESPAWN_SYNC, 0, \
-  "Host or socket directory of the central PostgreSQL.") \
+  "Host or socket directory of the central PostgreSQL; several with commas between, for a takeover.") \
 X("database.port", database_port, INT, "5432", 1, 65535, RESPAWN_SYNC, 0, \
   "Port of the central PostgreSQL.") \
 X("database.database", database_name, TEXT, "", 0, 63, RESPAWN_SYNC, 0, \

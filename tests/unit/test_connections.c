@@ -9,11 +9,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/config/config.h"
 #include "common/postgres/failure.h"
 #include "common/postgres/hosts.h"
+#include "common/postgres/resolver.h"
 #include "common/shm/budget.h"
 #include "workers/sync/pressure.h"
 
@@ -217,6 +225,105 @@ static void hosts_in_their_order(void **state)
     pg_hosts_deinit(&hosts);
 }
 
+/* --- names --- */
+
+struct found {
+    unsigned calls;
+    size_t count;
+    char first[46];
+    struct event_base *base;
+};
+
+static void on_found(void *self, char addresses[][46], size_t count,
+                     const char *why)
+{
+    struct found *found = self;
+    assert_non_null(why);
+    found->calls++;
+    found->count = count;
+    if (count > 0)
+        memcpy(found->first, addresses[0], sizeof(found->first));
+    event_base_loopbreak(found->base);
+}
+
+static void stop(evutil_socket_t fd, short what, void *self)
+{
+    (void)fd, (void)what;
+    event_base_loopbreak(self);
+}
+
+static void run_for(struct event_base *base, long ms)
+{
+    struct timeval wait = {.tv_usec = ms * 1000};
+    event_base_once(base, -1, EV_TIMEOUT, stop, base, &wait);
+    event_base_dispatch(base);
+}
+
+/* A resolv.conf whose server takes questions and never answers. */
+static int silent_server(char *path)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(at);
+    int server = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(server, (struct sockaddr *)&at, size), 0);
+    assert_int_equal(getsockname(server, (struct sockaddr *)&at, &size), 0);
+    int file = mkstemp(path);
+    assert_true(dprintf(file, "nameserver 127.0.0.1:%u\n", ntohs(at.sin_port)) >
+                0);
+    close(file);
+    return server;
+}
+
+static void names_without_a_server(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/tm-resolv-XXXXXX";
+    struct found found = {.base = event_base_new()};
+    struct error error;
+    int server = silent_server(path);
+    assert_non_null(pg_lookup_start(found.base, "127.0.0.5", path, on_found,
+                                    &found, &error));
+    assert_int_equal(found.calls, 0); /* never from within */
+    event_base_dispatch(found.base);
+    assert_int_equal(found.calls, 1);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.first, "127.0.0.5");
+    assert_non_null(pg_lookup_start(found.base, "localhost", path, on_found,
+                                    &found, &error));
+    event_base_dispatch(found.base);
+    assert_int_equal(found.calls, 2);
+    assert_true(found.count >= 1);
+    run_for(found.base, 20);
+    event_base_free(found.base);
+    close(server);
+    unlink(path);
+}
+
+static void a_lookup_can_be_given_up(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/tm-resolv-XXXXXX";
+    struct found found = {.base = event_base_new()};
+    struct error error;
+    int server = silent_server(path);
+    struct pg_lookup *lookup = pg_lookup_start(found.base, "nobody.example",
+                                               path, on_found, &found, &error);
+    assert_non_null(lookup);
+    run_for(found.base, 20);
+    assert_int_equal(found.calls, 0);
+    pg_lookup_cancel(&lookup);
+    assert_null(lookup);
+    lookup = pg_lookup_start(found.base, "127.0.0.5", path, on_found, &found,
+                             &error);
+    pg_lookup_cancel(&lookup); /* answered, but not told yet */
+    run_for(found.base, 20);
+    assert_int_equal(found.calls, 0);
+    event_base_free(found.base);
+    close(server);
+    unlink(path);
+}
+
 #define T(test) cmocka_unit_test_setup(test, empty)
 
 int main(void)
@@ -232,6 +339,8 @@ int main(void)
         T(busy_is_not_down),
         T(words_of_a_failed_connection),
         T(hosts_in_their_order),
+        T(names_without_a_server),
+        T(a_lookup_can_be_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
