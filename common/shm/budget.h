@@ -21,7 +21,7 @@
 #include "common/ipc/worker_contract.h"
 
 /* A sample of the server's connections counts for this long. */
-#define BUDGET_SAMPLE_FRESH_MS 10000
+#define BUDGET_SAMPLE_FRESH_MS 6000
 
 struct budget {
     /* 0: free; else the holder's index + 1, and BUDGET_IN_USE */

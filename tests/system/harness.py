@@ -214,9 +214,11 @@ class Daemon:
             # Between two workers of a slot there is none: pid 0 would be us.
             return [w["pid"] for w in self.workers(role)
                     if w["slot"] == slot and w["pid"]]
-        pid = wait_for(running, 10, f"a worker in {role}[{slot}]")[0]
-        os.kill(pid, sig)
-        return pid
+        while True:
+            pid = wait_for(running, 10, f"a worker in {role}[{slot}]")[0]
+            with contextlib.suppress(ProcessLookupError):  # reaped just now
+                os.kill(pid, sig)
+                return pid
 
     def store(self):
         """A read-only connection to the local store."""

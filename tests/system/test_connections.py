@@ -237,6 +237,34 @@ def test_near_capacity_all_but_urgent_wait(daemon, small_server):
         "the log is flooded"
 
 
+def test_pressure_during_a_drain(daemon, small_server):
+    """The line fills up while a drain is under way: the drain waits, too, and
+    is finished when there is room again."""
+    database = small_server.create_database()
+    daemon.configure(database.config(
+        sync={"max_workers": 1, "batch": {"min": 20, "max": 20}}))
+    start(daemon)
+    PgsqlCentre(database).count_applications()
+    database.query("""
+        CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$;
+        CREATE TRIGGER slow BEFORE INSERT ON tidemill.synced_records
+          FOR EACH STATEMENT EXECUTE FUNCTION public.slow()""")
+    daemon.run("sync", "pause")
+    daemon.run("enqueue", "--batch", "-", input=updates(1000, 1))
+    daemon.run("sync", "resume")
+    drain = subprocess.Popen([binaries() / "tidemill", "-c",
+                              daemon.config_path, "sync", "drain"])
+    wait_for(lambda: there(database) > 0, 20, "the drain to be under way")
+    with crowd(database, 16):
+        wait_for(lambda: pool(daemon)["deferring"], 20, "the drain to wait")
+        left = daemon.pending()
+        assert left > 100 and drain.poll() is None
+    database.query("DROP TRIGGER slow ON tidemill.synced_records")
+    assert drain.wait(30) == 0
+    check_whole(database, 1000, 1)
+
+
 def test_pressure_can_be_switched_off(daemon, small_server):
     database = small_server.create_database()
     daemon.configure(database.config(

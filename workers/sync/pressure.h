@@ -19,7 +19,7 @@ struct config;
 #define PRESSURE_LOG_MS 60000
 
 /* What was put off for the server's sake looks at it anew after this. */
-#define PRESSURE_ASK_MS 5000
+#define PRESSURE_ASK_MS 3000
 
 struct pressure {
     const struct config *config;

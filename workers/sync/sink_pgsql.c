@@ -38,7 +38,7 @@
 #define CONNINFO_MAX 16384
 
 /* The server's connections are counted at most so often. */
-#define SAMPLE_MS 5000
+#define SAMPLE_MS 3000
 
 /* All roles may read both; numbackends counts what max_connections limits,
  * and autovacuum's workers. */
