@@ -219,8 +219,8 @@ def test_near_capacity_all_but_urgent_wait(daemon, small_server):
         wait_for(lambda: database.query(
             "SELECT 1 FROM tidemill.synced_records "
             "WHERE record_id = 'now'"), 5, "the urgent one")
-        status = daemon.json("sync", "status")
-        assert status["pending"] == 100 and status["state"] == "online"
+        wait_for(lambda: daemon.pending() == 100, 5, "its settlement")
+        assert state(daemon) == "online"
         late = daemon.run("sync", "now", check=False)
         assert late.returncode == 75
         assert "pool near capacity" in late.stderr
