@@ -68,11 +68,16 @@ static bool is_source_name(const char *text)
     return size > 0 && size <= SOURCE_NAME_MAX && text[size] == '\0';
 }
 
-/* Where the tables without an entry land. */
+/* Tidemill's own tables, where those without a target land. */
 static bool is_generic_target(const char *target)
 {
-    return strcmp(target, "synced_records") == 0 ||
-           strcmp(target, "public.synced_records") == 0;
+    static const char *const names[] = {"synced_records", "shared_records"};
+    const char *dot = strchr(target, '.');
+    const char *name = dot != NULL ? dot + 1 : target;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
 }
 
 /* Says which keys of an entry are unknown. */
@@ -196,8 +201,8 @@ static void read_target(struct loader *loader, const struct node *node,
                         what, table->target, IDENTIFIER_MAX);
     else if (table->target != NULL && is_generic_target(table->target))
         loader_error_at(loader, at->line, at->column,
-                        "%s: target \"%s\" holds the tables that are not "
-                        "listed; name another, or remove the entry",
+                        "%s: target \"%s\" holds the tables that have no "
+                        "target; name another, or leave it out",
                         what, table->target);
     table->key = read_key(loader, node, what, "key", "id", &at);
     if (table->key != NULL && !is_identifier(table->key))

@@ -372,7 +372,10 @@ static void tables(void **state)
                     "unknown key \"konflict\"");
     check_error_has("sync: {tables: {t: {target: [x]}}}", "is a list");
     check_error_has("sync: {tables: {t: {target: synced_records}}}",
-                    "not listed");
+                    "have no target");
+    check_error_has("sync: {tables: {t: {target: tidemill.shared_records, "
+                    "conflict: manual}}}",
+                    "have no target");
     check_error_has("sync: {tables: {a: {target: x}, b: {target: x}}}",
                     "that of \"a\" too");
     check_error_has("sync: {tables: {a: {target: x}, a: {target: y}}}",
