@@ -9,7 +9,7 @@
 /* Rows of a batch: an identity, ranges, singles. */
 enum batch_row { BATCH_ROW_HEAD, BATCH_ROW_RANGE, BATCH_ROW_SINGLE };
 
-#define BATCH_COLUMNS 5
+#define BATCH_COLUMNS 6
 
 static int load_lanes(struct store_writer *writer, struct batch *batch,
                       struct error *error)
@@ -100,9 +100,20 @@ uint32_t batches_lanes(const struct store_writer *writer)
     return lanes;
 }
 
+/* Up to which batch all are settled: none of those is ever sent again. */
+static int64_t batches_settled(const struct store_writer *writer)
+{
+    int64_t first = INT64_MAX;
+    for (unsigned i = 0; i < OUTBOX_LANES; i++)
+        if (writer->batches[i].batch_id != 0 &&
+            writer->batches[i].batch_id < first)
+            first = writer->batches[i].batch_id;
+    return first - 1;
+}
+
 static int put_row(struct statement_call *call, size_t *capacity,
                    int64_t batch_id, enum batch_row kind, int64_t a, int64_t b,
-                   int64_t c)
+                   int64_t c, int64_t d)
 {
     struct value *row = result_row(call, capacity);
     if (row == NULL)
@@ -112,6 +123,7 @@ static int put_row(struct statement_call *call, size_t *capacity,
     row[2] = value_integer(a);
     row[3] = value_integer(b);
     row[4] = value_integer(c);
+    row[5] = value_integer(d);
     return 0;
 }
 
@@ -123,8 +135,8 @@ static int put_ranges(struct statement_call *call, size_t *capacity,
         if ((batch->lanes >> i % OUTBOX_LANES & 1) != 0 &&
             state->claimed[i] > state->settled[i] &&
             put_row(call, capacity, batch->batch_id, BATCH_ROW_RANGE,
-                    stripe_number(i), state->settled[i],
-                    state->claimed[i]) != 0)
+                    stripe_number(i), state->settled[i], state->claimed[i],
+                    state->told[i]) != 0)
             return -1;
     return 0;
 }
@@ -139,7 +151,7 @@ static int put_singles(struct statement_call *call, size_t *capacity,
     int step;
     while ((step = sql_step(call->writer, rows, call->error)) > 0)
         if (put_row(call, capacity, batch->batch_id, BATCH_ROW_SINGLE,
-                    sqlite3_column_int64(rows, 0), 0, 0) != 0) {
+                    sqlite3_column_int64(rows, 0), 0, 0, 0) != 0) {
             sqlite3_reset(rows);
             return -1;
         }
@@ -154,7 +166,8 @@ int batch_rows(struct statement_call *call, const struct batch **batches,
     for (size_t i = 0; i < count; i++) {
         const struct batch *batch = batches[i];
         if (put_row(call, &capacity, batch->batch_id, BATCH_ROW_HEAD,
-                    batch->epoch, batch->operations, 0) != 0 ||
+                    batch->epoch, batch->operations,
+                    batches_settled(call->writer), 0) != 0 ||
             put_ranges(call, &capacity, batch) != 0 ||
             put_singles(call, &capacity, batch) != 0)
             return -1;

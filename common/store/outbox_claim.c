@@ -437,9 +437,9 @@ static int64_t batches_of(const struct store_writer *writer, int64_t slot)
 static int begin_batch(struct claim *claim)
 {
     if (SQL_RUN(claim->writer, SQL_BATCH_INSERT, claim->error,
-                value_integer(claim->writer->epoch), value_integer(claim->slot),
-                value_integer(claim->spawn), value_integer(0),
-                value_integer(claim->now)) != 0)
+                value_integer(claim->writer->state.epoch),
+                value_integer(claim->slot), value_integer(claim->spawn),
+                value_integer(0), value_integer(claim->now)) != 0)
         return -1;
     claim->batch_id = sqlite3_last_insert_rowid(claim->writer->db);
     return 0;
@@ -461,7 +461,7 @@ static int end_batch(struct claim *claim)
         batch++;
     writer->request.batches_touched = true;
     *batch = (struct batch){.batch_id = claim->batch_id,
-                            .epoch = writer->epoch,
+                            .epoch = writer->state.epoch,
                             .slot = claim->slot,
                             .spawn = claim->spawn,
                             .operations = claim->operations,
@@ -488,7 +488,7 @@ int run_batch_claim(struct statement_call *call)
                          "priorities 0 to 3, not %lld and %lld",
                          (long long)v[2].integer, (long long)v[3].integer);
     claim.least = (unsigned)v[3].integer;
-    call->result->columns = 5;
+    call->result->columns = 6;
     if (batches_of(call->writer, claim.slot) >= OUTBOX_BATCHES_A_SLOT)
         return 0;
     claim.oldest_first = ++call->writer->claims % OUTBOX_TURN == 0;

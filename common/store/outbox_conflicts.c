@@ -159,6 +159,7 @@ int run_batch_conflict(struct statement_call *call)
     struct store_writer *writer = call->writer;
     const struct value *v = call->arguments;
     struct batch *batch = settling_batch(call);
+    call->writer->request.sent = true;
     struct refused refused;
     bool lost = is(&v[2], "lost");
     bool parked = is(&v[2], "parked");

@@ -208,6 +208,7 @@ int run_batch_reject(struct statement_call *call)
     const struct value *v = call->arguments;
     struct batch *batch = settling_batch(call);
     struct refused refused;
+    call->writer->request.sent = true;
     if (batch == NULL || refused_read(call, batch, v[1].integer, &refused) != 0)
         return -1;
     bool dead = refused.retry_count + 1 > v[4].integer;
@@ -267,6 +268,8 @@ static int advance_cursors(struct statement_call *call,
             state->claimed[i] == after)
             continue;
         state->settled[i] = state->claimed[i];
+        if (writer->request.sent)
+            state->told[i] = state->settled[i];
         if (outbox_unmark(writer, i, after, state->settled[i], call->error) !=
                 0 ||
             outbox_cursor_write(writer, i, call->error) != 0)
@@ -346,6 +349,7 @@ int run_batch_settle(struct statement_call *call)
                          (long long)batch->batch_id,
                          (long long)batch->operations, (long long)applied);
     writer->request.batches_touched = true;
+    writer->request.sent |= applied > 0;
     if (advance_cursors(call, batch) != 0 || settle_singles(call, batch) != 0 ||
         release_all(call) != 0)
         return -1;

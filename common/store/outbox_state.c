@@ -25,6 +25,7 @@ static int load_cursors(struct store_writer *writer, struct error *error)
             continue;
         state->settled[i] = sqlite3_column_int64(rows, 1);
         state->claimed[i] = sqlite3_column_int64(rows, 2);
+        state->told[i] = sqlite3_column_int64(rows, 3);
     }
     return step;
 }
@@ -109,19 +110,31 @@ int outbox_heads_find(struct store_writer *writer, unsigned lane,
     return 0;
 }
 
-int outbox_state_load(struct store_writer *writer, struct error *error)
+/* A number of store_meta; otherwise what it was. */
+static int load_meta(struct store_writer *writer, const char *name, size_t size,
+                     int64_t *number, struct error *error)
 {
-    writer->state = (struct outbox_state){.next_id = 1};
     sqlite3_stmt *row =
-        SQL_QUERY(writer, SQL_META_READ, error, value_text_sized("last_id", 7));
+        SQL_QUERY(writer, SQL_META_READ, error, value_text_sized(name, size));
     if (row == NULL)
         return -1;
     int step = sql_step(writer, row, error);
     if (step > 0)
-        writer->state.next_id = sqlite3_column_int64(row, 0) + 1;
+        *number = sqlite3_column_int64(row, 0);
     sqlite3_reset(row);
-    if (step < 0 || load_cursors(writer, error) != 0 ||
-        load_states(writer, error) != 0 || load_tails(writer, error) != 0)
+    return step < 0 ? -1 : 0;
+}
+
+int outbox_state_load(struct store_writer *writer, struct error *error)
+{
+    int64_t last_id = 0;
+    writer->state = (struct outbox_state){0};
+    if (load_meta(writer, "epoch", 5, &writer->state.epoch, error) != 0 ||
+        load_meta(writer, "last_id", 7, &last_id, error) != 0)
+        return -1;
+    writer->state.next_id = last_id + 1;
+    if (load_cursors(writer, error) != 0 || load_states(writer, error) != 0 ||
+        load_tails(writer, error) != 0)
         return -1;
     return batches_load(writer, error);
 }
@@ -157,5 +170,6 @@ int outbox_cursor_write(struct store_writer *writer, unsigned stripe,
     return SQL_RUN(writer, SQL_CURSOR_WRITE, error,
                    value_integer(stripe_number(stripe)),
                    value_integer(writer->state.settled[stripe]),
-                   value_integer(writer->state.claimed[stripe]));
+                   value_integer(writer->state.claimed[stripe]),
+                   value_integer(writer->state.told[stripe]));
 }

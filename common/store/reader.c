@@ -18,11 +18,16 @@ enum reader_sql {
     READ_END,
     READ_RANGE,
     READ_SKIPS,
+    READ_ANY_SKIP,
+    READ_LEFT_OUT,
     READ_SINGLE,
     READ_COUNTS,
     READ_STATES,
     READ_IN_FLIGHT,
     READ_NEXT_RETRY,
+    READ_META,
+    READ_LAST_BATCH,
+    READ_APPLIED_BATCH,
     READ_COUNT
 };
 
@@ -34,6 +39,9 @@ static const char *const reader_texts[READ_COUNT] = {
         "FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key",
     [READ_SKIPS] = "SELECT key FROM outbox_exceptions "
                    "WHERE key > ?1 AND key <= ?2 ORDER BY key",
+    [READ_ANY_SKIP] = "SELECT 1 FROM outbox_exceptions LIMIT 1",
+    [READ_LEFT_OUT] = "SELECT key FROM outbox_exceptions "
+                      "WHERE key > ?1 AND key <= ?2 AND state <> 5",
     [READ_SINGLE] =
         "SELECT o.key, o.operation, o.created_ms, o.table_name, o.record_id, "
         "o.record_data, x.retry_count, x.resolved_over FROM outbox o "
@@ -50,6 +58,12 @@ static const char *const reader_texts[READ_COUNT] = {
         "SELECT sum(operations) FROM sync_batches WHERE finished_ms IS NULL",
     [READ_NEXT_RETRY] =
         "SELECT min(not_before_ms) FROM outbox_exceptions WHERE state = 1",
+    [READ_META] = "SELECT value FROM store_meta WHERE name = ?1",
+    [READ_LAST_BATCH] =
+        "SELECT seq FROM sqlite_sequence WHERE name = 'sync_batches'",
+    [READ_APPLIED_BATCH] =
+        "SELECT batch_id FROM sync_batches WHERE applied > 0 AND epoch = ?1 "
+        "ORDER BY batch_id DESC LIMIT 1",
 };
 
 struct store_reader {
@@ -153,7 +167,15 @@ static int run(struct store_reader *reader, enum reader_sql sql,
 
 /* --- batches --- */
 
-enum { COLUMN_BATCH, COLUMN_KIND, COLUMN_A, COLUMN_B, COLUMN_C, COLUMNS };
+enum {
+    COLUMN_BATCH,
+    COLUMN_KIND,
+    COLUMN_A,
+    COLUMN_B,
+    COLUMN_C,
+    COLUMN_D,
+    COLUMNS
+};
 
 static bool batch_row(const struct store_result *result, size_t row,
                       const struct value **values)
@@ -201,7 +223,8 @@ static int parse_row(const struct value *v, struct outbox_batch *batch,
     batch->ranges[batch->range_count++] =
         (struct outbox_range){.stripe = (unsigned)v[COLUMN_A].integer,
                               .after_id = v[COLUMN_B].integer,
-                              .last_id = v[COLUMN_C].integer};
+                              .last_id = v[COLUMN_C].integer,
+                              .told_id = v[COLUMN_D].integer};
     return 0;
 }
 
@@ -231,6 +254,7 @@ int outbox_batches_parse(const struct store_result *result, struct arena *arena,
             batch = &(*batches)[(*count)++];
             *batch = (struct outbox_batch){.batch_id = v[COLUMN_BATCH].integer,
                                            .epoch = v[COLUMN_A].integer,
+                                           .settled = v[COLUMN_C].integer,
                                            .operation_estimate =
                                                (size_t)v[COLUMN_B].integer,
                                            .ranges = ranges,
@@ -424,6 +448,90 @@ int outbox_batch_read(struct store_reader *reader,
     *operations = into.operations;
     *count = into.count;
     return 0;
+}
+
+static int left_out_of(struct store_reader *reader,
+                       const struct outbox_range *range, struct arena *arena,
+                       int64_t **keys, size_t *count, size_t *room,
+                       struct error *error)
+{
+    sqlite3_stmt *rows = prepared(reader, READ_LEFT_OUT, error);
+    if (rows == NULL)
+        return -1;
+    sqlite3_bind_int64(rows, 1, range_key(range, range->told_id));
+    sqlite3_bind_int64(rows, 2, range_key(range, range->last_id));
+    int more;
+    while ((more = step(reader, rows, error)) > 0) {
+        if (*count == *room) {
+            size_t wanted = *room * 2 + 64;
+            int64_t *larger = arena_alloc(arena, wanted * sizeof(*larger));
+            if (larger == NULL) {
+                sqlite3_reset(rows);
+                return error_set(error, ERROR_SYSTEM, "no memory for a batch");
+            }
+            if (*count > 0)
+                memcpy(larger, *keys, *count * sizeof(*larger));
+            *keys = larger;
+            *room = wanted;
+        }
+        (*keys)[(*count)++] = sqlite3_column_int64(rows, 0);
+    }
+    return more;
+}
+
+int outbox_batch_left_out(struct store_reader *reader,
+                          const struct outbox_batch *batch, struct arena *arena,
+                          int64_t **keys, size_t *count, struct error *error)
+{
+    size_t room = 0;
+    *keys = NULL;
+    *count = 0;
+    int any = run(reader, READ_ANY_SKIP, error);
+    if (any <= 0)
+        return any;
+    sqlite3_reset(reader->statements[READ_ANY_SKIP]);
+    for (size_t i = 0; i < batch->range_count; i++)
+        if (left_out_of(reader, &batch->ranges[i], arena, keys, count, &room,
+                        error) != 0)
+            return -1;
+    return 0;
+}
+
+/* --- identity --- */
+
+/* A number of store_meta, or what another statement says of it. */
+static int read_named(struct store_reader *reader, enum reader_sql sql,
+                      const char *name, int64_t number, int64_t *value,
+                      struct error *error)
+{
+    sqlite3_stmt *row = prepared(reader, sql, error);
+    if (row == NULL)
+        return -1;
+    if (name != NULL)
+        sqlite3_bind_text(row, 1, name, -1, SQLITE_STATIC);
+    else if (sqlite3_bind_parameter_count(row) > 0)
+        sqlite3_bind_int64(row, 1, number);
+    int more = step(reader, row, error);
+    *value = more > 0 ? sqlite3_column_int64(row, 0) : 0;
+    sqlite3_reset(row);
+    return more < 0 ? -1 : 0;
+}
+
+int store_identity_read(struct store_reader *reader,
+                        struct store_identity *identity, struct error *error)
+{
+    int64_t restored = 0;
+    if (read_named(reader, READ_META, "store_id", 0, &identity->store_id,
+                   error) != 0 ||
+        read_named(reader, READ_META, "epoch", 0, &identity->epoch, error) !=
+            0 ||
+        read_named(reader, READ_META, "restored", 0, &restored, error) != 0 ||
+        read_named(reader, READ_LAST_BATCH, NULL, 0, &identity->last_batch,
+                   error) != 0)
+        return -1;
+    identity->restored = restored != 0;
+    return read_named(reader, READ_APPLIED_BATCH, NULL, identity->epoch,
+                      &identity->applied_batch, error);
 }
 
 /* --- counters --- */

@@ -51,11 +51,13 @@ struct outbox_range {
     unsigned stripe;
     int64_t after_id; /* exclusive */
     int64_t last_id;  /* inclusive */
+    int64_t told_id;  /* the end of the last range there that was sent */
 };
 
 struct outbox_batch {
     int64_t batch_id;
     int64_t epoch;
+    int64_t settled; /* all batches up to this are */
     size_t operation_estimate;
     struct outbox_range *ranges;
     size_t range_count;
@@ -92,6 +94,25 @@ enum outbox_kind {
 #undef X
         OUTBOX_KINDS
 };
+
+/* The keys that the centre must not take for applied when it has had these
+ * ranges: what is outside its line since the last range that was sent. */
+int outbox_batch_left_out(struct store_reader *reader,
+                          const struct outbox_batch *batch,
+                          struct arena *arena, int64_t **keys, size_t *count,
+                          struct error *error);
+
+/* Which store this is, for the centre to recognise it. */
+struct store_identity {
+    int64_t store_id;
+    int64_t epoch;
+    int64_t last_batch;    /* that was ever claimed */
+    int64_t applied_batch; /* the last that is settled and had something
+                              applied, of this epoch; 0: none */
+    bool restored;         /* by `tidemill restore`: a new epoch must begin */
+};
+int store_identity_read(struct store_reader *reader,
+                        struct store_identity *identity, struct error *error);
 
 /* Pending operations by the counters (never by a scan). */
 struct outbox_pending {

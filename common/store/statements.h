@@ -34,11 +34,14 @@ X(OUTBOX_APPEND, CALLER_ANY, "tttTiIi", \
   "operation, table, record id, data or NULL, priority, created or NULL, token -> id. " \
   "A token other than 0 that a recent row of the record's lane has already is answered with that row's id.") \
 X(BATCH_CLAIM, CALLER_SYNC, "iiiii", \
-  "slot, spawn, most operations, least important priority, now -> batch_id, kind, a, b, c; no rows: nothing to claim. " \
-  "kind 0: a=epoch b=operations c=0; kind 1 (range): a=stripe b=after id c=last id; kind 2 (single): a=key b=0 c=0") \
+  "slot, spawn, most operations, least important priority, now -> batch_id, kind, a, b, c, d; no rows: nothing to claim. " \
+  "kind 0: a=epoch b=operations c=batch up to which all are settled; kind 1 (range): a=stripe b=after id c=last id d=the last id there that the centre has had in a range; kind 2 (single): a=key b=0 c=0") \
 X(BATCH_ADOPT, CALLER_SYNC, "iii", \
   "slot, spawn, pool size -> the rows of BATCH_CLAIM for each batch in flight of this slot, its own among them; " \
   "slot 0 takes also those of slots beyond the pool") \
+X(EPOCH_BEGIN, CALLER_SYNC, "ibbb", \
+  "epoch, marks, missing, ahead (64-bit keys in host order): what the centre has of this store, which went back in " \
+  "time, is settled; the rest goes on under the new epoch, with ids above all that the centre knows") \
 X(BATCH_COUNT, CALLER_SYNC, "itii", \
   "batch, table, priority, operations settled: part of a settlement") \
 X(BATCH_REJECT, CALLER_SYNC, "iittii", \

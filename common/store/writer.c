@@ -107,13 +107,17 @@ static int open_database(struct store_writer *writer, struct error *error)
 static int write_identity(struct store_writer *writer, const char *system_id,
                           struct error *error)
 {
-    uint16_t dice = (uint16_t)getpid();
-    sqlite3_randomness(sizeof(dice), &dice);
+    int64_t dice[2] = {0};
+    sqlite3_randomness(sizeof(dice), dice);
     /* Another store of the same system, made after this one was lost, must
-     * never use its batch numbers in the centre's ledger again. */
-    writer->epoch = clock_wall_ms() * 1024 + dice % 1024;
+     * never use its batch numbers in the centre's ledger again.  Should the
+     * clock have gone back, the centre shows at first contact that it knows
+     * a later epoch, and another begins (EPOCH_BEGIN). */
+    int64_t epoch = clock_wall_ms() * 1024 + (dice[0] & 1023);
     if (SQL_RUN(writer, SQL_META_WRITE, error, value_text_sized("epoch", 5),
-                value_integer(writer->epoch)) != 0)
+                value_integer(epoch)) != 0 ||
+        SQL_RUN(writer, SQL_META_WRITE, error, value_text_sized("store_id", 8),
+                value_integer(dice[1] & INT64_MAX)) != 0)
         return -1;
     return SQL_RUN(writer, SQL_META_WRITE, error,
                    value_text_sized("system_id", 9),
@@ -142,15 +146,7 @@ static int check_identity(struct store_writer *writer, const char *system_id,
     sqlite3_reset(row);
     if (result != 0)
         return -1;
-    if (step == 0)
-        return write_identity(writer, system_id, error);
-    row = SQL_QUERY(writer, SQL_META_READ, error, value_text_sized("epoch", 5));
-    if (row == NULL)
-        return -1;
-    step = sql_step(writer, row, error);
-    writer->epoch = step > 0 ? sqlite3_column_int64(row, 0) : 0;
-    sqlite3_reset(row);
-    return step < 0 ? -1 : 0;
+    return step == 0 ? write_identity(writer, system_id, error) : 0;
 }
 
 static int load(struct store_writer *writer, const char *system_id,

@@ -93,10 +93,13 @@ int stripe_index_of(int64_t number);
 #define OUTBOX_ID_MAX ((INT64_C(1) << OUTBOX_ID_BITS) - 1)
 
 struct outbox_state {
+    int64_t epoch;
     int64_t next_id;
     int64_t tail[OUTBOX_STRIPES];    /* last id appended; 0 none */
     int64_t settled[OUTBOX_STRIPES]; /* up to here at the centre */
     int64_t claimed[OUTBOX_STRIPES]; /* up to here in flight */
+    int64_t told[OUTBOX_STRIPES];    /* the end of the last range that the
+                                        centre has had */
     int64_t head[OUTBOX_STRIPES];    /* no unclaimed row is before this;
                                         0: outbox_heads_find it */
     int64_t states[OUTBOX_LANES][EXCEPTION_STATES];
@@ -172,6 +175,7 @@ struct request_state {
     uint32_t saved_topics;
     bool batches_touched;
     int64_t settling; /* the batch of a settlement not yet ended; 0 none */
+    bool sent;        /* it says what only the centre can have said */
     uint64_t *releases; /* records whose held operations may go on */
     size_t release_count, release_capacity;
 };
@@ -214,7 +218,6 @@ struct store_writer {
     bool is_private;                      /* leaves nobody without answer */
     bool is_asked_once;                   /* no token can come again */
     uint32_t tokens_depth[OUTBOX_STRIPES]; /* rows looked back at */
-    int64_t epoch;
 
     int wal_pages;
     int wal_checkpointed;
@@ -426,6 +429,7 @@ int batch_rows(struct statement_call *call, const struct batch **batches,
 int run_outbox_append(struct statement_call *call);
 int run_batch_claim(struct statement_call *call);
 int run_batch_adopt(struct statement_call *call);
+int run_epoch_begin(struct statement_call *call);
 int run_batch_count(struct statement_call *call);
 int run_batch_reject(struct statement_call *call);
 int run_batch_hold(struct statement_call *call);

@@ -13,6 +13,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_OUTBOX_APPEND] = run_outbox_append,
     [STATEMENT_BATCH_CLAIM] = run_batch_claim,
     [STATEMENT_BATCH_ADOPT] = run_batch_adopt,
+    [STATEMENT_EPOCH_BEGIN] = run_epoch_begin,
     [STATEMENT_BATCH_COUNT] = run_batch_count,
     [STATEMENT_BATCH_REJECT] = run_batch_reject,
     [STATEMENT_BATCH_HOLD] = run_batch_hold,
@@ -168,6 +169,7 @@ static void request_begin(struct store_writer *writer, size_t call_count)
     request->saved_topics = writer->topics;
     request->batches_touched = false;
     request->settling = 0;
+    request->sent = false;
     request->release_count = 0;
 }
 

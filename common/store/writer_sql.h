@@ -42,9 +42,9 @@ X(OUTBOX_ROW, "SELECT operation, table_name, record_id, record_data FROM outbox 
 X(OUTBOX_TOKEN, "SELECT token FROM outbox WHERE key = ?1") \
 X(OUTBOX_TOKENS, "SELECT key, token FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key DESC LIMIT ?3") \
 X(OUTBOX_DELETE, "DELETE FROM outbox WHERE key = ?1") \
-X(CURSORS_READ, "SELECT stripe, settled_id, claimed_id FROM outbox_cursors") \
-X(CURSOR_WRITE, "INSERT INTO outbox_cursors VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET " \
-  "settled_id = excluded.settled_id, claimed_id = excluded.claimed_id") \
+X(CURSORS_READ, "SELECT stripe, settled_id, claimed_id, told_id FROM outbox_cursors") \
+X(CURSOR_WRITE, "INSERT INTO outbox_cursors VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET " \
+  "settled_id = excluded.settled_id, claimed_id = excluded.claimed_id, told_id = excluded.told_id") \
 X(COUNTS_READ, "SELECT table_name, priority, pending FROM outbox_counts") \
 X(COUNT_WRITE, "INSERT INTO outbox_counts VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET pending = excluded.pending") \
 X(STATES_READ, "SELECT lane, state, operations FROM outbox_states") \
@@ -103,6 +103,10 @@ X(BATCH_DELETE, "DELETE FROM sync_batches WHERE batch_id = ?1") \
 X(BATCH_SINGLES, "SELECT s.key, x.state, x.record_hash, x.lane FROM sync_batch_singles s " \
   "LEFT JOIN outbox_exceptions x ON x.key = s.key WHERE s.batch_id = ?1 ORDER BY s.key") \
 X(BATCH_OWNER, "UPDATE sync_batches SET slot = ?2, spawn = ?3 WHERE batch_id = ?1") \
+X(EXCEPTIONS_ALL, "SELECT key, state, record_hash FROM outbox_exceptions WHERE key > ?1 ORDER BY key LIMIT ?2") \
+X(BATCHES_EPOCH, "UPDATE sync_batches SET epoch = ?1 WHERE finished_ms IS NULL") \
+X(BATCH_SINGLE_DROP, "DELETE FROM sync_batch_singles WHERE key = ?1 AND batch_id IN " \
+  "(SELECT batch_id FROM sync_batches WHERE finished_ms IS NULL)") \
 X(BATCH_FINISHED, "SELECT finished_ms FROM sync_batches WHERE batch_id = ?1") \
 X(BATCH_FINISH, "UPDATE sync_batches SET applied = ?2, refused = ?3, bytes = ?4, started_ms = ?5, finished_ms = ?6, " \
   "trigger_type = ?7, slot = ?8, spawn = ?9 WHERE batch_id = ?1") \

@@ -198,7 +198,7 @@ static void case_poison(struct fixture *f)
                                           DEL("t", "p"),
                                           INS("t", "after", "{\"x\":2}")};
         struct outbox_operation alone[] = {INS("t", "q", bad[i].data)};
-        assert_int_equal(fixture_apply(f, (int64_t)i * 2, list, 6),
+        assert_int_equal(fixture_apply(f, (int64_t)i * 2 + 1, list, 6),
                          SINK_APPLIED);
         assert_int_equal(f->refusal_count, 3);
         for (size_t n = 0; n < 3; n++) {
@@ -208,7 +208,7 @@ static void case_poison(struct fixture *f)
         assert_string_equal(f->refusals[0].sqlstate, bad[i].sqlstate);
         assert_string_equal(field(f, "p", "ok"), "1");
         assert_string_equal(field(f, "after", "x"), "2");
-        assert_int_equal(fixture_apply(f, (int64_t)i * 2 + 1, alone, 1),
+        assert_int_equal(fixture_apply(f, (int64_t)i * 2 + 2, alone, 1),
                          SINK_APPLIED);
         assert_int_equal(f->refusal_count, 1);
         assert_string_equal(f->refusals[0].sqlstate, bad[i].sqlstate);

@@ -89,6 +89,50 @@ int batch_read(struct batch *batch, struct store_reader *reader,
     return 0;
 }
 
+static int make_line(struct batch *batch, struct store_reader *reader,
+                     const struct batch_terms *terms, struct error *error)
+{
+    const struct outbox_batch *source = &batch->source;
+    int64_t *left_out;
+    size_t left_out_count;
+    if (outbox_batch_left_out(reader, source, &batch->arena, &left_out,
+                              &left_out_count, error) != 0)
+        return -1;
+    size_t count = SINK_LINE_HEAD + source->range_count + source->single_count +
+                   left_out_count;
+    int64_t *to = arena_alloc(&batch->arena, count * sizeof(*to));
+    if (to == NULL)
+        return no_memory(batch, error);
+    batch->line = to;
+    batch->line_count = count;
+    *to++ = source->settled;
+    *to++ = terms->store_id;
+    *to++ = terms->host;
+    *to++ = (int64_t)source->range_count;
+    *to++ = (int64_t)source->single_count;
+    for (size_t i = 0; i < source->range_count; i++)
+        *to++ =
+            (int64_t)((uint64_t)source->ranges[i].stripe << OUTBOX_ID_BITS) |
+            source->ranges[i].last_id;
+    for (size_t i = 0; i < source->single_count; i++)
+        *to++ = source->singles[i];
+    for (size_t i = 0; i < left_out_count; i++)
+        *to++ = left_out[i];
+    return 0;
+}
+
+int batch_make_line(struct batch *batch, struct store_reader *reader,
+                    const struct batch_terms *terms, struct error *error)
+{
+    int result = make_line(batch, reader, terms, error);
+    if (result != 0) {
+        bool too_large = is_full(&batch->arena);
+        forget_operations(batch);
+        batch->too_large = too_large;
+    }
+    return result;
+}
+
 #define BOUND_MARGIN_MS        10000
 #define BOUND_PER_OPERATION_MS 100
 

@@ -47,6 +47,20 @@ struct config;
 /* Of a refusal's words, in the store. */
 #define BATCH_REFUSAL_TEXT_MAX 500
 
+/* Who settles, and what becomes of refused operations. */
+struct batch_terms {
+    unsigned slot;
+    uint32_t spawn;
+    enum trigger trigger;
+    int64_t max_retries;
+    int64_t retry_base_ms, retry_max_ms;
+    int64_t clock_lost_ms; /* how far the clock on the wall went back behind
+                            * the times of retries: claims are made as of so
+                            * much later; else 0 */
+    uint64_t *random;
+    int64_t store_id, host; /* for the batch's line (sink.h) */
+};
+
 enum batch_state {
     BATCH_FREE,
     BATCH_CLAIMED,
@@ -63,6 +77,8 @@ struct batch {
     struct outbox_batch source;
     struct outbox_operation *operations;
     size_t count;
+    int64_t *line; /* as in struct sink_batch */
+    size_t line_count;
     uint64_t bytes;          /* of record data */
     bool too_large;          /* for its arena */
     int64_t started_wall_ms; /* first sent */
@@ -92,6 +108,10 @@ int batch_take(struct batch *batch, const struct outbox_batch *source,
 int batch_read(struct batch *batch, struct store_reader *reader,
                struct error *error);
 
+/* Makes the line of a batch that was read; on failure it is CLAIMED again. */
+int batch_make_line(struct batch *batch, struct store_reader *reader,
+                    const struct batch_terms *terms, struct error *error);
+
 /* How long the sink may take at the most: what it allows itself for a
  * connection and an answer, a margin, and time for finding refused
  * operations one by one.  It is the master's last resort, so it errs on the
@@ -101,19 +121,6 @@ uint64_t batch_bound_ms(const struct batch *batch,
 
 void batch_sent(struct batch *batch);
 void batch_unsent(struct batch *batch);
-
-/* Who settles, and what becomes of refused operations. */
-struct batch_terms {
-    unsigned slot;
-    uint32_t spawn;
-    enum trigger trigger;
-    int64_t max_retries;
-    int64_t retry_base_ms, retry_max_ms;
-    int64_t clock_lost_ms; /* how far the clock on the wall went back behind
-                            * the times of retries: claims are made as of so
-                            * much later; else 0 */
-    uint64_t *random;
-};
 
 /* Makes the settlement of a batch that the sink applied (APPLIED or
  * REPEATED; a batch without operations needs no sink: result NULL).  Copies

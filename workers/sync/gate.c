@@ -291,6 +291,12 @@ static void gate_rest(struct sink *gate)
     line_close(gate);
 }
 
+static void gate_watch(struct sink *gate, const struct sink_watch *watch)
+{
+    if (gate->methods->watch != NULL)
+        gate->methods->watch(gate->inner, watch);
+}
+
 static void gate_close(struct sink *gate)
 {
     if (gate == NULL)
@@ -364,5 +370,6 @@ const struct sink_methods gate_methods = {
     .probe = gate_probe,
     .inspect = gate_inspect,
     .rest = gate_rest,
+    .watch = gate_watch,
     .close = gate_close,
 };

@@ -63,14 +63,14 @@ static const unsigned array_types[ARRAYS_ALL] = {
 
 static const char fast_sql[] =
     "SELECT * FROM tidemill.apply_batch($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,"
-    "$11,$12,$13,$14,$15,$16,$17,$18)";
+    "$11,$12,$13,$14,$15,$16,$17,$18,$19)";
 static const char shared_sql[] =
     "SELECT * FROM tidemill.apply_batch_shared($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,"
     "$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,"
-    "$29,$30,$31,$32,$33,$34,$35)";
+    "$29,$30,$31,$32,$33,$34,$35,$36)";
 static const char careful_sql[] =
     "SELECT * FROM tidemill.apply_carefully($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,"
-    "$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25)";
+    "$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26)";
 
 void pgsql_request_init(struct pgsql_request *request,
                         const struct config *config)
@@ -79,12 +79,14 @@ void pgsql_request_init(struct pgsql_request *request,
     request->config = config;
     for (size_t i = 0; i < PGSQL_ARRAYS_MAX; i++)
         pg_array_init(&request->arrays[i], PG_OID_TEXT);
+    pg_array_init(&request->line, PG_OID_INT8);
 }
 
 void pgsql_request_deinit(struct pgsql_request *request)
 {
     for (size_t i = 0; i < PGSQL_ARRAYS_MAX; i++)
         pg_array_deinit(&request->arrays[i]);
+    pg_array_deinit(&request->line);
 }
 
 static void parameter_add(struct pgsql_request *r, unsigned type,
@@ -106,6 +108,11 @@ static void request_begin(struct pgsql_request *r,
     parameter_add(r, PG_OID_INT8, &r->epoch, sizeof r->epoch);
     parameter_add(r, PG_OID_INT8, &r->batch_id, sizeof r->batch_id);
     parameter_add(r, PG_OID_INT4, &r->operations, sizeof r->operations);
+    pg_array_reset(&r->line);
+    for (size_t i = 0; i < batch->line_count; i++)
+        pg_array_add_int8(&r->line, batch->line[i]);
+    /* Without memory for it request_end says so. */
+    pg_array_parameter(&r->line, &r->parameters[r->parameter_count++]);
     for (size_t i = 0; i < ARRAYS_ALL; i++) {
         pg_array_reset(&r->arrays[i]);
         r->arrays[i].item_type = array_types[i];
@@ -115,14 +122,16 @@ static void request_begin(struct pgsql_request *r,
 static int request_end(struct pgsql_request *r, const char *sql, size_t first,
                        size_t end, struct error *error)
 {
+    bool failed = r->line.bytes.failed;
     r->sql = sql;
     for (size_t i = first; i < end; i++)
-        if (pg_array_parameter(&r->arrays[i],
-                               &r->parameters[r->parameter_count++]) != 0)
-            return error_set(error, ERROR_SYSTEM,
-                             "the batch needs more memory than there is, or "
-                             "than PostgreSQL takes in one message (1 GB); "
-                             "make sync.batch.max smaller");
+        failed |= pg_array_parameter(&r->arrays[i],
+                                     &r->parameters[r->parameter_count++]) != 0;
+    if (failed)
+        return error_set(error, ERROR_SYSTEM,
+                         "the batch needs more memory than there is, or "
+                         "than PostgreSQL takes in one message (1 GB); "
+                         "make sync.batch.max smaller");
     return 0;
 }
 

@@ -15,6 +15,7 @@
 struct pgsql_request {
     const struct config *config;
     struct pg_array arrays[PGSQL_ARRAYS_MAX]; /* kept from batch to batch */
+    struct pg_array line;
     uint64_t epoch, batch_id;                 /* in network order */
     uint32_t operations, plain_count;
     const char *sql;

@@ -46,6 +46,9 @@ static void read_batch(struct pipeline *pipeline, struct batch *batch)
 {
     struct error error;
     int result = batch_read(batch, pipeline->reader, &error);
+    if (result == 0)
+        result = batch_make_line(batch, pipeline->reader, pipeline->setup.terms,
+                                 &error);
     if (result != 0 && batch->too_large) {
         pipeline->setup.hooks->too_large(
             pipeline->setup.self, (int64_t)batch->arena.limit_bytes,
@@ -137,7 +140,9 @@ static void send_place(struct pipeline *pipeline, struct place *place)
     place->sink_batch = (struct sink_batch){.epoch = batch->source.epoch,
                                             .batch_id = batch->source.batch_id,
                                             .operations = batch->operations,
-                                            .count = batch->count};
+                                            .count = batch->count,
+                                            .line = batch->line,
+                                            .line_count = batch->line_count};
     pipeline->at_sink++;
     pipeline->setup.hooks->sending(pipeline->setup.self, batch);
     batch_sent(batch);

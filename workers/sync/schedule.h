@@ -38,6 +38,7 @@ struct schedule_setup {
     struct store_link *link;
     const struct sink_methods *sink_methods;
     struct sink *sink;
+    int64_t host; /* for the centre: lineage.h */
     /* Opens the store for reading, closing an earlier reader, which stays
      * the setup's; says whether an operator paused sync. */
     struct store_reader *(*open_reader)(void *self, bool *paused,

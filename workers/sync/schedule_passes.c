@@ -266,14 +266,26 @@ void schedule_leave_if_over(struct schedule *schedule)
         worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
 }
 
+/* The store began a new epoch since this batch was taken up. */
+static bool epoch_is_over(struct schedule *schedule, const struct batch *batch)
+{
+    struct store_identity identity;
+    struct error error;
+    return store_identity_read(schedule->reader, &identity, &error) == 0 &&
+           identity.epoch != batch->source.epoch;
+}
+
 static void failed(void *self, const struct batch *batch,
                    const struct sink_result *result)
 {
     struct schedule *schedule = self;
-    (void)batch;
     schedule->busy_until_ms = 0;
     if (result->outcome != SINK_BUSY)
         pace_failed(&schedule->pace);
+    if (result->outcome == SINK_BEHIND && epoch_is_over(schedule, batch)) {
+        worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
+        return;
+    }
     standing_failed(&schedule->standing, result);
     end_pass(schedule, result->error.text);
     /* A drain outlasts what passes by itself; `sync now` tells at once. */
@@ -337,11 +349,15 @@ static struct store_reader *ready(void *self, size_t adopted,
     struct schedule *schedule = self;
     struct trigger_plan plan = {.trigger = TRIGGER_RECONNECT,
                                 .least_important = OUTBOX_PRIORITIES - 1};
+    struct store_identity identity;
     bool paused;
     schedule->reader =
         schedule->setup.open_reader(schedule->setup.self, &paused, error);
-    if (schedule->reader == NULL)
+    if (schedule->reader == NULL ||
+        store_identity_read(schedule->reader, &identity, error) != 0)
         return NULL;
+    schedule->terms.store_id = identity.store_id;
+    schedule->terms.host = schedule->setup.host;
     trouble_over(schedule);
     schedule->blocked_until_ms = 0;
     schedule_pause(schedule, paused);

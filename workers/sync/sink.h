@@ -44,6 +44,8 @@ enum sink_outcome {
                        refused, or timed out */
     SINK_BUSY,      /* the same, but the centre is there: it, or this host's
                        own budget, has no connection free for us */
+    SINK_BEHIND,    /* nothing was applied: the centre knows of more than
+                       this store does, or its epoch is over */
 };
 
 struct sink_refusal {
@@ -99,11 +101,66 @@ struct sink_result {
  * of 1,000 operations each keep a server busy that applies 40,000 a second. */
 #define SINK_DEPTH_MAX 8
 
+/* What of a batch the centre keeps until its store may forget it, and longer
+ * in sum: {settled, store_id, host, ranges, singles}, then the keys of range
+ * ends, the keys of singles, and the keys within the ranges that were left
+ * out.  settled: all batches up to that number are settled in the store, so
+ * the centre answers "repeated" for them and forgets their rows. */
+#define SINK_LINE_HEAD 5
+
 struct sink_batch {
     int64_t epoch;
     int64_t batch_id;
     const struct outbox_operation *operations; /* in the order of their ids */
     size_t count;
+    const int64_t *line;
+    size_t line_count; /* 0: a batch that nobody will ask about */
+};
+
+/* Who we are, as the centre remembers it. */
+struct sink_store {
+    int64_t store_id; /* of the local store, for its life */
+    int64_t epoch;
+    int64_t host;     /* which machine and folder: a hash */
+};
+
+/* What the centre says at first contact. */
+struct sink_contact {
+    bool known;            /* any store of this system.id */
+    struct sink_store newest; /* epoch of that system.id */
+    int64_t idle_ms;       /* since the newest was last seen there */
+    int64_t highest;       /* batch of our own epoch; -1: none known */
+};
+
+enum sink_verdict {
+    VERDICT_GO_ON,
+    VERDICT_REFUSE, /* ends with SINK_BEHIND and the error's words */
+    VERDICT_BEGIN,  /* the store went back in time: a new epoch; then the same */
+};
+
+struct sink_history;
+
+/* Asked around every first contact: on each new connection and each probe,
+ * before anything is applied. */
+struct sink_watch {
+    /* Fills who we are, before the centre is asked. */
+    int (*before)(void *self, struct sink_store *store, struct error *error);
+    enum sink_verdict (*check)(void *self, const struct sink_contact *contact,
+                               struct error *error);
+    /* The centre has ended our earlier epochs. */
+    void (*begun)(void *self, const struct sink_history *history);
+    void *self;
+};
+
+/* What the centre knows of a store that begins a new epoch. */
+struct sink_history {
+    int64_t epoch;
+    const int64_t *marks;   /* keys: up to there its stripe was applied */
+    size_t mark_count;
+    const int64_t *missing; /* keys below their mark that were not */
+    size_t missing_count;
+    const int64_t *ahead;   /* keys above their mark that were */
+    size_t ahead_count;
 };
 
 /* Called exactly once for each apply or probe, never from within it. The
@@ -143,6 +200,9 @@ struct sink_methods {
     /* Ends what is under way without calling back and closes the line; the
      * next apply or probe opens it again. */
     void (*rest)(struct sink *sink);
+    /* Has every first contact looked at; without a watch, and where this is
+     * NULL, nothing is compared. */
+    void (*watch)(struct sink *sink, const struct sink_watch *watch);
     /* Ends what is under way without calling back; frees. */
     void (*close)(struct sink *sink);
 };

@@ -27,6 +27,7 @@
 #include "common/shm/metrics.h"
 #include "workers/sync/window.h"
 #include "workers/sync/pgsql_answer.h"
+#include "workers/sync/pgsql_contact.h"
 #include "workers/sync/pgsql_request.h"
 #include "workers/sync/pgsql_schema.h"
 
@@ -66,7 +67,9 @@ struct job {
 struct sink {
     struct pg_connection *connection;
     struct pgsql_schema schema;
-    bool ready;          /* this connection's schema was checked */
+    struct pgsql_contact contact;
+    bool ready;          /* this connection's schema was checked, and contact
+                            made */
     bool samples;        /* the server lets us count its connections */
     uint64_t sampled_ms; /* monotonic */
     int64_t server_connections, server_limit; /* not told yet */
@@ -128,6 +131,12 @@ static void job_fail(struct job *job, const struct pg_answer *answer)
     job_finish(job, &result);
 }
 
+static void job_behind(struct job *job, const struct error *error)
+{
+    struct sink_result result = {.outcome = SINK_BEHIND, .error = *error};
+    job_finish(job, &result);
+}
+
 static void careful_start(struct job *job);
 
 static void on_refused(struct job *job, const struct pg_answer *answer)
@@ -136,6 +145,11 @@ static void on_refused(struct job *job, const struct pg_answer *answer)
     struct pg_answer failed = *answer;
     if (!answer->down && failure == PG_REFUSED && !job->careful) {
         careful_start(job);
+        return;
+    }
+    if (strcmp(answer->sqlstate, PGSQL_EPOCH_OVER) == 0) {
+        job->sink->ready = false; /* compare again */
+        job_behind(job, &answer->error);
         return;
     }
     if (!answer->down && failure == PG_SETUP) {
@@ -320,16 +334,32 @@ static void ready_go_on(struct sink *sink)
         starting_go_on(sink);
 }
 
-static void on_checked(void *self, const struct pg_answer *answer)
+static void on_contact(void *self, const struct pg_answer *answer, bool behind)
 {
     struct sink *sink = self;
-    sink->ready = answer->ok;
-    if (answer->ok) {
-        window_round_trip(&sink->window, clock_monotonic_ns() - sink->asked_ns);
+    sink->ready = answer->ok && !behind;
+    if (behind) {
+        struct job *job = sink->starting;
+        sink->starting = NULL;
+        job_behind(job, &answer->error);
+    } else if (answer->ok) {
         ready_go_on(sink);
     } else {
         starting_fail(sink, answer);
     }
+}
+
+static void on_checked(void *self, const struct pg_answer *answer)
+{
+    struct sink *sink = self;
+    sink->ready = false;
+    if (!answer->ok) {
+        starting_fail(sink, answer);
+        return;
+    }
+    window_round_trip(&sink->window, clock_monotonic_ns() - sink->asked_ns);
+    sink->contact.arena = &sink->starting->arena;
+    pgsql_contact_make(&sink->contact, on_contact, sink);
 }
 
 static void check(struct sink *sink)
@@ -419,6 +449,11 @@ static void pgsql_rest(struct sink *sink)
     window_reset(&sink->window);
 }
 
+static void pgsql_watch(struct sink *sink, const struct sink_watch *watch)
+{
+    sink->contact.watch = watch;
+}
+
 static void pgsql_close(struct sink *sink)
 {
     if (!sink)
@@ -476,6 +511,8 @@ static struct sink *pgsql_open(const struct config *config,
         error_set(error, ERROR_SYSTEM, "cannot make a timer");
     else if (connection_make(sink, base, error) == 0) {
         sink->schema.connection = sink->connection;
+        sink->contact.connection = sink->connection;
+        sink->contact.system_id = config->system_id;
         return sink;
     }
     pgsql_close(sink);
@@ -491,5 +528,6 @@ const struct sink_methods sink_pgsql = {
     .probe = pgsql_probe,
     .inspect = pgsql_inspect,
     .rest = pgsql_rest,
+    .watch = pgsql_watch,
     .close = pgsql_close,
 };

@@ -21,6 +21,7 @@
 #include "workers/sync/fold.h"
 #include "workers/sync/sqlite_ledger.h"
 #include "workers/sync/sqlite_shared.h"
+#include "workers/sync/sqlite_stores.h"
 #include "workers/sync/sqlite_typed.h"
 
 #define BATCH_ARENA_MAX    ((size_t)1 << 30)
@@ -69,6 +70,10 @@ struct sink {
     sqlite3 *db;
     bool ready; /* all statements are prepared */
     sqlite3_stmt *statements[STATEMENT_COUNT];
+    const struct sink_watch *watch; /* NULL: nothing is compared */
+    bool compared;                  /* since the file was opened */
+    struct sink_store store;
+    struct sink_history begun; /* epoch 0: none began in this transaction */
     const struct sink_batch *batch; /* NULL: a probe, or: */
     int64_t run;                    /* to inspect; 0: none */
     struct arena arena;
@@ -113,6 +118,7 @@ static void db_close(struct sink *sink)
     sink->ready = false;
     sqlite3_close(sink->db);
     sink->db = NULL;
+    sink->compared = false;
 }
 
 static int db_failed(struct sink *sink, struct error *error)
@@ -151,6 +157,8 @@ static int schema_make(struct sink *sink, struct error *error)
     if (sqlite3_exec(sink->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) !=
             SQLITE_OK ||
         sqlite3_exec(sink->db, schema_sql, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(sink->db, sqlite_stores_sql, NULL, NULL, NULL) !=
+            SQLITE_OK ||
         sqlite3_exec(sink->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
         return db_failed(sink, error);
     return 0;
@@ -321,14 +329,43 @@ static enum sqlite_step unit_apply(struct sink *sink,
     return step == STEP_REFUSED ? unit_apply_each(sink, unit, error) : step;
 }
 
+/* May the batch be entered?  If not the result says why. */
+static bool batch_admitted(struct sink *sink, struct sink_result *result)
+{
+    switch (
+        sqlite_stores_admit(sink->db, sink->config->system_id, sink->batch)) {
+    case ADMISSION_OPEN:
+        return true;
+    case ADMISSION_SETTLED:
+        result->outcome = SINK_REPEATED;
+        return false;
+    case ADMISSION_OVER:
+        result->outcome = SINK_BEHIND;
+        sink->compared = false;
+        error_set(&result->error, ERROR_SOFTWARE,
+                  "epoch %lld of system.id %s is over",
+                  (long long)sink->batch->epoch, sink->config->system_id);
+        return false;
+    default:
+        result->outcome = SINK_TRANSIENT;
+        db_failed(sink, &result->error);
+        return false;
+    }
+}
+
 /* Inside the transaction. */
 static int batch_apply(struct sink *sink, struct sink_result *result)
 {
     bool known;
+    if (!batch_admitted(sink, result))
+        return result->outcome == SINK_TRANSIENT ? -1 : 0;
     if (sqlite_ledger_enter(&sink->ledger, sink->batch, &known,
                             &result->error) != 0)
         return -1;
     CRASH_POINT(SQLITE_LEDGER);
+    if (!known && sqlite_stores_entered(sink->db, sink->config->system_id,
+                                        sink->batch) != 0)
+        return db_failed(sink, &result->error);
     if (known)
         result->outcome = SINK_REPEATED;
     else if (batch_fold(sink->config, sink->batch->operations,
@@ -410,6 +447,30 @@ static bool lock_awaited(struct sink *sink)
            clock_monotonic_ms() - sink->started_ms < LOCK_PATIENCE_MS;
 }
 
+/* Within a transaction: what there is to do.  -1: roll back. */
+static int work(struct sink *sink, struct sink_result *result)
+{
+    arena_reset(&sink->arena);
+    sink->begun.epoch = 0;
+    if (sink->watch && (!sink->compared || !sink->batch)) {
+        enum sqlite_contact contact = sqlite_stores_compare(
+            sink->db, sink->config->system_id, sink->watch, &sink->store,
+            &sink->arena, &sink->begun, &result->error);
+        if (contact == CONTACT_FAILED)
+            return db_failed(sink, &result->error);
+        sink->compared = contact == CONTACT_MADE;
+        if (!sink->compared) {
+            result->outcome = SINK_BEHIND;
+            return 0;
+        }
+    }
+    if (!sink->batch)
+        return 0;
+    sink->shared.now_ms = clock_wall_ms();
+    clock_format(sink->shared.now_ms, sink->now);
+    return batch_apply(sink, result);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *self)
 {
     struct sink *sink = self;
@@ -418,6 +479,9 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
     (void)fd, (void)what;
     if (!sink->db)
         status = db_open(sink, &result.error);
+    if (status == 0 && sink->watch && (!sink->compared || !sink->batch))
+        status =
+            sink->watch->before(sink->watch->self, &sink->store, &result.error);
     if (status == 0 && sqlite3_exec(sink->db, "BEGIN IMMEDIATE", NULL, NULL,
                                     NULL) != SQLITE_OK)
         status = db_failed(sink, &result.error);
@@ -427,13 +491,9 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
         timer_start(sink, LOCK_RETRY_MS);
         return;
     }
-    if (status == 0 && sink->batch) {
-        arena_reset(&sink->arena);
-        sink->shared.now_ms = clock_wall_ms();
-        clock_format(sink->shared.now_ms, sink->now);
-        status = batch_apply(sink, &result);
-    }
-    if (status == 0 && sink->run)
+    if (status == 0)
+        status = work(sink, &result);
+    if (status == 0 && sink->run && result.outcome != SINK_BEHIND)
         status = run_inspect(sink, &result);
     if (status == 0)
         status = transaction_end(sink, &result.error);
@@ -441,6 +501,8 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
         result.outcome = SINK_TRANSIENT;
         result.refusal_count = result.conflict_count = 0;
         db_close(sink); /* rolls back; a replaced file is found again */
+    } else if (sink->begun.epoch != 0) {
+        sink->watch->begun(sink->watch->self, &sink->begun);
     }
     sink_finish(sink, &result);
 }
@@ -503,6 +565,12 @@ static void sqlite_inspect(struct sink *sink, int64_t run, sink_done done,
     sink->run = run;
 }
 
+static void sqlite_watch(struct sink *sink, const struct sink_watch *watch)
+{
+    sink->watch = watch;
+    sink->compared = false;
+}
+
 const struct sink_methods sink_sqlite = {
     .name = "sqlite",
     .open = sqlite_open,
@@ -510,5 +578,6 @@ const struct sink_methods sink_sqlite = {
     .probe = sqlite_probe,
     .inspect = sqlite_inspect,
     .rest = sqlite_rest,
+    .watch = sqlite_watch,
     .close = sqlite_close,
 };

@@ -19,7 +19,7 @@
     " system_id TEXT NOT NULL, epoch INTEGER NOT NULL,"                        \
     " batch_id INTEGER NOT NULL,"                                              \
     " applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),"      \
-    " operations INTEGER NOT NULL, refusals TEXT,"                             \
+    " operations INTEGER NOT NULL, refusals TEXT, line TEXT,"                             \
     " PRIMARY KEY (system_id, epoch, batch_id)) WITHOUT ROWID;"
 
 struct sqlite_ledger {

@@ -78,6 +78,8 @@ void standing_failed(struct standing *standing,
                        "operations stay here and are sent when it is back"},
         [SINK_BUSY] = {LINE_BUSY, "the centre has no connection free",
                        "operations stay here and are sent when it has"},
+        [SINK_BEHIND] = {LINE_TRANSIENT, "nothing is sent now",
+                         "operations stay here and are sent then"},
         [SINK_TRANSIENT] = {LINE_TRANSIENT, "the centre could not take it now",
                             "the same operations are sent again"},
     };

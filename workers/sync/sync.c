@@ -10,6 +10,7 @@
 #include "common/store/client.h"
 #include "common/store/reader.h"
 #include "workers/sync/gate.h"
+#include "workers/sync/lineage.h"
 #include "workers/sync/schedule.h"
 #include "workers/sync/sink.h"
 
@@ -20,6 +21,7 @@ struct sync {
     struct store_link *link;
     struct store_reader *reader;
     struct schedule *schedule;
+    struct lineage lineage;
 };
 
 /* --- from the master --- */
@@ -133,12 +135,15 @@ static int sync_open(struct sync *sync, struct error *error)
                                 &link_hooks, sync, error);
     if (sync->link == NULL)
         return -1;
+    lineage_init(&sync->lineage, sync->worker, sync->loop, sync->link);
+    gate_methods.watch(sync->sink, &sync->lineage.watch);
     struct schedule_setup setup = {.worker = sync->worker,
                                    .loop = sync->loop,
                                    .base = base,
                                    .link = sync->link,
                                    .sink_methods = &gate_methods,
                                    .sink = sync->sink,
+                                   .host = sync->lineage.host,
                                    .open_reader = open_reader,
                                    .self = sync};
     sync->schedule = schedule_new(&setup, error);

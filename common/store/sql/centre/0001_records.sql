@@ -10,10 +10,12 @@ CREATE TABLE tidemill.ledger (
     applied_at timestamptz NOT NULL DEFAULT now(),
     operations integer NOT NULL,
     refusals   jsonb,
+    line       bigint[],  -- what it carried: 0005_stores.sql
     PRIMARY KEY (system_id, epoch, batch_id)
 );
 COMMENT ON TABLE tidemill.ledger IS
-    'Batches that were applied; a batch named here is never applied again.';
+    'Batches that were applied and may be sent again: one named here, or '
+    'below stores.settled_batch, is never applied again.';
 
 CREATE TABLE tidemill.synced_records (
     system_id  text COLLATE "C" NOT NULL,

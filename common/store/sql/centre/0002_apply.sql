@@ -186,16 +186,26 @@ $$;
 -- batch wait for us and then do nothing.  What is committed must stay: a
 -- server that does not wait for its log is made to.
 CREATE FUNCTION tidemill.enter_batch(
-    system text, batch_epoch bigint, batch bigint, operation_count integer)
+    system text, batch_epoch bigint, batch bigint, operation_count integer,
+    batch_line bigint[])
 RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    entered boolean;
 BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    INSERT INTO tidemill.ledger (system_id, epoch, batch_id, operations)
-    VALUES (system, batch_epoch, batch, operation_count)
+    IF NOT tidemill.admit_batch(system, batch_epoch, batch, batch_line) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO tidemill.ledger (system_id, epoch, batch_id, operations, line)
+    VALUES (system, batch_epoch, batch, operation_count, batch_line)
     ON CONFLICT DO NOTHING;
-    RETURN FOUND;
+    entered := FOUND;
+    IF entered AND batch % 16 = 0 AND batch_line[1] > 0 THEN
+        PERFORM tidemill.fold_batches(system, batch_epoch, batch_line[1], 64);
+    END IF;
+    RETURN entered;
 END $$;
 
 -- The folded units of tables that one host writes alone.
@@ -225,6 +235,7 @@ END $$;
 
 CREATE FUNCTION tidemill.apply_batch(
     system text, batch_epoch bigint, batch bigint, operation_count integer,
+    batch_line bigint[],
     set_tables text[], set_records text[], set_data text[],
     merge_tables text[], merge_records text[], merge_data text[],
     gone_tables text[], gone_records text[],
@@ -234,8 +245,8 @@ RETURNS SETOF tidemill.told LANGUAGE plpgsql AS $$
 DECLARE
     answer tidemill.told;
 BEGIN
-    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count)
-    THEN
+    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count,
+                                batch_line) THEN
         RETURN QUERY SELECT * FROM tidemill.past_result(system, batch_epoch,
                                                         batch, 'repeated');
         RETURN;

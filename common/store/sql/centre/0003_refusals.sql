@@ -197,6 +197,7 @@ END $$;
 -- send (text that is no UTF-8), and what is held behind it.
 CREATE FUNCTION tidemill.apply_carefully(
     system text, batch_epoch bigint, batch bigint, operation_count integer,
+    batch_line bigint[],
     plain_count integer, unit_kinds integer[], unit_typed integer[],
     unit_tables text[], unit_records text[], unit_data text[],
     unit_counts integer[], unit_stamps bigint[], unit_seens bigint[],
@@ -212,8 +213,8 @@ DECLARE
     ops tidemill.operation[];
     targets tidemill.target[];
 BEGIN
-    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count)
-    THEN
+    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count,
+                                batch_line) THEN
         RETURN QUERY SELECT * FROM tidemill.past_result(system, batch_epoch,
                                                         batch, 'repeated');
         RETURN;

@@ -193,6 +193,7 @@ END $$;
 -- As apply_batch, with units of shared tables behind the folded ones.
 CREATE FUNCTION tidemill.apply_batch_shared(
     system text, batch_epoch bigint, batch bigint, operation_count integer,
+    batch_line bigint[],
     set_tables text[], set_records text[], set_data text[],
     merge_tables text[], merge_records text[], merge_data text[],
     gone_tables text[], gone_records text[],
@@ -207,8 +208,8 @@ CREATE FUNCTION tidemill.apply_batch_shared(
     target_timed integer[])
 RETURNS SETOF tidemill.told LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count)
-    THEN
+    IF NOT tidemill.enter_batch(system, batch_epoch, batch, operation_count,
+                                batch_line) THEN
         RETURN QUERY SELECT * FROM tidemill.past_result(system, batch_epoch,
                                                         batch, 'repeated');
         RETURN;

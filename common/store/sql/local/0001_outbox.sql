@@ -21,7 +21,8 @@ CREATE TABLE outbox (
 CREATE TABLE outbox_cursors (
   stripe     INTEGER PRIMARY KEY,
   settled_id INTEGER NOT NULL,
-  claimed_id INTEGER NOT NULL
+  claimed_id INTEGER NOT NULL,
+  told_id    INTEGER NOT NULL DEFAULT 0  -- the centre has had a range up to here
 );
 
 -- Operations that left the line of their stripe.
