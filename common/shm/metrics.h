@@ -61,6 +61,8 @@
       "Batches sent again and found in the ledger.")                           \
     X(GAUGE, SYNC_STALLED, "tidemill_sync_stalled",                            \
       "1 while operations pend and no attempt is made for too long.")          \
+    X(GAUGE, SYNC_CONNECTIONS, "tidemill_sync_connections",                    \
+      "Connections to the centre that are open.")                              \
     X(COUNTER, SYNC_CONNECTS, "tidemill_sync_connects_total",                  \
       "Connections opened to the centre.")                                     \
     X(COUNTER, SYNC_SUCCESSES, "tidemill_sync_successes_total",                \

@@ -97,6 +97,22 @@ def test_idle_connections_are_closed_but_for_the_least(daemon, postgres):
     assert pool(daemon)["in_use"] == 0
 
 
+def test_the_least_are_open_from_the_start(daemon, postgres):
+    daemon.configure(postgres.config(
+        sync={"max_workers": 3},
+        database={"pool": {"min": 2, "idle_timeout": "200ms",
+                           "health_check_interval": "200ms"}}))
+    start(daemon)
+    wait_for(lambda: connections(postgres) == 2, 10, "both")
+    lost = session_started(postgres)
+    postgres.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                   "WHERE application_name = 'tidemill' "
+                   "AND datname = current_database()")
+    wait_for(lambda: len(session_started(postgres) - lost) == 2, 10,
+             "both again")
+    assert "tidemill_sync_connections 2" in daemon.run("metrics").stdout
+
+
 def test_none_stays_open_when_none_has_to(daemon, postgres):
     daemon.configure(postgres.config(
         database={"pool": {"min": 0, "idle_timeout": "300ms"}}))

@@ -76,6 +76,7 @@ static unsigned calls_in(const struct sink *gate, enum call_state state)
 static void line_closed(struct sink *gate)
 {
     gate->open = false;
+    metric_set(METRIC_SYNC_CONNECTIONS, 0);
     budget_give_back(gate->budget, gate->holder);
     event_del(gate->rest_timer);
 }
@@ -104,6 +105,7 @@ static void line_use(struct sink *gate)
     gate->expires_ms = clock_monotonic_ms() + lifetime_ms -
                        jitter_next(&gate->random) % (lifetime_ms / 10 + 1);
     gate->open = true;
+    metric_set(METRIC_SYNC_CONNECTIONS, gate->methods->takes_connection);
 }
 
 static void look_at_rest_later(struct sink *gate)

@@ -310,6 +310,17 @@ static void show_nearest(struct schedule *schedule,
     atomic_store(&view->nearest_threshold, nearest.threshold);
 }
 
+/* Nothing runs now: says what comes next, and looks then. */
+static void wait_for_plan(struct schedule *schedule,
+                          const struct trigger_plan *plan, int64_t now_ms)
+{
+    int64_t delay_ms = plan->next_ms - now_ms;
+    standing_next(&schedule->standing, plan->next,
+                  plan->next_ms == 0 ? 0 : clock_wall_ms() + delay_ms);
+    if (plan->next_ms != 0)
+        schedule_look_after(schedule, delay_ms);
+}
+
 static void look_at_outbox(struct schedule *schedule)
 {
     enum pressure_word word;
@@ -356,11 +367,7 @@ static void look_at_outbox(struct schedule *schedule)
     }
     if (check_line(schedule))
         return;
-    standing_next(
-        &schedule->standing, plan.next,
-        plan.next_ms == 0 ? 0 : clock_wall_ms() + plan.next_ms - facts.now_ms);
-    if (plan.next_ms != 0)
-        schedule_look_after(schedule, plan.next_ms - facts.now_ms);
+    wait_for_plan(schedule, &plan, facts.now_ms);
     /* A settlement wakes us, too; this is for a notice that was lost. */
     if (!over && (facts.reconnected || schedule->unfinished != TRIGGER_NONE))
         schedule_look_after(schedule, TRIGGER_BLOCKED_MS);
