@@ -519,6 +519,11 @@ int main(void)
         tests[count].test_func = run_server_case;
         tests[count].initial_state = (void *)(size_t)&server_cases[i];
     }
+    for (size_t i = 0; i < several_case_count; i++, count++) {
+        tests[count].name = several_cases[i].name;
+        tests[count].test_func = run_server_case;
+        tests[count].initial_state = (void *)(size_t)&several_cases[i];
+    }
     log_set_level(LOG_WARNING_LEVEL);
     cluster_status = cluster_make(&cluster);
     if (cluster_status > 0)

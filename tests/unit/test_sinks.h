@@ -6,6 +6,7 @@
 #define TIDEMILL_TESTS_TEST_SINKS_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct fixture;
 
@@ -18,5 +19,13 @@ struct server_case {
 
 extern const struct server_case server_cases[];
 extern const size_t server_case_count;
+
+/* Several batches under way on one connection. */
+extern const struct server_case several_cases[];
+extern const size_t several_case_count;
+
+/* Puts a PgBouncer in transaction mode with one server connection before the
+ * server and sends the fixture's sink through it; returns its process. */
+pid_t pgbouncer_before(struct fixture *f);
 
 #endif

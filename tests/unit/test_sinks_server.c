@@ -297,21 +297,18 @@ static void case_deferred_constraint(struct fixture *f)
 }
 
 /* One server connection for two of ours, changing hands at each commit. */
-static void case_pgbouncer(struct fixture *f)
+pid_t pgbouncer_before(struct fixture *f)
 {
     static const char path[] = "/usr/sbin/pgbouncer";
     char ini[200], *arguments[] = {"pgbouncer", ini, NULL};
-    struct outbox_operation ops[] = {INS("t", "a", "{\"x\":1}"),
-                                     INS("t", "b", "{\"\\u0000\":1}")};
-    struct fixture second = *f;
     if (access(path, X_OK) != 0)
         skip();
     snprintf(ini, sizeof ini, "%s/pgbouncer.ini", f->cluster->folder);
     FILE *file = fopen(ini, "w");
     assert_non_null(file);
     fprintf(file,
-            "[databases]\npostgres = host=%s user=postgres "
-            "pool_size=1\n[pgbouncer]\n"
+            "[databases]\npostgres = host=%s user=postgres pool_size=1\n"
+            "[pgbouncer]\n"
             "listen_port = 6432\nunix_socket_dir = %s\nauth_type = any\n"
             "pool_mode = transaction\nignore_startup_parameters =\n",
             f->cluster->folder, f->cluster->folder);
@@ -323,11 +320,20 @@ static void case_pgbouncer(struct fixture *f)
              f->cluster->folder);
     f->config.database_conninfo = f->conninfo;
     fixture_again(f);
+    for (int i = 0; i < 250 && fixture_probe(f) != SINK_APPLIED; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    return pid;
+}
+
+static void case_pgbouncer(struct fixture *f)
+{
+    struct outbox_operation ops[] = {INS("t", "a", "{\"x\":1}"),
+                                     INS("t", "b", "{\"\\u0000\":1}")};
+    struct fixture second = *f;
+    pid_t pid = pgbouncer_before(f);
     second.config.database_conninfo = f->conninfo;
     second.sink = NULL;
     fixture_again(&second);
-    for (int i = 0; i < 250 && fixture_probe(f) != SINK_APPLIED; i++)
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     if (fixture_probe(&second) != SINK_APPLIED)
         fail_msg("%s", second.error.text);
     for (int i = 1; i <= 10; i++) {

@@ -55,7 +55,8 @@ void pass_add(struct pass *pass, const struct batch *batch)
               LOG_INT("batch_id", batch->source.batch_id),
               LOG_UINT("operations", batch->applied),
               LOG_UINT("refused", batch->refused),
-              LOG_UINT("took_us", batch->took_ns / 1000));
+              LOG_UINT("took_us", batch->took_ns / 1000),
+              LOG_UINT("apply_us", batch->apply_ns / 1000));
 }
 
 bool pass_report(struct pass *pass, const char *error, struct store_call *call)

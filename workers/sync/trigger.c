@@ -204,6 +204,10 @@ int64_t trigger_claim_size(const struct trigger_rules *rules,
         return 0;
     int64_t most = smaller(progress->batch_limit, rules->batch_max);
     int64_t size = smaller(claimable / (2 * rules->workers), most);
+    /* The last of a drain are not cut into ever smaller batches, each of
+     * which costs a round trip. */
+    if (progress->drain && size < most / 2)
+        size = smaller(claimable, most / 2);
     if (size < rules->batch_min)
         size = rules->batch_min;
     if (!progress->drain)
