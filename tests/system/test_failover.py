@@ -153,3 +153,38 @@ def test_a_standby_alone_is_not_written(daemon, pair):
     wait_for(lambda: state(daemon) == "offline", 20, "offline")
     words = daemon.json("sync", "status")["last_error"]
     assert "session is read-only" in words
+
+
+def test_an_asynchronous_takeover_goes_on(daemon, pair):
+    """What the promoted standby had not got is lost at the centre, as its
+    operator chose; nothing else is, and the host goes on."""
+    primary, standby = pair
+    database = primary.create_database()
+    daemon.configure({"sync": {"sink": "pgsql",
+                               "retry": {"base": "20ms", "max": "200ms"}},
+                      "database": {"conninfo": both(primary, standby,
+                                                    database)}})
+
+    def carry(*names):
+        for name in names:
+            daemon.run("enqueue", "t", name, "{}")
+        daemon.run("sync", "drain")
+
+    daemon.start()
+    wait_for(lambda: state(daemon) == "online", 20, "online")
+    carry("a", "b")
+    wait_for(lambda: Database(primary, "postgres").query(
+        "SELECT 1 FROM pg_stat_replication "
+        "WHERE replay_lsn >= pg_current_wal_lsn()"), 10,
+        "both on the standby")
+    standby.stop()
+    carry("lost")
+    primary.crash()
+    standby.start()
+    standby.promote()
+    daemon.run("enqueue", "t", "c", "--priority", "urgent", "{}")
+    survivor = at(standby, database)
+    wait_for(lambda: there(survivor) == 3, 20, "the line")
+    carry("a", "d")
+    assert set(PgsqlCentre(survivor).rows("t")) == {"a", "b", "c", "d"}
+    assert daemon.json("sync", "status")["dead"] == 0
