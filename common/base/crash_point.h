@@ -38,6 +38,10 @@ X(PGSQL_FLUSHED, "pgsql",                                                    \
   "the request left for the server")                                         \
 X(PGSQL_ANSWERED, "pgsql",                                                   \
   "the server's answer is here and not looked at")                           \
+X(HTTP_SENT, "http",                                                         \
+  "the request is on its way")                                               \
+X(HTTP_ANSWERED, "http",                                                     \
+  "the server's answer is here and not looked at")                           \
 X(SINK_ANSWERED, "sqlite pgsql http",                                        \
   "the worker knows that its batch was applied")                             \
 X(SETTLE_ASKED, "sqlite pgsql http",                                         \

@@ -97,6 +97,24 @@ static void check_database(struct loader *loader)
                             "database.host and database.database");
 }
 
+static void check_http(struct loader *loader)
+{
+    const struct config *config = loader->config;
+    const char *url = config->sync_http_url;
+    if (config->sync_sink != SYNC_SINK_HTTP && url[0] == '\0')
+        return;
+    if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+        loader_error_option(loader, OPTION_INDEX_sync_http_url,
+                            "sync.http.url \"%.200s\" is no URL that begins "
+                            "with https:// or http://",
+                            url);
+    if (config->sync_http_token_env[0] != '\0' &&
+        config->sync_http_token_file[0] != '\0')
+        loader_error_option(loader, OPTION_INDEX_sync_http_token_file,
+                            "sync.http.token_env and sync.http.token_file are "
+                            "both set; remove one");
+}
+
 /* Only what can be seen without reading it: the command is run by people who
  * may not read the password. */
 static void check_password_file(struct loader *loader)
@@ -161,5 +179,6 @@ void loader_check(struct loader *loader)
     check_paths(loader);
     check_sources(loader);
     check_database(loader);
+    check_http(loader);
     check_password_file(loader);
 }

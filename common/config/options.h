@@ -127,6 +127,16 @@ X("sync.connection_pool_check_enabled", sync_pool_check, BOOL, "true", 0, 0, RES
   "Look at the usage of the connection pools before operations are carried.") \
 X("sync.sqlite.path", sync_sqlite_path, PATH, "<state_dir>/centre.db", 1, 4000, RESPAWN_SYNC, 0, \
   "File of the sqlite sink.") \
+X("sync.http.url", sync_http_url, TEXT, "", 0, 2000, RESPAWN_SYNC, 0, \
+  "Endpoint of the http sink, which takes batches by POST.") \
+X("sync.http.token_env", sync_http_token_env, TEXT, "", 0, 200, RESPAWN_SYNC, 0, \
+  "Environment variable that holds the bearer token of the http sink.") \
+X("sync.http.token_file", sync_http_token_file, TEXT, "", 0, 4000, RESPAWN_SYNC, 0, \
+  "File that holds the token; read for every request, so that it can be renewed.") \
+X("sync.http.ca_file", sync_http_ca_file, TEXT, "", 0, 4000, RESPAWN_SYNC, 0, \
+  "Certificates that the http sink trusts; empty: the system's.") \
+X("sync.http.timeout", sync_http_timeout_ms, DURATION, "60s", 100, 3600000, RESPAWN_SYNC, 0, \
+  "Longest time of one HTTP request.") \
 X("database.conninfo", database_conninfo, TEXT, "", 0, 4000, RESPAWN_SYNC, 1, \
   "Connection string of libpq; the other database options are put over it.") \
 X("database.host", database_host, TEXT, "", 0, 1000, RESPAWN_SYNC, 0, \
@@ -180,7 +190,7 @@ X("logging.format", log_format, CHOICE, "json", 0, 0, RESPAWN_ALL, 0, \
 #define OPTION_CHOICE_LIST(X) \
 X(system_type, "developer_workstation", "production_server", "backup_server") \
 X(sync_mode, "adaptive", "aggressive", "conservative") \
-X(sync_sink, "sqlite", "pgsql") \
+X(sync_sink, "sqlite", "pgsql", "http") \
 X(sync_interval_selection, "auto", "default") \
 X(database_sslmode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full") \
 X(log_level, "error", "warning", "notice", "info", "debug") \
@@ -205,7 +215,7 @@ X(sync_max_per_pass, "5000", "500")
 
 enum system_type { SYSTEM_WORKSTATION, SYSTEM_PRODUCTION, SYSTEM_BACKUP };
 enum sync_mode { MODE_ADAPTIVE, MODE_AGGRESSIVE, MODE_CONSERVATIVE };
-enum sync_sink { SYNC_SINK_SQLITE, SYNC_SINK_PGSQL };
+enum sync_sink { SYNC_SINK_SQLITE, SYNC_SINK_PGSQL, SYNC_SINK_HTTP };
 enum interval_selection { INTERVAL_AUTO, INTERVAL_DEFAULT };
 
 /* The two options that are no scalars: */

@@ -17,7 +17,7 @@ import subprocess
 import pytest
 
 from harness import SOURCE, binaries, wait_for
-from test_kill import PgsqlCentre, SqliteCentre
+from test_kill import make_centre
 
 HEADER = SOURCE / "common" / "base" / "crash_point.h"
 POINTS = re.findall(r'^X\((\w+), "([^"]*)"', HEADER.read_text(), re.M)
@@ -68,12 +68,9 @@ class Model:
             last[record] = data["n"]
 
 
-@pytest.fixture(params=["sqlite", "pgsql"])
+@pytest.fixture(params=["sqlite", "pgsql", "http"])
 def centre(daemon, request):
-    if request.param == "sqlite":
-        centre = SqliteCentre(daemon)
-    else:
-        centre = PgsqlCentre(request.getfixturevalue("postgres"))
+    centre = make_centre(request.param, daemon, request)
     centre.sink = request.param
     daemon.configure(centre.options())
     return centre

@@ -22,6 +22,7 @@ import time
 import pytest
 
 from harness import SOURCE, alive, binaries, wait_for
+from http_centre import HttpCentre
 
 KILLS = int(os.environ.get("TIDEMILL_KILLS", "200"))
 
@@ -93,6 +94,17 @@ class PgsqlCentre:
         return self.database.query(
             "SELECT record_id, data FROM public.audit WHERE table_name = %s "
             "ORDER BY n", table)
+
+
+def make_centre(sink, daemon, request):
+    """The centre of a daemon that is not started yet."""
+    if sink == "sqlite":
+        return SqliteCentre(daemon)
+    if sink == "pgsql":
+        return PgsqlCentre(request.getfixturevalue("postgres"))
+    centre = HttpCentre()
+    request.addfinalizer(centre.close)
+    return centre
 
 
 class Producer(threading.Thread):
@@ -335,13 +347,12 @@ def drained(daemon):
     return result.returncode == 0 and daemon.pending() == 0
 
 
-@pytest.mark.parametrize("sink", ["sqlite", "pgsql"])
+@pytest.mark.parametrize("sink", ["sqlite", "pgsql", "http"])
 def test_kill_everything_everywhere(daemon, folder, sink, request):
     seed = int(os.environ.get("TIDEMILL_SEED", random.randrange(1 << 32)))
     print(f"seed {seed}, {KILLS} kills, sink {sink}")
     chance = random.Random(seed)
-    centre = (SqliteCentre(daemon) if sink == "sqlite" else
-              PgsqlCentre(request.getfixturevalue("postgres")))
+    centre = make_centre(sink, daemon, request)
     daemon.configure(centre.options())
     daemon.configure({"sync": {"intervals": {"default": "200ms"},
                                "batch": {"min": 20, "max": 200}},

@@ -11,16 +11,13 @@ import time
 import pytest
 
 from harness import Daemon, Proxy, wait_for
-from test_kill import PgsqlCentre, SqliteCentre
+from test_kill import PgsqlCentre, make_centre
 
 
-@pytest.fixture(params=["sqlite", "pgsql"])
+@pytest.fixture(params=["sqlite", "pgsql", "http"])
 def centre(daemon, request):
-    """The centre of a daemon that is not started yet, for both sinks."""
-    if request.param == "sqlite":
-        centre = SqliteCentre(daemon)
-    else:
-        centre = PgsqlCentre(request.getfixturevalue("postgres"))
+    """The centre of a daemon that is not started yet, for each sink."""
+    centre = make_centre(request.param, daemon, request)
     daemon.configure(centre.options())
     return centre
 

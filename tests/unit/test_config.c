@@ -191,7 +191,7 @@ static void bad_values(void **state)
         {"sync: {poll_interval: 9ms}", "too small; give a duration, 10ms to "
                                        "1h"},
         {"sync: {poll_interval: 61m}", "too large"},
-        {"sync: {sink: pgsqll}", "give one of sqlite, pgsql (did you mean "
+        {"sync: {sink: pgsqll}", "give one of sqlite, pgsql, http (did you mean "
                                  "\"pgsql\"?)"},
         {"gateway: {control_mode: 0888}", "no octal number; give an octal "
                                           "mode, 0000 to 0777"},

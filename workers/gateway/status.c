@@ -193,6 +193,10 @@ static void add_plan(json_t *line, struct sync_board *board)
                         json_boolean(atomic_load(&board->stalled) != 0));
 }
 
+static const char *const sink_names[] = {[SYNC_SINK_SQLITE] = "sqlite",
+                                         [SYNC_SINK_PGSQL] = "pgsql",
+                                         [SYNC_SINK_HTTP] = "http"};
+
 json_t *sync_line_json(struct mapping *mapping)
 {
     struct sync_board *board = &mapping->sync;
@@ -210,9 +214,8 @@ json_t *sync_line_json(struct mapping *mapping)
     unsigned trigger = atomic_load(&view->next_trigger);
     json_t *line = json_pack(
         "{s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:s?}", "state", state, "sink",
-        atomic_load(&board->sink) == SYNC_SINK_PGSQL ? "pgsql" : "sqlite",
-        "state_since", time_json(atomic_load(&view->state_since_wall_ms)),
-        "last_attempt",
+        sink_names[atomic_load(&board->sink) % 3], "state_since",
+        time_json(atomic_load(&view->state_since_wall_ms)), "last_attempt",
         time_json(
             latest(board, offsetof(struct sync_view, last_attempt_wall_ms))),
         "last_sync",

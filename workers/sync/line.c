@@ -69,6 +69,12 @@ bool line_waits(const struct line *line, uint64_t now_ms)
     return line->retry_at_ms > now_ms;
 }
 
+void line_not_before(struct line *line, uint64_t at_ms)
+{
+    if (line->retry_at_ms < at_ms)
+        line->retry_at_ms = at_ms;
+}
+
 void line_hurry(struct line *line)
 {
     line->retry_at_ms = 0;

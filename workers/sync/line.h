@@ -50,6 +50,9 @@ bool line_is_away(enum link_state state);
 /* Must the next attempt still wait? */
 bool line_waits(const struct line *line, uint64_t now_ms);
 
+/* The other end has named a time: the next attempt waits for it, too. */
+void line_not_before(struct line *line, uint64_t at_ms);
+
 /* Lets the next attempt be made at once (an operator asked for it); the
  * count of failures stays. */
 void line_hurry(struct line *line);

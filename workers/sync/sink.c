@@ -5,5 +5,9 @@
 
 const struct sink_methods *sink_methods_for(const struct config *config)
 {
-    return config->sync_sink == SYNC_SINK_PGSQL ? &sink_pgsql : &sink_sqlite;
+    static const struct sink_methods *const methods[] = {
+        [SYNC_SINK_SQLITE] = &sink_sqlite,
+        [SYNC_SINK_PGSQL] = &sink_pgsql,
+        [SYNC_SINK_HTTP] = &sink_http};
+    return methods[config->sync_sink];
 }

@@ -93,6 +93,7 @@ struct sink_result {
     /* Of inspect: records of the run, and those of them that are as they
      * have to be */
     int64_t records, complete;
+    int64_t retry_after_ms; /* of BUSY: not before that; 0: it does not say */
     /* How full the server is, where it was just counted; limit 0: it was not */
     int64_t server_connections, server_limit;
 };
@@ -216,6 +217,7 @@ struct sink_methods {
 
 extern const struct sink_methods sink_sqlite;
 extern const struct sink_methods sink_pgsql;
+extern const struct sink_methods sink_http;
 
 /* The methods for sync.sink. */
 const struct sink_methods *sink_methods_for(const struct config *config);
