@@ -63,6 +63,8 @@ X("sync conflicts", command_sync_conflicts, STRICT, "[--all] [--limit N]", \
   "show records that another host changed as well, and what to do") \
 X("sync resolve", command_sync_resolve, STRICT, "ID...|--all --keep local|centre", \
   "decide conflicts: whose version of the record stands") \
+X("sync health", command_sync_health, STRICT, "", \
+  "how syncing went, day by day, in the last week") \
 X("test offline", command_test_offline, STRICT, "--duration D [--rate N] [--keep]", \
   "cut the line to the centre for a while, and verify what comes of it") \
 X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] CONTRACT...", \

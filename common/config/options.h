@@ -181,6 +181,18 @@ X("monitoring.health_check_interval", health_check_interval_ms, DURATION, "60s",
   "Time between two samples of the metrics.") \
 X("monitoring.metric_retention_points", metric_retention_points, INT, "1000", 1, 1000000, RESPAWN_MONITOR, 0, \
   "Samples kept.") \
+X("retention.synced", retention_synced_ms, DURATION, "7d", 0, 315360000000, RESPAWN_STORE, 0, \
+  "How long synced operations, their batches and decided conflicts are kept; 0: for ever.") \
+X("retention.events", retention_events_ms, DURATION, "30d", 0, 315360000000, RESPAWN_STORE, 0, \
+  "How long hook events and other detail are kept once they are folded; 0: for ever.") \
+X("retention.summaries", retention_summaries_ms, DURATION, "90d", 0, 315360000000, RESPAWN_STORE, 0, \
+  "How long after its last detail a summary can be updated; a later one begins it anew; 0: for ever.") \
+X("retention.metrics", retention_metrics_ms, DURATION, "90d", 0, 315360000000, RESPAWN_STORE, 0, \
+  "How long the metrics of passes and of generation are kept; 0: for ever.") \
+X("retention.jobs", retention_jobs_ms, DURATION, "30d", 0, 315360000000, RESPAWN_STORE, 0, \
+  "How long jobs that are over, and the lists of their files, are kept; 0: for ever.") \
+X("retention.dead", retention_dead_ms, DURATION, "0", 0, 315360000000, RESPAWN_STORE, 0, \
+  "How long dead operations are kept; 0: for ever.") \
 X("logging.level", log_level, CHOICE, "info", 0, 0, RESPAWN_ALL, 0, \
   "Least important level that is written.") \
 X("logging.format", log_format, CHOICE, "json", 0, 0, RESPAWN_ALL, 0, \

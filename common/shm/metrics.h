@@ -24,6 +24,8 @@
       "Operations accepted into the outbox.")                                  \
     X(COUNTER, SUMMARIES_REPORTED, "tidemill_summaries_reported_total",        \
       "Summaries with news that went to the outbox.")                          \
+    X(COUNTER, RETENTION_DELETED, "tidemill_retention_deleted_total",          \
+      "Rows that retention deleted from the local store.")                     \
     X(COUNTER, STORE_COMMITS, "tidemill_store_commits_total",                  \
       "Transactions committed by the store.")                                  \
     X(COUNTER, STORE_REQUESTS, "tidemill_store_requests_total",                \

@@ -106,23 +106,25 @@ int run_dead_retry(struct statement_call *call)
                                      1, call->error);
 }
 
+int outbox_drop_dead(struct store_writer *writer, int64_t key,
+                     struct error *error)
+{
+    /* The row may have been the last one: its id must not come again. */
+    if (SQL_RUN(writer, SQL_META_WRITE, error, value_text_sized("last_id", 7),
+                value_integer(writer->state.next_id - 1)) != 0 ||
+        SQL_RUN(writer, SQL_OUTBOX_DELETE, error, value_integer(key)) != 0 ||
+        SQL_RUN(writer, SQL_EXCEPTION_DELETE, error, value_integer(key)) != 0)
+        return -1;
+    outbox_state_move(writer, key_lane(key), EXCEPTION_DEAD, -1, 1);
+    return 0;
+}
+
 int run_dead_drop(struct statement_call *call)
 {
-    struct store_writer *writer = call->writer;
     int64_t key;
     int found = find_dead(call, &key);
     if (found <= 0)
         return found;
-    /* The row may have been the last one: its id must not come again. */
-    if (SQL_RUN(writer, SQL_META_WRITE, call->error,
-                value_text_sized("last_id", 7),
-                value_integer(writer->state.next_id - 1)) != 0 ||
-        SQL_RUN(writer, SQL_OUTBOX_DELETE, call->error, value_integer(key)) !=
-            0 ||
-        SQL_RUN(writer, SQL_EXCEPTION_DELETE, call->error,
-                value_integer(key)) != 0)
-        return -1;
-    outbox_state_move(writer, key_lane(key), EXCEPTION_DEAD, -1, 1);
     call->result->changed = 1;
-    return 0;
+    return outbox_drop_dead(call->writer, key, call->error);
 }

@@ -7,6 +7,8 @@
 #include "common/document/json_text.h"
 #include "common/store/writer_internal.h"
 
+#define MS_A_DAY 86400000
+
 int argument_is_json(const char *what, const struct value *value,
                      struct error *error)
 {
@@ -31,12 +33,29 @@ static int inserted(struct statement_call *call, int result)
     return result;
 }
 
+/* Eight classes for each power of two, named by the most that falls in. */
+static int64_t duration_class(int64_t ms)
+{
+    int64_t width = 1;
+    if (ms < 16)
+        return ms < 0 ? 0 : ms;
+    while (ms / width >= 16)
+        width *= 2;
+    return (ms / width + 1) * width - 1;
+}
+
 int run_sync_metric(struct statement_call *call)
 {
     const struct value *v = call->arguments;
+    int64_t day = v[0].integer / MS_A_DAY;
+    if (SQL_RUN(call->writer, SQL_DAY_ADD, call->error, value_integer(day),
+                value_integer(v[4].integer == 0), v[1], v[7], v[2], v[8]) != 0 ||
+        SQL_RUN(call->writer, SQL_DAY_DURATION, call->error, value_integer(day),
+                value_integer(duration_class(v[2].integer))) != 0)
+        return -1;
     return inserted(call,
                     SQL_RUN(call->writer, SQL_METRIC_INSERT, call->error, v[0],
-                            v[1], v[2], v[3], v[4], v[5], v[6], v[7]));
+                            v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]));
 }
 
 int run_sync_paused(struct statement_call *call)

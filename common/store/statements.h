@@ -53,8 +53,9 @@ X(BATCH_CONFLICT, CALLER_SYNC, "iittiiitiTi", \
   "deleted there 0/1, centre's data or NULL, now: the record stood otherwise at the centre; part of a settlement, before its holds") \
 X(BATCH_SETTLE, CALLER_SYNC, "iiiiiiit", \
   "batch, slot, spawn, operations applied, bytes, started, finished, trigger: ends the batch, advances its cursors") \
-X(SYNC_METRIC, CALLER_SYNC, "iiitiTii", \
-  "time, operations synced, duration ms, trigger, success 0/1, error or NULL, batch size, bytes") \
+X(SYNC_METRIC, CALLER_SYNC, "iiitiTiii", \
+  "time, operations synced, duration ms, trigger, success 0/1, error or NULL, batch size, bytes, times that a pass was " \
+  "put off since the last row: a row of sync_metrics, and of its day") \
 X(SYNC_PAUSED, CALLER_GATEWAY | CALLER_CLI, "i", \
   "1 paused, 0 not: remembered over restarts") \
 X(DEAD_RETRY, CALLER_CLI, "i", \
@@ -68,6 +69,9 @@ X(HOOK_RECORD, CALLER_CLI, "ttTTtiTTIi", \
   "kept as detail, or, when hook events are not folded, sent as it is; an event id that is there already is not taken again") \
 X(DETAILS_FOLD, CALLER_ANY, "i", \
   "1 all, 0 a step of what is due: detail is folded and summaries with news are appended; answers how many -> 1 when more is left") \
+X(EXPIRE, CALLER_STORE, "iiii", \
+  "enum expiry, older than (wall clock), where from, most rows: a step of retention; answers rows deleted -> where to " \
+  "go on, 0 when this walk is over") \
 X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titii", \
   "kind, priority, spec as JSON, timeout ms (0: default), now -> id") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \

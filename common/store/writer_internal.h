@@ -391,6 +391,10 @@ int outbox_count_key(struct store_writer *writer, int64_t key, int64_t delta,
 int run_batch_conflict(struct statement_call *call);
 int run_conflict_resolve(struct statement_call *call);
 
+/* outbox_dead.c: a dead operation and its row go for good. */
+int outbox_drop_dead(struct store_writer *writer, int64_t key,
+                     struct error *error);
+
 /* outbox_settle.c */
 /* One operation of a batch that was not applied. */
 struct refused {
@@ -444,6 +448,7 @@ int run_job_claim(struct statement_call *call);
 int run_job_adopt(struct statement_call *call);
 int run_job_finish(struct statement_call *call);
 int run_details_fold(struct statement_call *call);
+int run_expire(struct statement_call *call);
 int run_files_record(struct statement_call *call);
 int run_timings_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);

@@ -26,6 +26,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_CONFLICT_RESOLVE] = run_conflict_resolve,
     [STATEMENT_HOOK_RECORD] = run_hook_record,
     [STATEMENT_DETAILS_FOLD] = run_details_fold,
+    [STATEMENT_EXPIRE] = run_expire,
     [STATEMENT_JOB_SUBMIT] = run_job_submit,
     [STATEMENT_JOB_CLAIM] = run_job_claim,
     [STATEMENT_JOB_ADOPT] = run_job_adopt,

@@ -111,7 +111,7 @@ X(BATCH_FINISHED, "SELECT finished_ms FROM sync_batches WHERE batch_id = ?1") \
 X(BATCH_FINISH, "UPDATE sync_batches SET applied = ?2, refused = ?3, bytes = ?4, started_ms = ?5, finished_ms = ?6, " \
   "trigger_type = ?7, slot = ?8, spawn = ?9 WHERE batch_id = ?1") \
 X(METRIC_INSERT, "INSERT INTO sync_metrics (timestamp, operations_synced, duration_ms, trigger_type, success, " \
-  "error_message, batch_size, bytes) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)") \
+  "error_message, batch_size, bytes, deferrals) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)") \
 X(SOURCES_READ, "SELECT number, source, cursor, identity, error FROM source_cursors") \
 X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET " \
   "error = excluded.error, cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
@@ -130,6 +130,53 @@ X(AGGREGATE_FOLDED, "UPDATE aggregates SET folded_id = ?2 WHERE number = ?1") \
 X(GROUPS_FORGET, "DELETE FROM aggregate_groups WHERE number = ?1") \
 X(GROUPS_NEXT, "SELECT min(due_ms) FROM aggregate_groups WHERE due_ms IS NOT NULL") \
 X(GROUP_REPORTED, "UPDATE aggregate_groups SET reported = 1, news = 0, due_ms = NULL, priority = 3 WHERE id = ?1") \
+X(RANGE_FIRST, "SELECT r.last_id, r.after_id FROM sync_batch_ranges r LEFT JOIN sync_batches b ON b.batch_id = r.batch_id " \
+  "WHERE r.stripe = ?1 AND (b.batch_id IS NULL OR b.finished_ms < ?2) AND r.last_id = (SELECT min(last_id) FROM " \
+  "sync_batch_ranges WHERE stripe = ?1)") \
+X(RANGE_DELETE, "DELETE FROM sync_batch_ranges WHERE stripe = ?1 AND last_id = ?2") \
+X(RANGE_CUT, "UPDATE sync_batch_ranges SET after_id = ?3 WHERE stripe = ?1 AND last_id = ?2") \
+X(SYNCED_WALK, "SELECT key, length(record_data) FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3") \
+X(SYNCED_DELETE, "DELETE FROM outbox WHERE key > ?1 AND key <= ?2 AND NOT EXISTS (SELECT 1 FROM outbox_exceptions x " \
+  "WHERE x.key = outbox.key) AND NOT EXISTS (SELECT 1 FROM sync_batch_singles s JOIN sync_batches b ON b.batch_id = " \
+  "s.batch_id WHERE s.key = outbox.key AND (b.finished_ms IS NULL OR b.finished_ms >= ?3))") \
+X(BATCHES_WALK, "SELECT batch_id, finished_ms < ?3, claimed_ms >= ?3, 0 FROM sync_batches WHERE batch_id > ?1 ORDER BY " \
+  "batch_id LIMIT ?2") \
+X(SINGLES_WALK, "SELECT key FROM sync_batch_singles WHERE batch_id = ?1 LIMIT ?2") \
+X(SINGLE_DELETE, "DELETE FROM sync_batch_singles WHERE batch_id = ?1 AND key = ?2") \
+X(SINGLE_SYNCED_DELETE, "DELETE FROM outbox WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM outbox_exceptions WHERE key = " \
+  "?1) AND NOT EXISTS (SELECT 1 FROM sync_batch_singles WHERE key = ?1)") \
+X(DEAD_WALK, "SELECT key, state = 4 AND since_ms < ?3, 0, 0 FROM outbox_exceptions WHERE key > ?1 ORDER BY key LIMIT ?2") \
+X(CONFLICTS_WALK, "SELECT id, resolved_ms < ?3, detected_ms >= ?3, length(local_data) + length(centre_data) FROM " \
+  "sync_conflicts WHERE id > ?1 ORDER BY id LIMIT ?2") \
+X(CONFLICT_EXPIRE, "DELETE FROM sync_conflicts WHERE id = ?1") \
+X(EVENTS_WALK, "SELECT id, hook_timestamp < ?3, 0, length(event_data) FROM hook_events WHERE id > ?1 AND id <= ?4 ORDER " \
+  "BY id LIMIT ?2") \
+X(EVENT_EXPIRE, "DELETE FROM hook_events WHERE id = ?1") \
+X(DETAILS_WALK, "SELECT key, created_ms < ?3, 0, length(record_data) FROM sync_details WHERE key > ?1 AND key <= ?4 ORDER " \
+  "BY key LIMIT ?2") \
+X(DETAIL_EXPIRE, "DELETE FROM sync_details WHERE key = ?1") \
+X(GROUPS_WALK, "SELECT id, due_ms IS NULL AND updated_ms < ?3, 0, length(state) FROM aggregate_groups WHERE id > ?1 ORDER " \
+  "BY id LIMIT ?2") \
+X(GROUP_EXPIRE, "DELETE FROM aggregate_groups WHERE id = ?1") \
+X(METRICS_WALK, "SELECT id, timestamp < ?3, 0, 0 FROM sync_metrics WHERE id > ?1 ORDER BY id LIMIT ?2") \
+X(METRIC_EXPIRE, "DELETE FROM sync_metrics WHERE id = ?1") \
+X(DAYS_WALK, "SELECT day, (day + 1) * 86400000 <= ?3, 0, 0 FROM sync_days WHERE day > ?1 ORDER BY day LIMIT ?2") \
+X(DAY_EXPIRE, "DELETE FROM sync_days WHERE day = ?1") \
+X(TIMINGS_WALK, "SELECT job_id, created_at < ?3, 0, 0 FROM generation_timings WHERE job_id > ?1 ORDER BY job_id LIMIT ?2") \
+X(TIMING_EXPIRE, "DELETE FROM generation_timings WHERE job_id = ?1") \
+X(JOBS_WALK, "SELECT id, state NOT IN ('queued', 'claimed') AND finished_ms < ?3, created_ms >= ?3, length(spec) + " \
+  "length(result) + length(output) FROM generation_jobs WHERE id > ?1 ORDER BY id LIMIT ?2") \
+X(JOB_EXPIRE, "DELETE FROM generation_jobs WHERE id = ?1") \
+X(SPEC_EXPIRE, "DELETE FROM generation_specs WHERE job_id = ?1") \
+X(MANIFEST_EXPIRE, "DELETE FROM generated_manifests WHERE job_id = ?1") \
+X(PAGES, "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count") \
+X(PAGES_GIVE_BACK, "PRAGMA incremental_vacuum(128)") \
+X(DAY_ADD, "INSERT INTO sync_days (day, passes, failures, operations, bytes, duration_ms, deferrals) VALUES (?1,1,?2,?3,?4,?5,?6) " \
+  "ON CONFLICT DO UPDATE SET passes = passes + 1, failures = failures + excluded.failures, operations = operations + " \
+  "excluded.operations, bytes = bytes + excluded.bytes, duration_ms = duration_ms + excluded.duration_ms, deferrals = " \
+  "deferrals + excluded.deferrals") \
+X(DAY_DURATION, "UPDATE sync_days SET durations = json_set(durations, '$.\"' || ?2 || '\"', " \
+  "coalesce(json_extract(durations, '$.\"' || ?2 || '\"'), 0) + 1) WHERE day = ?1") \
 X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, template_set, template_hash, contract, " \
   "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
 X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id, node_type, phases, worker_count, created_at) " \

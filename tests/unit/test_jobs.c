@@ -218,7 +218,8 @@ static void test_records(void **state)
     struct store_call phases = CALL(TIMINGS_RECORD, I(1), T("s"), T("EFFECT"),
                                     T("[[\"total\",3]]"), I(2), I(1));
     struct store_call metric =
-        CALL(SYNC_METRIC, I(1), I(2), I(3), T("urgent"), I(1), N, I(2), I(3));
+        CALL(SYNC_METRIC, I(1), I(2), I(3), T("urgent"), I(1), N, I(2), I(3),
+             I(0));
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &file, 1), ERROR_NONE);
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &phases, 1), ERROR_NONE);
     assert_int_equal(fixture_run(f, CALLER_SYNC, &metric, 1), ERROR_NONE);

@@ -468,6 +468,15 @@ void group_commit_wake(struct group_commit *group)
         event_add(group->again_event, &no_time);
 }
 
+void group_commit_load(const struct group_commit *group, unsigned *requests,
+                       unsigned *added)
+{
+    *requests = group->count;
+    *added = 0;
+    for (unsigned i = 0; i < group->count; i++)
+        *added += group->requests[i].operations;
+}
+
 static void on_space(void *self)
 {
     group_commit_wake(self);

@@ -55,6 +55,10 @@ void group_commit_free(struct group_commit **group);
 /* A member wants: a group is made as soon as the loop turns. */
 void group_commit_wake(struct group_commit *group);
 
+/* The requests in the group so far, and the rows that they add. */
+void group_commit_load(const struct group_commit *group, unsigned *requests,
+                       unsigned *added);
+
 /* Takes no more connections, finishes what has come in, checkpoints, and
  * calls drained from the loop. */
 void group_commit_drain(struct group_commit *group,

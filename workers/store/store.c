@@ -11,6 +11,7 @@
 #include "common/store/writer.h"
 #include "workers/store/folding.h"
 #include "workers/store/group_commit.h"
+#include "workers/store/retention.h"
 #include "workers/store/sources.h"
 #include "workers/store/space.h"
 
@@ -27,6 +28,7 @@ struct store {
     struct group_commit *group;
     struct sources *sources;
     struct folding *folding;
+    struct retention *retention;
     struct event *lock_event; /* tries for the lock again */
     struct event *spool_event;
     uint64_t lock_deadline_ms;
@@ -43,6 +45,12 @@ static void store_wake(void *self)
 {
     struct store *store = self;
     group_commit_wake(store->group);
+}
+
+static void store_load(void *self, unsigned *requests, unsigned *added)
+{
+    struct store *store = self;
+    group_commit_load(store->group, requests, added);
 }
 
 static bool store_sources_want(void *self)
@@ -98,7 +106,15 @@ static int store_serve(struct store *store, struct error *error)
 {
     store->folding = folding_new(worker_loop_base(store->loop), store->writer,
                                  store_wake, store, error);
-    if (store->folding == NULL || store_declare(store, error) != 0)
+    const struct retention_setup retention = {.base =
+                                                  worker_loop_base(store->loop),
+                                              .config = store->worker->config,
+                                              .wake = store_wake,
+                                              .load = store_load,
+                                              .self = store};
+    store->retention = retention_new(&retention, error);
+    if (store->folding == NULL || store->retention == NULL ||
+        store_declare(store, error) != 0)
         return -1;
     const struct group_options options = {
         .base = worker_loop_base(store->loop),
@@ -110,8 +126,9 @@ static int store_serve(struct store *store, struct error *error)
                      .contribute = store_sources_contribute,
                      .settled = store_sources_settled,
                      .self = store},
-                    folding_member(store->folding)},
-        .member_count = 2,
+                    folding_member(store->folding),
+                    retention_member(store->retention)},
+        .member_count = 3,
         .committed = store_committed,
         .self = store,
     };
@@ -167,6 +184,7 @@ static void store_close(struct store *store)
     sources_free(&store->sources);
     group_commit_free(&store->group);
     folding_free(&store->folding);
+    retention_free(&store->retention);
     store_writer_close(&store->writer);
     if (store->lock_event != NULL)
         event_free(store->lock_event);

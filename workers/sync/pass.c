@@ -22,7 +22,8 @@ void pass_begin(struct pass *pass, const struct trigger_plan *plan,
                           .trigger = plan->trigger,
                           .drain = plan->drain,
                           .least_important = plan->least_important,
-                          .ticket = ticket};
+                          .ticket = ticket,
+                          .deferrals = pass->deferrals};
     start_row(pass);
     pass->begun_ns = pass->started_ns;
 }
@@ -69,13 +70,15 @@ bool pass_report(struct pass *pass, const char *error, struct store_call *call)
         (int64_t)((clock_monotonic_ns() - pass->started_ns) / 1000000);
     *call = (struct store_call){
         .statement = STATEMENT_SYNC_METRIC,
-        .argument_count = 8,
+        .argument_count = 9,
         .arguments = {
             value_integer(pass->started_wall_ms), value_integer(pass->applied),
             value_integer(took_ms), value_text(trigger_name(pass->trigger)),
             value_integer(error == NULL),
             value_text(error != NULL ? pass->error : NULL),
-            value_integer(pass->largest_batch), value_integer(pass->bytes)}};
+            value_integer(pass->largest_batch), value_integer(pass->bytes),
+            value_integer(pass->deferrals)}};
+    pass->deferrals = 0;
     start_row(pass);
     return true;
 }

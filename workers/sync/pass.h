@@ -29,6 +29,7 @@ struct pass {
     uint64_t started_ns;
     int64_t applied, bytes, largest_batch;
     unsigned batches;
+    unsigned deferrals; /* also those before this pass */
     char error[SYNC_ERROR_TEXT_MAX];
 };
 

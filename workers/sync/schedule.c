@@ -273,8 +273,10 @@ static void put_off(struct schedule *schedule, enum trigger trigger,
         schedule_probe(schedule);
         return;
     }
-    if (word == PRESSURE_NEAR)
+    if (word == PRESSURE_NEAR) {
         pressure_defer(pressure, now_ms);
+        schedule->pass.deferrals++;
+    }
     /* Also while it waits: an urgent one that went well cleared it. */
     standing_error(&schedule->standing, pressure_words(pressure, words));
     if (atomic_load(&schedule->board->drain_wanted) == 0)

@@ -115,9 +115,22 @@ CREATE TABLE sync_metrics (
   success           INTEGER NOT NULL,
   error_message     TEXT,
   batch_size        INTEGER NOT NULL,
-  bytes             INTEGER NOT NULL
+  bytes             INTEGER NOT NULL,
+  deferrals         INTEGER NOT NULL   -- put off before it, under pressure
 );
 CREATE INDEX sync_metrics_timestamp ON sync_metrics (timestamp);
+
+-- The same by day (UTC), kept as passes end, so that a week is seven rows.
+CREATE TABLE sync_days (
+  day         INTEGER PRIMARY KEY,  -- since 1970-01-01
+  passes      INTEGER NOT NULL,
+  failures    INTEGER NOT NULL,
+  operations  INTEGER NOT NULL,
+  bytes       INTEGER NOT NULL,
+  deferrals   INTEGER NOT NULL,
+  duration_ms INTEGER NOT NULL,     -- of all passes together
+  durations   TEXT NOT NULL DEFAULT '{}' -- JSON: {most ms of a class: passes}
+);
 
 -- How far each source's own outbox was copied.
 CREATE TABLE source_cursors (
