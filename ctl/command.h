@@ -66,7 +66,7 @@ X("sync resolve", command_sync_resolve, STRICT, "ID...|--all --keep local|centre
 X("sync health", command_sync_health, STRICT, "", \
   "how syncing went, day by day, in the last week") \
 X("test offline", command_test_offline, STRICT, "--duration D [--rate N] [--keep]", \
-  "cut the line to the centre for a while, and verify what comes of it") \
+  "exercise an absent centre, and verify what comes of it") \
 X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
 X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--strict]", \
