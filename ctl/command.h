@@ -77,6 +77,16 @@ X("jobs show", command_jobs_show, STRICT, "ID", \
   "show one job with its files") \
 X("metrics", command_metrics, LENIENT, "", \
   "print all metrics in Prometheus' text format") \
+X("backup", command_backup, STRICT, "FILE|DIR", \
+  "copy the local store, whole and checked, while the daemon runs") \
+X("restore", command_restore, STRICT, "FILE", \
+  "put a backup in the local store's place; the daemon must be down") \
+X("store check", command_store_check, STRICT, "", \
+  "look for damage in the local store; exit 1 when there is any") \
+X("store export", command_store_export, STRICT, "[--after-batch N]", \
+  "print pending operations, or those synced after a batch, for 'enqueue --batch'") \
+X("store repair", command_store_repair, STRICT, "[--apply]", \
+  "say what of a damaged store can be read; with --apply make a new one of it") \
 X("migrate", command_migrate, STRICT, "[--status]", \
   "bring the local store to this version's schema")
 /* clang-format on */

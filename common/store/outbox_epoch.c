@@ -8,7 +8,9 @@
  * that was applied; the keys below that were not applied (missing), and the
  * keys above that were (ahead).  Ranges of a stripe follow each other
  * without gaps, so that is all.  A range in flight in the backup was applied
- * whole, or not at all; what of it remains is sent under the new epoch.
+ * whole, or not at all; one that was claimed since, before the centre was
+ * asked, may have been in part.  What remains of it is sent under the new
+ * epoch.
  */
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -135,15 +137,6 @@ static int pass_stripe(struct epoch *epoch, unsigned stripe)
     int64_t mark = epoch->mark[stripe];
     if (mark <= state->settled[stripe])
         return 0;
-    if (mark < state->claimed[stripe])
-        return error_set(
-            epoch->call->error, ERROR_DATA,
-            "the centre has stripe %lld up to id %lld, within what is in "
-            "flight here (%lld to %lld): it is not this store's centre; "
-            "nothing was changed",
-            (long long)stripe_number(stripe), (long long)mark,
-            (long long)state->settled[stripe] + 1,
-            (long long)state->claimed[stripe]);
     int64_t last = mark < state->tail[stripe] ? mark : state->tail[stripe];
     if (pass_rows(epoch, stripe, last) != 0)
         return -1;

@@ -46,10 +46,9 @@ static const char *const reader_texts[READ_COUNT] = {
         "SELECT o.key, o.operation, o.created_ms, o.table_name, o.record_id, "
         "o.record_data, x.retry_count, x.resolved_over FROM outbox o "
         "JOIN outbox_exceptions x ON x.key = o.key WHERE o.key = ?1",
-    [READ_COUNTS] =
-        "SELECT priority, sum(pending)"
+    [READ_COUNTS] = "SELECT priority, sum(pending)"
 #define X(name, table) ", sum(pending) FILTER (WHERE table_name = '" table "')"
-        OUTBOX_KIND_LIST(X)
+    OUTBOX_KIND_LIST(X)
 #undef X
         " FROM outbox_counts GROUP BY priority",
     [READ_STATES] =
@@ -81,8 +80,11 @@ static int failed(struct store_reader *reader, struct error *error)
                                    code == SQLITE_IOERR
                                ? ERROR_IO
                                : ERROR_SOFTWARE;
-    return error_set(error, kind, "cannot read the local store %s: %s",
-                     reader->path, sqlite3_errmsg(reader->db));
+    return error_set(error, kind, "cannot read the local store %s: %s%s",
+                     reader->path, sqlite3_errmsg(reader->db),
+                     kind == ERROR_IO ? "; stop the daemon and run 'tidemill "
+                                        "store repair'"
+                                      : "");
 }
 
 int store_reader_open(struct store_reader **reader, const char *state_dir,

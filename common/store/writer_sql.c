@@ -44,8 +44,9 @@ static const char *remedy_of(enum error_code code)
         return "; nothing of this was stored: free space on its file system "
                "and repeat";
     case ERROR_IO:
-        return "; nothing of this was stored: look at the disk, then run "
-               "tidemill doctor";
+        return "; nothing of this was stored: look at the disk; where the "
+               "store is damaged, stop the daemon and run 'tidemill store "
+               "repair'";
     case ERROR_CANT_CREATE:
         return "; it must be writable for the service user";
     default:
