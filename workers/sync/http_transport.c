@@ -2,6 +2,7 @@
 #include "workers/sync/http_transport.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,7 +207,7 @@ static int add_header(struct transfer *transfer, const char *text)
 }
 
 static int make_headers(struct transfer *transfer, const char *key,
-                        struct error *error)
+                        int64_t settled, struct error *error)
 {
     char token[TOKEN_MAX];
     char line[TOKEN_MAX + 64];
@@ -216,6 +217,10 @@ static int make_headers(struct transfer *transfer, const char *key,
                  add_header(transfer, "Accept: application/json");
     if (key != NULL) {
         snprintf(line, sizeof(line), "Idempotency-Key: %s", key);
+        result |= add_header(transfer, line);
+    }
+    if (settled > 0) {
+        snprintf(line, sizeof(line), "Tidemill-Settled: %" PRId64, settled);
         result |= add_header(transfer, line);
     }
     if (token[0] != '\0') {
@@ -284,8 +289,8 @@ static int start_multi(struct http_transport *transport, struct error *error)
 }
 
 int http_transport_send(struct http_transport *transport, const char *body,
-                        size_t size, const char *key, http_done done,
-                        void *self, struct error *error)
+                        size_t size, const char *key, int64_t settled,
+                        http_done done, void *self, struct error *error)
 {
     struct transfer *transfer = transport->transfers;
     size_t at = 0;
@@ -302,7 +307,7 @@ int http_transport_send(struct http_transport *transport, const char *body,
     transfer->easy = transport->curl->easy_init();
     if (transfer->easy == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory for an HTTP request");
-    if (make_headers(transfer, key, error) != 0) {
+    if (make_headers(transfer, key, settled, error) != 0) {
         transfer_free(transfer);
         return -1;
     }

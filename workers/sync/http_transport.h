@@ -41,10 +41,11 @@ struct http_transport *http_transport_new(const struct config *config,
 void http_transport_free(struct http_transport **transport);
 
 /* POST of a JSON body (copied) under an idempotency key; body NULL: HEAD.
- * At most SINK_DEPTH_MAX at once.  -1: done will not be called. */
+ * settled is told in a header, for it may grow between two sendings of the
+ * same part; 0: not.  At most SINK_DEPTH_MAX at once.  -1: done will not be called. */
 int http_transport_send(struct http_transport *transport, const char *body,
-                        size_t size, const char *key, http_done done,
-                        void *self, struct error *error);
+                        size_t size, const char *key, int64_t settled,
+                        http_done done, void *self, struct error *error);
 
 /* Ends all without calling back, and closes the connections. */
 void http_transport_rest(struct http_transport *transport);
