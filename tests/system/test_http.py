@@ -72,6 +72,7 @@ def test_the_batch_as_it_is_documented(host, centre):
     assert batch["system_id"] == "host-d"
     assert headers["Idempotency-Key"] == \
         f"host-d:{batch['epoch']}:{batch['batch_id']}"
+    assert int(headers.get("Tidemill-Settled", 0)) < batch["batch_id"]
     operation, = batch["operations"]
     assert operation == {
         "id": operation["id"], "operation": "INSERT", "table": "t",

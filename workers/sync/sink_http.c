@@ -210,6 +210,8 @@ static bool send_part(struct delivery *delivery)
     struct buffer body;
     struct error error;
     const char *system_id = delivery->sink->config->system_id;
+    int64_t settled =
+        delivery->batch->line_count > 0 ? delivery->batch->line[0] : 0;
     delivery->part = delivery->parts[--delivery->part_count];
     buffer_init(&body, HTTP_BODY_MAX);
     bool some = http_body_write(system_id, delivery->batch, &delivery->part,
@@ -219,7 +221,7 @@ static bool send_part(struct delivery *delivery)
     http_part_key(system_id, delivery->batch, &delivery->part, key);
     if (some &&
         http_transport_send(delivery->sink->transport, body.bytes, body.size,
-                            key, on_answer, delivery, &error) != 0)
+                            key, settled, on_answer, delivery, &error) != 0)
         fail(delivery, SINK_TRANSIENT, &error);
     else if (some)
         CRASH_POINT(HTTP_SENT);
@@ -297,8 +299,8 @@ static void http_probe(struct sink *sink, sink_done done, void *self)
 {
     struct delivery *delivery = delivery_start(sink, done, self);
     struct error error;
-    if (http_transport_send(sink->transport, NULL, 0, NULL, on_probed, delivery,
-                            &error) != 0)
+    if (http_transport_send(sink->transport, NULL, 0, NULL, 0, on_probed,
+                            delivery, &error) != 0)
         fail(delivery, SINK_TRANSIENT, &error);
 }
 
