@@ -8,6 +8,8 @@
  * detail_time(v)    seconds since 1970: of a time as clock_parse reads it,
  *                   or of a number of seconds or milliseconds
  * detail_moment(v)  the text of a time in milliseconds
+ * detail_exact(v)   a number as a text that detail_double reads back exactly
+ *                   (SQLite's own does only where long double has 80 bits)
  * detail_sum(v)     the number that a text or number is; whole ones as such,
  *                   NULL when JSON has none for it
  * summary_id(v...)  the record id of a summary
@@ -15,6 +17,7 @@
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -128,11 +131,35 @@ static void detail_moment(sqlite3_context *context, int count,
     sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
+static void detail_exact(sqlite3_context *context, int count,
+                         sqlite3_value **values)
+{
+    char text[40];
+    (void)count;
+    snprintf(text, sizeof(text), "%.17g", sqlite3_value_double(values[0]));
+    sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+}
+
+static double exact_value(sqlite3_value *value)
+{
+    const char *text = sqlite3_value_type(value) == SQLITE_TEXT
+                           ? (const char *)sqlite3_value_text(value)
+                           : NULL;
+    return text != NULL ? strtod(text, NULL) : sqlite3_value_double(value);
+}
+
+static void detail_double(sqlite3_context *context, int count,
+                          sqlite3_value **values)
+{
+    (void)count;
+    sqlite3_result_double(context, exact_value(values[0]));
+}
+
 static void detail_sum(sqlite3_context *context, int count,
                        sqlite3_value **values)
 {
     (void)count;
-    double number = sqlite3_value_double(values[0]);
+    double number = exact_value(values[0]);
     if (sqlite3_value_type(values[0]) == SQLITE_NULL || !isfinite(number))
         sqlite3_result_null(context);
     else if (fabs(number) < 9007199254740992.0 && number == trunc(number))
@@ -203,12 +230,11 @@ int aggregate_functions_add(sqlite3 *db)
         int arguments;
         void (*run)(sqlite3_context *context, int count,
                     sqlite3_value **values);
-    } functions[] = {{"detail_text", 1, detail_text},
-                     {"detail_number", 1, detail_number},
-                     {"detail_time", 1, detail_time},
-                     {"detail_moment", 1, detail_moment},
-                     {"detail_sum", 1, detail_sum},
-                     {"summary_id", -1, summary_id}};
+    } functions[] = {
+        {"detail_text", 1, detail_text},   {"detail_number", 1, detail_number},
+        {"detail_time", 1, detail_time},   {"detail_moment", 1, detail_moment},
+        {"detail_exact", 1, detail_exact}, {"detail_double", 1, detail_double},
+        {"detail_sum", 1, detail_sum},     {"summary_id", -1, summary_id}};
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         int code = sqlite3_create_function(db, functions[i].name,
                                            functions[i].arguments,

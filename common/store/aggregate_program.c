@@ -180,7 +180,7 @@ static void put_slots(struct text *text, unsigned i)
 {
     static const char *const forms[] = {
         [AGGREGATE_COUNT] = ",count(f%u)",
-        [AGGREGATE_SUM] = ",printf('%%!.17g',total(f%u))",
+        [AGGREGATE_SUM] = ",detail_exact(total(f%u))",
         [AGGREGATE_MIN] = ",min(f%u)",
         [AGGREGATE_MAX] = ",max(f%u)",
         [AGGREGATE_SPAN] = ",min(f%u),max(f%u)",
@@ -208,9 +208,9 @@ static void put_merged(struct text *text, const struct aggregate_field *field,
         break;
     case AGGREGATE_SUM:
         buffer_printf(out,
-                      ",printf('%%!.17g',CAST(json_extract(state,'$[%u]') AS "
-                      "REAL)+CAST(json_extract(excluded.state,'$[%u]') AS "
-                      "REAL))",
+                      ",detail_exact(detail_double(json_extract(state,"
+                      "'$[%u]'))+detail_double(json_extract(excluded.state,"
+                      "'$[%u]')))",
                       s, s);
         break;
     case AGGREGATE_MAX:
