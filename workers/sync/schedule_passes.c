@@ -54,6 +54,13 @@ static void end_pass(struct schedule *schedule, const char *error)
     }
 }
 
+/* This worker leaves, and its successor answers who waits. */
+static bool epoch_begins(const struct sink_result *result)
+{
+    return result->outcome == SINK_BEHIND &&
+           result->error.code == ERROR_TRY_AGAIN;
+}
+
 static void probe_answered(void *self, const struct sink_result *result)
 {
     struct schedule *schedule = self;
@@ -67,7 +74,9 @@ static void probe_answered(void *self, const struct sink_result *result)
     } else {
         standing_failed(&schedule->standing, result);
         end_pass(schedule, result->error.text);
-        standing_answer(&schedule->standing, schedule->standing.ticket, false);
+        if (!epoch_begins(result))
+            standing_answer(&schedule->standing, schedule->standing.ticket,
+                            false);
     }
     schedule_look_after(schedule, 0);
 }
@@ -289,8 +298,9 @@ static void failed(void *self, const struct batch *batch,
     standing_failed(&schedule->standing, result);
     end_pass(schedule, result->error.text);
     /* A drain outlasts what passes by itself; `sync now` tells at once. */
-    if (result->outcome != SINK_TRANSIENT ||
-        atomic_load(&schedule->board->drain_wanted) == 0)
+    if (!epoch_begins(result) &&
+        (result->outcome != SINK_TRANSIENT ||
+         atomic_load(&schedule->board->drain_wanted) == 0))
         standing_answer(&schedule->standing, schedule->pass.ticket, false);
     schedule_look_after(schedule, 0);
     schedule_leave_if_over(schedule);
