@@ -5,6 +5,7 @@ import contextlib
 import json
 import pathlib
 import random
+import re
 import shutil
 import sqlite3
 
@@ -167,3 +168,51 @@ def test_ledger_stays_short(daemon, centre):
         batches = db.execute("SELECT count(*) FROM sync_batches").fetchone()[0]
     assert batches > 200
     assert 0 < ledger_rows(centre) < 100
+
+
+def test_centre_that_went_back_is_told(daemon):
+    rng = random.Random(5)
+    daemon.configure({"sync": {"sink": "sqlite"}})
+    start(daemon)
+    enqueue(daemon, "a", 20, rng)
+    drain(daemon)
+    copy = daemon.folder / "centre.db"
+    shutil.copyfile(daemon.centre_path, copy)
+    enqueue(daemon, "b", 30, rng)
+    drain(daemon)
+    daemon.stop()
+    shutil.copyfile(copy, daemon.centre_path)
+    daemon.start()
+    said = wait_for(lambda: re.search(
+        r"the centre has lost batches .*?--after-batch (\d+)",
+        daemon.log_text()), 20, "the loss in the log")
+    lines = daemon.run("store", "export", "--after-batch", said[1]).stdout
+    assert sorted(json.loads(line)["record_id"]
+                  for line in lines.splitlines()) == sorted(
+                      f"b{n}" for n in range(30))
+    daemon.run("enqueue", "--batch", "-", input=lines)
+    drain(daemon)
+    records = {r for n in range(3)
+               for r in SqliteCentre(daemon).rows(f"t{n}")}
+    assert len(records) == 50
+
+
+def test_two_hosts_with_one_system_id(daemon, folder):
+    rng = random.Random(6)
+    daemon.configure({"sync": {"sink": "sqlite"}})
+    start(daemon)
+    enqueue(daemon, "a", 20, rng)
+    drain(daemon)
+    other = Daemon(folder, name="o")
+    other.configure({"system": daemon.config["system"],
+                     "sync": {"sink": "sqlite", "sqlite": {
+                         "path": str(daemon.centre_path)}}})
+    try:
+        start(other)
+        enqueue(other, "b", 20, rng)
+        drain(other)
+        daemon.run("sync", "now", check=False)
+        wait_for(lambda: "the same system.id" in json.dumps(
+            daemon.json("sync", "status")), 20, "the error")
+    finally:
+        other.cleanup()
