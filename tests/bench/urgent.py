@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """urgent: from an urgent operation's acceptance to its commit at the centre,
-idle and during a drain, against a direct commit of one row.
+idle and during a drain of less important ones, against a direct commit of
+one row.
 
 Accepted is the time that the store gave the row (before its group's commit,
 in the middle of its millisecond); committed is when another connection sees
@@ -79,10 +80,10 @@ def one_round(folder, server, number):
     connection = database.connect()
     cursor = connection.cursor()
     daemon.start()
-    measure(daemon, cursor, 5, "w")  # connected
+    daemon.run("sync", "now")  # connected, and the schema is there
     idle = measure(daemon, cursor, IDLE, "i")
     daemon.stop()
-    workload.fill(daemon, BACKLOG)
+    workload.fill(daemon, BACKLOG, workload.PRIORITIES[:3])
     daemon.run("sync", "pause")
     daemon.start()
     daemon.run("sync", "resume")

@@ -17,18 +17,18 @@ def records(count):
              "note": "x" * (n % 40 + 60)})
 
 
-def operations(count):
-    """Lines for `tidemill enqueue --batch`, four priorities mixed."""
+def operations(count, priorities=PRIORITIES):
+    """Lines for `tidemill enqueue --batch`, priorities mixed."""
     for n, (record, data) in enumerate(records(count)):
         yield (f'{{"table": "bench", "record_id": "{record}", "priority": '
-               f'"{PRIORITIES[n % 4]}", "data": {data}}}\n')
+               f'"{priorities[n % len(priorities)]}", "data": {data}}}\n')
 
 
-def fill(daemon, count):
+def fill(daemon, count, priorities=PRIORITIES):
     """An outbox of so many operations, while the daemon is down."""
     path = daemon.state.parent / f"{daemon.state.name}.ndjson"
     with open(path, "w", encoding="utf-8") as file:
-        file.writelines(operations(count))
+        file.writelines(operations(count, priorities))
     daemon.run("enqueue", "--batch", str(path), timeout=900)
     path.unlink()
 
