@@ -3,7 +3,7 @@
 
 A few daemons share one PostgreSQL.  Thousands of random steps: operations on
 few records, kills of any process, cut lines, partitions, a crash of the
-server, jumps of the clock, reloads, pauses.  At the end everything is mended
+server, jumps of the clock, pressure on its connections, reloads, pauses.  At the end everything is mended
 and drained, and the centre, each host's outbox and the model must agree.
 
 The seed is printed; TIDEMILL_SEED replays a run as far as the machine's own
@@ -20,9 +20,10 @@ import random
 import signal
 import time
 
+import psycopg2
 import pytest
 
-from harness import Daemon, Proxy, sanitized, wait_for
+from harness import Daemon, Postgres, Proxy, sanitized, wait_for
 from test_kill import Killer
 
 STEPS = int(os.environ.get("TIDEMILL_STEPS", "1500"))
@@ -40,6 +41,8 @@ DELETED = object()
 class Host:
     """A daemon, its way to the centre, and what it was promised."""
 
+    strangers = []  # connections of others, for all hosts
+
     def __init__(self, folder, number, server, database, chance):
         self.chance = chance
         self.proxy = Proxy(server.port)
@@ -55,6 +58,8 @@ class Host:
                 f"dbname={database.name} sslmode=disable "
                 "gssencmode=disable")},
             "generation": {"enabled": False},
+            # The clock jumps by days, and all rows are counted at the end.
+            "retention": {"synced": "3650d"},
             "supervisor": {"crash_limit": 1000}}, name=f"h{number}")
         self.killer = Killer(self.daemon, chance)
         # The killer starts a master that it killed.
@@ -64,6 +69,7 @@ class Host:
         self.sent = 0        # operations accepted, by their numbers
         self.poison = 0      # of these, refused by the centre for good
         self.paused = False
+        self.database = database
 
     def environment(self):
         if sanitized() or not FAKETIME.exists() or "clock" in WITHOUT:
@@ -155,12 +161,24 @@ class Host:
         self.daemon.run("sync", "pause" if self.paused else "resume",
                         check=False)
 
+    def press(self):
+        """Strangers take most of the server's connections, or go again."""
+        if self.strangers:
+            for connection in self.strangers:
+                connection.close()
+            self.strangers.clear()
+            return
+        with contextlib.suppress(psycopg2.OperationalError):
+            for _ in range(24):
+                self.strangers.append(self.database.connect())
+
     def sync(self):
         with contextlib.suppress(Exception):
             self.daemon.run("sync", "now", check=False, timeout=0.05)
 
     def mend(self):
         self.proxy.refuse = False
+        self.strangers and self.press()
         self.daemon.run("sync", "resume")
 
     def drained(self):
@@ -170,7 +188,7 @@ class Host:
 
 ACTIONS = {Host.enqueue: 60, Host.kill: 8, Host.cut: 5, Host.partition: 2,
            Host.jump: 2, Host.reload: 1, Host.restart: 0.5, Host.pause: 1,
-           Host.sync: 2}
+           Host.sync: 2, Host.press: 1}
 
 
 def check_host(host, database):
@@ -212,20 +230,30 @@ def install_audit(database):
 
 
 @pytest.fixture
-def hosts(folder, own_postgres):
+def small_postgres():
+    """Room for few connections: pressure is real."""
+    server = Postgres({"max_connections": 30})
+    server.start()
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture
+def hosts(folder, small_postgres):
     seed = int(os.environ.get("TIDEMILL_SEED", random.randrange(1 << 31)))
     print(f"seed {seed}, {STEPS} steps")
-    database = own_postgres.create_database()
+    database = small_postgres.create_database()
     chance = random.Random(seed)
-    hosts = [Host(folder, n, own_postgres, database, chance)
+    hosts = [Host(folder, n, small_postgres, database, chance)
              for n in range(3)]
     yield hosts, database, chance
+    Host.strangers.clear()
     for host in hosts:
         host.daemon.cleanup()
         host.proxy.close()
 
 
-def test_random_operations_from_several_hosts(hosts, own_postgres):
+def test_random_operations_from_several_hosts(hosts, small_postgres):
     hosts, database, chance = hosts
     for host in hosts:
         host.daemon.start()
@@ -238,8 +266,9 @@ def test_random_operations_from_several_hosts(hosts, own_postgres):
     started = time.monotonic()
     for step in range(STEPS):
         if step % (STEPS // 3 + 1) == STEPS // 4 and "server" not in WITHOUT:
-            own_postgres.stop(signal.SIGQUIT)
-            own_postgres.start()
+            Host.strangers.clear()
+            small_postgres.stop(signal.SIGQUIT)
+            small_postgres.start()
             taken["server"] += 1
         action = chance.choices(actions, weights)[0]
         action(chance.choice(hosts))
