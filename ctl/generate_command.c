@@ -25,8 +25,7 @@
 #define JOBS_FIRST_CALL 16 /* so that the workers begin */
 #define BYTES_PER_CALL  (8u << 20)
 #define WAIT_ROUND_MS   1000
-#define COUNT_EVERY_MS  8  /* the workers need the processor more */
-#define COUNT_ALL       24 /* but not while so few are left */
+#define PAUSE_MOST_MS   100
 #define PRIORITY_NORMAL 2
 
 struct generate {
@@ -217,6 +216,21 @@ static int64_t count_over(const struct generate *generate,
     return over;
 }
 
+/* The workers need the processor more: half of the time that is left, as
+ * far as it can be told, passes before we count again. */
+static void pause_for(uint64_t since_ms, int64_t over, int64_t all)
+{
+    uint64_t passed_ms = clock_monotonic_ms() - since_ms;
+    uint64_t left_ms =
+        over == 0 ? 2 * passed_ms
+                  : passed_ms * (uint64_t)(all - over) / (uint64_t)over;
+    uint64_t wait_ms =
+        left_ms / 2 < PAUSE_MOST_MS ? left_ms / 2 : PAUSE_MOST_MS;
+    const struct timespec pause = {.tv_nsec = (long)wait_ms * 1000000};
+    if (wait_ms > 0)
+        nanosleep(&pause, NULL);
+}
+
 static int wait_for_jobs(struct generate *generate,
                          struct store_session *session,
                          struct store_reader *reader, struct error *error)
@@ -224,7 +238,7 @@ static int wait_for_jobs(struct generate *generate,
     struct progress progress;
     int64_t all = (int64_t)generate->count;
     int64_t over = 0;
-    const struct timespec pause = {.tv_nsec = COUNT_EVERY_MS * 1000000};
+    uint64_t since_ms = clock_monotonic_ms();
     progress_start(&progress, "generate");
     while (over >= 0) {
         over = count_over(generate, reader, error);
@@ -232,13 +246,12 @@ static int wait_for_jobs(struct generate *generate,
             progress_show(&progress, (uint64_t)over, (uint64_t)all);
         if (over < 0 || over >= all)
             break;
+        pause_for(since_ms, over, all);
         /* A lost notification costs a round, never the end. */
         if (store_session_wait(session, TOPIC_JOB_OVER, WAIT_ROUND_MS, error) !=
                 0 &&
             error->code != ERROR_TRY_AGAIN)
             over = -1;
-        if (all - over > COUNT_ALL)
-            nanosleep(&pause, NULL);
     }
     progress_end(&progress);
     return over < 0 ? -1 : 0;

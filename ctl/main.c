@@ -8,9 +8,9 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/store/sqlite_memory.h"
 #include "ctl/command.h"
 #include "ctl/print.h"
-#include "ctl/sqlite_memory.h"
 #include "config.h"
 
 #define CONFIG_ERRORS_MAX (256u << 10)

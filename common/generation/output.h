@@ -5,10 +5,9 @@
  *
  * A node's files all lie below its own folder, whose lock (flock on the
  * folder) keeps two jobs of one node apart; jobs of different nodes share
- * nothing.  All files are first written beside their places; only when all
- * are there they are renamed, and the manifest comes last.  Nothing is
- * synced to disk: what the manifest lists is whole, and a job that is run
- * again writes only what differs.
+ * nothing.  A job puts all of its files in place or none (output_place.h).
+ * Nothing is synced to disk: what the manifest lists is whole, and a job
+ * that is run again writes only what differs.
  */
 #ifndef TIDEMILL_GENERATION_OUTPUT_H
 #define TIDEMILL_GENERATION_OUTPUT_H
@@ -66,10 +65,9 @@ struct output {
  * for a node that another contract owns; ERROR_DATA for a damaged manifest. */
 int output_plan(struct output *output, struct error *error);
 
-/* Plans and does it.  On an error no file was changed, but for one case:
- * when a rename fails after others were done the text says so, and running
- * it again completes it.  ERROR_TRY_AGAIN when another job holds the node
- * for longer than 5 seconds. */
+/* Plans and does it.  On an error no file was changed, unless the text says
+ * so.  What a killed one began is finished first.  ERROR_TRY_AGAIN when
+ * another job holds the node for longer than 5 seconds. */
 int output_write(struct output *output, struct error *error);
 
 /* One line a file, "created    node_x/v1_0_0/node.py", then a summary

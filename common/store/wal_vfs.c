@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/store/wal_vfs.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +21,8 @@
 #define GATHER_BYTES (120 << 10)
 /* The database's file grows by so much at a time. */
 #define ROOM_BYTES (64 << 10)
+/* Where the database's descriptor is looked for. */
+#define DESCRIPTORS_MAX 256
 
 struct wal_file {
     sqlite3_file base;  /* what SQLite sees */
@@ -28,7 +32,10 @@ struct wal_file {
     sqlite3_int64 offset; /* in the file, of bytes */
     bool commit_follows;  /* the next write ends a commit frame */
     sqlite3_file *database;
-    uint32_t room; /* of the database's file, in ROOM_BYTES */
+    uint32_t room;   /* of the database's file, in ROOM_BYTES */
+    int database_fd; /* SQLite's own, borrowed; -1: not known */
+    dev_t device;    /* of the database's file */
+    ino_t inode;     /* 0: not known */
 };
 
 static struct wal_file *wal(sqlite3_file *file)
@@ -55,19 +62,57 @@ static uint32_t get_u32(const void *bytes)
            b[3];
 }
 
+static bool is_database(const struct wal_file *file, int fd,
+                        struct stat *status)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) == O_RDWR &&
+           fstat(fd, status) == 0 && status->st_ino == file->inode &&
+           status->st_dev == file->device;
+}
+
+/* SQLite's descriptor of the database: one of our own must never be closed,
+ * which would take the process's locks of the file away. */
+static int find_descriptor(struct wal_file *file, struct stat *status)
+{
+    if (file->inode == 0)
+        return -1;
+    if (file->database_fd >= 0 && is_database(file, file->database_fd, status))
+        return file->database_fd;
+    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++)
+        if (is_database(file, fd, status))
+            return file->database_fd = fd;
+    file->inode = 0;
+    return -1;
+}
+
+/* The system's SQLite may be built without fallocate: its size hint then
+ * writes to each block, which costs more than all else in a commit. */
+static int allocate(struct wal_file *file, sqlite3_int64 bytes)
+{
+    struct stat status;
+    int fd = find_descriptor(file, &status);
+    if (fd < 0 || bytes <= status.st_size)
+        return SQLITE_OK;
+    sqlite3_int64 end = (bytes + ROOM_BYTES - 1) / ROOM_BYTES * ROOM_BYTES;
+    if (fallocate(fd, 0, status.st_size, end - status.st_size) == 0)
+        return SQLITE_OK;
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? SQLITE_FULL
+                                                                : SQLITE_OK;
+}
+
 /* No commit without room in the database for its pages: so a checkpoint
  * never meets a full disk, and the WAL's own room can always be used again.
- * The size hint makes whole chunks: it
- * fallocates them, or writes to each of their blocks. */
+ * The size hint does what allocate could not. */
 static int make_room(struct wal_file *file, uint32_t pages)
 {
     sqlite3_int64 bytes = (sqlite3_int64)pages * PAGE_BYTES;
     uint32_t room = (uint32_t)((bytes + ROOM_BYTES - 1) / ROOM_BYTES);
     if (room == file->room || file->database == NULL)
         return SQLITE_OK;
-    int result = file->database->pMethods->xFileControl(
-        file->database, SQLITE_FCNTL_SIZE_HINT, &bytes);
-    if (result != SQLITE_OK)
+    if (allocate(file, bytes) != SQLITE_OK ||
+        file->database->pMethods->xFileControl(
+            file->database, SQLITE_FCNTL_SIZE_HINT, &bytes) != SQLITE_OK)
         return SQLITE_FULL;
     file->room = room;
     return SQLITE_OK;
@@ -216,6 +261,12 @@ static void find_database(struct wal_file *file, sqlite3_filename name)
     if (database->pMethods->xFileControl(database, SQLITE_FCNTL_CHUNK_SIZE,
                                          &chunk) == SQLITE_OK)
         file->database = database;
+    struct stat status;
+    file->database_fd = -1;
+    if (stat(sqlite3_filename_database(name), &status) == 0) {
+        file->device = status.st_dev;
+        file->inode = status.st_ino;
+    }
 }
 
 static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 #include "common/generation/manifest.h"
 #include "common/generation/output.h"
 #include "common/generation/safe_path.h"
+#include "tests/unit/killed_at.h"
 
 #define SHA_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define SHA_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -308,6 +311,101 @@ static void test_an_unwritable_place_changes_nothing(void **state)
     expect(fixture, "node_a/two.sh", "2\n");
 }
 
+/* --- all or none --- */
+
+static bool is_file(struct fixture *fixture, const char *name)
+{
+    return access(at(fixture, name), F_OK) == 0;
+}
+
+static void expect_nothing_beside(struct fixture *fixture)
+{
+    char command[200];
+    snprintf(command, sizeof(command),
+             "! find %s -name '.tidemill-new-*' | grep .", fixture->folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void write_work(void *self)
+{
+    struct fixture *fixture = self;
+    if (output_write(&fixture->output, &fixture->error) != 0)
+        _exit(9);
+}
+
+static void test_a_new_node_is_whole_or_absent(void **state)
+{
+    struct fixture *fixture = *state;
+    bool ended = false;
+    unsigned nth = 0;
+    for (; !ended && nth < 500; nth++) {
+        char command[200];
+        make(fixture, "1\n", "2\n");
+        ended = killed_at(nth, write_work, fixture);
+        if (is_file(fixture, "node_a")) {
+            expect(fixture, "node_a/v1/one.py", "1\n");
+            expect(fixture, "node_a/two.sh", "2\n");
+        }
+        write_ok(fixture, make(fixture, "1\n", "2\n"));
+        assert_true(is_file(fixture, ".tidemill/node_a.json"));
+        expect_nothing_beside(fixture);
+        assert_int_equal(fixture->output.counts[OUTPUT_KEPT], 0);
+        snprintf(command, sizeof(command), "rm -rf %s/node_a %s/.tidemill",
+                 fixture->folder, fixture->folder);
+        assert_int_equal(system(command), 0);
+    }
+    assert_true(ended && nth > 10);
+}
+
+/* Whatever was begun, the successor ends with files of one generation, and
+ * takes none of them for somebody's edit: also when the next generation is
+ * another one than that which was begun. */
+static void test_a_node_that_exists_ends_in_one_generation(void **state)
+{
+    struct fixture *fixture = *state;
+    bool ended = false;
+    unsigned nth = 0;
+    write_ok(fixture, make(fixture, "0\n", "0\n"));
+    for (; !ended && nth < 1000; nth++) {
+        char begun[32], next[32];
+        snprintf(begun, sizeof(begun), "begun %u\n", nth);
+        snprintf(next, sizeof(next), "next %u\n", nth);
+        make(fixture, begun, begun);
+        ended = killed_at(nth, write_work, fixture);
+        struct output *output = nth % 2 == 0 ? make(fixture, begun, begun)
+                                             : make(fixture, next, next);
+        write_ok(fixture, output);
+        assert_int_equal(output->counts[OUTPUT_KEPT], 0);
+        expect(fixture, "node_a/v1/one.py", nth % 2 == 0 ? begun : next);
+        expect(fixture, "node_a/two.sh", nth % 2 == 0 ? begun : next);
+        expect_nothing_beside(fixture);
+    }
+    assert_true(ended && nth > 10);
+}
+
+static void test_what_cannot_be_replaced_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    char place[300];
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    put(fixture, "other", "1\n");
+    snprintf(place, sizeof(place), "%s", at(fixture, "node_a/v1/one.py"));
+    /* A file that is a mount is there, and cannot be renamed over. */
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0 ||
+        mount(at(fixture, "other"), place, "", MS_BIND, "") != 0)
+        skip();
+    refused(fixture, make(fixture, "3\n", "4\n"), ERROR_CANT_CREATE,
+            "cannot put");
+    expect(fixture, "node_a/two.sh", "2\n"); /* it came first */
+    expect_nothing_beside(fixture);
+    assert_int_equal(umount(place), 0);
+    expect(fixture, "node_a/v1/one.py", "1\n");
+    struct output *output = make(fixture, "3\n", "4\n");
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_CHANGED], 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -322,6 +420,9 @@ int main(void)
         TEST(test_what_a_dead_job_left_is_completed),
         TEST(test_the_manifest_says_it_all),
         TEST(test_an_unwritable_place_changes_nothing),
+        TEST(test_a_new_node_is_whole_or_absent),
+        TEST(test_a_node_that_exists_ends_in_one_generation),
+        TEST(test_what_cannot_be_replaced_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

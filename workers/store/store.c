@@ -8,6 +8,7 @@
 #include "common/config/config.h"
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
+#include "common/store/sqlite_memory.h"
 #include "common/store/writer.h"
 #include "workers/store/folding.h"
 #include "workers/store/group_commit.h"
@@ -215,6 +216,7 @@ enum worker_exit store_main(const struct worker *worker)
     struct store store = {.worker = worker};
     struct error error;
     const struct worker_hooks hooks = {.drain = store_drain};
+    sqlite_memory_use();
     store.loop = worker_loop_new(worker, &hooks, &store, &error);
     if (store.loop == NULL) {
         log_error("store cannot start: %s", error.text);

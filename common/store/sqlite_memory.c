@@ -5,7 +5,7 @@
  * with malloc.  Here a piece goes to the list of its size and comes back
  * from there; what is on the lists stays until the process ends.
  */
-#include "ctl/sqlite_memory.h"
+#include "common/store/sqlite_memory.h"
 
 #include <sqlite3.h>
 #include <stdint.h>
