@@ -84,9 +84,9 @@ X("restore", command_restore, STRICT, "FILE", \
 X("store check", command_store_check, STRICT, "", \
   "look for damage in the local store; exit 1 when there is any") \
 X("store export", command_store_export, STRICT, "[--after-batch N]", \
-  "print pending operations, or those synced after a batch, for 'enqueue --batch'") \
+  "print operations for 'enqueue --batch': pending ones, or synced") \
 X("store repair", command_store_repair, STRICT, "[--apply]", \
-  "say what of a damaged store can be read; with --apply make a new one of it") \
+  "say what of a damaged store can be read; --apply makes it anew") \
 X("migrate", command_migrate, STRICT, "[--status]", \
   "bring the local store to this version's schema")
 /* clang-format on */

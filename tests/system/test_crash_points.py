@@ -71,7 +71,6 @@ class Model:
 @pytest.fixture(params=["sqlite", "pgsql", "http"])
 def centre(daemon, request):
     centre = make_centre(request.param, daemon, request)
-    centre.sink = request.param
     daemon.configure(centre.options())
     return centre
 

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.slow
 
 
 class SqliteCentre:
+    sink = "sqlite"
+
     """The embedded sink, with a trigger that counts applications."""
 
     def __init__(self, daemon):
@@ -65,6 +67,8 @@ class SqliteCentre:
 
 
 class PgsqlCentre:
+    sink = "pgsql"
+
     def __init__(self, database):
         self.database = database
 

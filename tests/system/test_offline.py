@@ -27,7 +27,8 @@ def test_exercise_passes(daemon, centre):
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, out + err
     report = json.loads(out)
-    assert report["passed"] and report["verified"]
+    # An endpoint cannot be asked what it holds.
+    assert report["passed"] and report["verified"] == (centre.sink != "http")
     assert report["accepted_offline"] == 408  # whole records of 8
     assert report["held_back"] == report["accepted_offline"]
     assert report["accepted_offline"] % 8 == 0
@@ -44,7 +45,11 @@ def test_exercise_passes(daemon, centre):
 def test_exercise_in_words(daemon, centre):
     start(daemon)
     done = daemon.run("test", "offline", "--duration", "300ms", "--keep")
-    assert "passed" in done.stdout and "each operation once" in done.stdout
+    if centre.sink == "http":
+        assert "the sink acknowledged" in done.stdout
+    else:
+        assert "passed" in done.stdout
+        assert "each operation once" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     rows = centre.rows("tidemill_probe")
     whole = [set(row) for row in rows.values()]

@@ -34,7 +34,7 @@ def test_with_postgresql_and_kept_running(folder, postgres):
     pid = int((folder / "q/run/tidemilld.pid").read_text().split()[0])
     assert alive(pid)
     count = postgres.query("SELECT count(*) FROM tidemill.synced_records")
-    assert count[0][0] > 15000
+    assert count[0][0] >= 10000  # the rest are in the summaries
     os.kill(pid, 15)
     wait_for(lambda: not alive(pid), 30, "the daemon to leave")
 

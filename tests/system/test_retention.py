@@ -124,7 +124,7 @@ def test_producers_while_much_goes(daemon):
     threads = [threading.Thread(target=produce) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: counts(daemon)["outbox"] < 2000, timeout=30,
+    wait_for(lambda: counts(daemon)["outbox"] < 2000, timeout=90,
              what="the old ones to go")
     over.set()
     for thread in threads:
