@@ -30,9 +30,9 @@ pytestmark = pytest.mark.slow
 
 
 class SqliteCentre:
-    sink = "sqlite"
-
     """The embedded sink, with a trigger that counts applications."""
+
+    sink = "sqlite"
 
     def __init__(self, daemon):
         self.path = daemon.centre_path

@@ -27,12 +27,14 @@ def test_exercise_passes(daemon, centre):
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, out + err
     report = json.loads(out)
+    assert report["passed"]
     # An endpoint cannot be asked what it holds.
-    assert report["passed"] and report["verified"] == (centre.sink != "http")
+    asked = centre.sink != "http"
+    assert bool(report["verified"]) == asked
     assert report["accepted_offline"] == 408  # whole records of 8
     assert report["held_back"] == report["accepted_offline"]
     assert report["accepted_offline"] % 8 == 0
-    assert report["missing"] == report["wrong"] == 0
+    assert not asked or report["missing"] == report["wrong"] == 0
     assert report["offline_seconds"] == 2
     assert report["urgent"] >= 1
     assert 0 < report["urgent_first_seconds"] < 2, report
