@@ -17,6 +17,7 @@
 #include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/print.h"
+#include "ctl/report.h"
 
 #define PATH_BYTES 4200
 
@@ -69,7 +70,7 @@ int command_backup(const struct command_context *context, int argc, char **argv)
         error_set(&error, ERROR_CANT_CREATE, "%s is there already", path);
         return print_failure(&error);
     }
-    if (store_reader_open(&reader, context->config->state_dir, &error) != 0)
+    if (report_open(&reader, context->config, &error) != 0)
         return print_failure(&error);
     sqlite3 *db = store_reader_db(reader);
     int code = sqlite3_exec(db, "PRAGMA query_only=0", NULL, NULL, NULL);
@@ -239,7 +240,7 @@ int command_store_export(const struct command_context *context, int argc,
         after = strtoll(argv[2], NULL, 10);
     else if (argc != 1)
         return print_usage(context, "unexpected argument: %s", argv[1]);
-    if (store_reader_open(&reader, context->config->state_dir, &error) != 0)
+    if (report_open(&reader, context->config, &error) != 0)
         return print_failure(&error);
     sqlite3 *db = store_reader_db(reader);
     int code = sqlite3_prepare_v2(db, export_sql, -1, &rows, NULL);

@@ -182,6 +182,16 @@ def test_hooks_without_a_daemon_are_spooled_and_taken_over(daemon):
                                                   check=False).stdout
 
 
+def test_a_backup_has_what_was_spooled(daemon, folder):
+    event = json.dumps({"hook_event_name": "Stop", "session_id": "s"})
+    daemon.run("migrate")
+    daemon.run("hook", input=event)
+    daemon.run("backup", folder / "copy.db")
+    with contextlib.closing(sqlite3.connect(folder / "copy.db")) as db:
+        assert db.execute("SELECT count(*) FROM hook_events").fetchone()[0] \
+            == 1
+
+
 def test_without_a_daemon(daemon):
     for args in (["status"], ["reload"], ["metrics"], ["sync", "now"]):
         result = daemon.run(*args, check=False)
