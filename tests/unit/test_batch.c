@@ -431,6 +431,36 @@ static void carries_all(void **state)
                      1000);
 }
 
+/* One that is urgent goes before all that is not at the sink yet; one that
+ * somebody else has taken leaves nothing behind. */
+static void urgent_ones_go_first(void **state)
+{
+    struct fixture *fixture = *state;
+    char record[32];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(record, sizeof(record), "r%d", i);
+        append(fixture, record, 2, "{}");
+    }
+    start_pipeline(fixture, 7);
+    fixture->claim = 64;
+    fixture->budget = 5000;
+    pipeline_start(fixture->pipeline);
+    pipeline_express(fixture->pipeline); /* nothing is urgent */
+    while (fixture->sink->applied_count == 0)
+        event_base_loop(fixture->base, EVLOOP_ONCE);
+    append(fixture, "urgent", 0, "{}");
+    pipeline_express(fixture->pipeline);
+    pipeline_express(fixture->pipeline);
+    turn(fixture);
+    assert_int_equal(fixture->sink->applied_count, 1001);
+    size_t at = 0;
+    while (fixture->sink->applied[at] != 1001)
+        at++;
+    assert_true(at <= 3 * 64);
+    assert_int_equal(fixture->rests, 1);
+    assert_false(fixture->broken);
+}
+
 static void carries_several_at_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -689,6 +719,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(carries_all),
+        TEST(urgent_ones_go_first),
         TEST(carries_several_at_once),
         TEST(one_of_several_fails),
         TEST(line_breaks_under_several),

@@ -41,6 +41,9 @@ struct pipeline;
  * is settled meanwhile. */
 #define PIPELINE_PLACES (SINK_DEPTH_MAX + 2)
 
+/* Operations of an express claim. */
+#define PIPELINE_EXPRESS_MAX 50
+
 /* Delays after trouble with the local store. */
 #define PIPELINE_TROUBLE_BASE_MS 50
 #define PIPELINE_TROUBLE_MAX_MS  5000
@@ -115,6 +118,11 @@ void pipeline_adopt(struct pipeline *pipeline, unsigned pool_size);
 
 /* Claims and carries until claim_size says 0; then rested is called. */
 void pipeline_start(struct pipeline *pipeline);
+
+/* An urgent operation has come while others are on their way: such alone are
+ * claimed at once, and go to the sink before all that is not there yet.
+ * Nothing when one such claim is under way already. */
+void pipeline_express(struct pipeline *pipeline);
 
 /* Sends nothing more to the sink, claims nothing more, until
  * pipeline_release; what is at the sink is finished and settled. */

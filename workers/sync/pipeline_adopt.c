@@ -94,6 +94,7 @@ void pipeline_take_up_adopted(struct pipeline *pipeline, struct place *place)
     struct error error;
     struct outbox_batch *next = &pipeline->adopted[pipeline->adopted_next++];
     pipeline->active = true;
-    if (batch_take(&place->batch, next, pipeline->orders++, &error) != 0)
+    place->express = false;
+    if (batch_take(&place->batch, next, ++pipeline->orders, &error) != 0)
         pipeline_break_off(pipeline, &error);
 }

@@ -24,6 +24,7 @@ struct place {
     struct sink_batch sink_batch; /* while it is at the sink */
     bool claiming;
     size_t asked; /* by that claim */
+    bool express; /* only what is urgent, before all others */
 };
 
 /* A request to the store that is not answered yet. */

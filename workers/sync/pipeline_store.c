@@ -97,15 +97,16 @@ static void take_claim(struct pipeline *pipeline, struct place *place,
     struct error error;
     arena_init(&arena, ADOPT_ARENA_MAX);
     if (outbox_batches_parse(result, &arena, &list, &count, &error) != 0 ||
-        (count > 0 && batch_take(&place->batch, &list[0], pipeline->orders++,
-                                 &error) != 0)) {
+        (count > 0 &&
+         batch_take(&place->batch, &list[0],
+                    place->express ? 0 : ++pipeline->orders, &error) != 0)) {
         pipeline_break_off(pipeline, &error);
         count = 0;
     }
     size_t got = count > 0 ? list[0].operation_estimate : 0;
     arena_deinit(&arena);
-    if (pipeline->broken)
-        return;
+    if (pipeline->broken || (place->express && got == 0))
+        return; /* somebody else has taken it */
     pipeline->starved = got == 0 && pipeline_others_busy(pipeline, NULL);
     if (!pipeline->starved)
         pipeline->setup.hooks->claimed(pipeline->setup.self, got);
@@ -213,6 +214,7 @@ void pipeline_settle(struct pipeline *pipeline, struct place *place)
         return;
     pipeline->starved = false; /* this frees lanes, before the claim runs */
     size_t size = claim_size(pipeline, place, &least_important);
+    place->express = false;
     if (size > 0) {
         fill_claim(pipeline, &batch->settlement[count++], size,
                    least_important);
@@ -234,11 +236,10 @@ void pipeline_settle(struct pipeline *pipeline, struct place *place)
     CRASH_POINT(SETTLE_ASKED);
 }
 
-void pipeline_claim(struct pipeline *pipeline, struct place *place)
+static void claim(struct pipeline *pipeline, struct place *place, size_t size,
+                  unsigned least_important)
 {
     struct store_call call;
-    unsigned least_important;
-    size_t size = claim_size(pipeline, place, &least_important);
     struct exchange *exchange = size > 0 ? exchange_new(pipeline) : NULL;
     if (exchange == NULL)
         return;
@@ -249,4 +250,31 @@ void pipeline_claim(struct pipeline *pipeline, struct place *place)
     if (exchange_start(exchange, &call, 1) != 0)
         place->claiming = false;
     CRASH_POINT(CLAIM_ASKED);
+}
+
+void pipeline_claim(struct pipeline *pipeline, struct place *place)
+{
+    unsigned least_important = 0;
+    size_t size = claim_size(pipeline, place, &least_important);
+    place->express = false;
+    claim(pipeline, place, size, least_important);
+}
+
+void pipeline_express(struct pipeline *pipeline)
+{
+    struct place *spare = NULL;
+    for (size_t i = 0; i < PIPELINE_PLACES; i++) {
+        struct place *place = &pipeline->places[i];
+        bool is_free = place->batch.state == BATCH_FREE && !place->claiming;
+        if (place->express && !is_free)
+            return;
+        if (is_free)
+            spare = place;
+    }
+    if (spare == NULL || !pipeline->active || pipeline->held ||
+        pipeline->closing || !pipeline_store_usable(pipeline) ||
+        pipeline_adopted_left(pipeline))
+        return;
+    spare->express = true;
+    claim(pipeline, spare, PIPELINE_EXPRESS_MAX, 0);
 }

@@ -497,6 +497,8 @@ void schedule_notified(struct schedule *schedule, uint32_t topics)
     if (schedule->rules.slot > 0)
         rest_ms = urgent ? TRIGGER_URGENT_GRACE_MS * schedule->rules.slot
                          : SCHEDULE_LOOK_HIGHER_MS;
+    if (urgent && schedule->rules.slot == 0 && schedule->pass.active)
+        pipeline_express(schedule->pipeline);
     /* While something is on its way its end looks anyway. */
     if (pipeline_busy(schedule->pipeline) || schedule->probing)
         return;

@@ -89,9 +89,8 @@ void standing_failed(struct standing *standing,
              result->error.text, words[outcome].then);
     standing_line(standing, words[outcome].event, result->error.text);
     if (result->retry_after_ms > 0)
-        line_not_before(&standing->line,
-                        clock_monotonic_ms() +
-                            (uint64_t)result->retry_after_ms);
+        line_not_before(&standing->line, clock_monotonic_ms() +
+                                             (uint64_t)result->retry_after_ms);
     metric_add(METRIC_SYNC_BUSY, outcome == SINK_BUSY);
     if (outcome == SINK_TRANSIENT && standing->line.failures <= FAILURES_LOGGED)
         log_warning("%s", text);
