@@ -81,6 +81,18 @@ static void batches_double_until_one_is_slow(void **state)
     assert_int_equal(pace.size, 50);
 }
 
+static void a_drain_begins_large(void **state)
+{
+    (void)state;
+    struct pace pace;
+    pace_init(&pace, 50, 1000, true);
+    pace_drain(&pace);
+    assert_int_equal(pace.size, 500);
+    pace_applied(&pace, 500, PACE_TARGET_MS + 1);
+    pace_drain(&pace);
+    assert_int_equal(pace.size, 250);
+}
+
 static void the_size_settles_where_the_latency_is_right(void **state)
 {
     (void)state;
@@ -127,6 +139,7 @@ int main(void)
         cmocka_unit_test(nothing_flaps_at_a_mark),
         cmocka_unit_test(intervals_of_the_bands),
         cmocka_unit_test(batches_double_until_one_is_slow),
+        cmocka_unit_test(a_drain_begins_large),
         cmocka_unit_test(the_size_settles_where_the_latency_is_right),
         cmocka_unit_test(other_modes_take_the_most_at_once),
         cmocka_unit_test(hosts_come_back_spread),

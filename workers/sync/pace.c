@@ -9,6 +9,12 @@ void pace_init(struct pace *pace, int64_t min, int64_t max, bool follows)
                           .follows = follows};
 }
 
+void pace_drain(struct pace *pace)
+{
+    if (!pace->steady && pace->size < pace->max / 2)
+        pace->size = pace->max / 2;
+}
+
 static void slow_down(struct pace *pace)
 {
     if (!pace->follows)

@@ -27,6 +27,10 @@ struct pace {
 
 void pace_init(struct pace *pace, int64_t min, int64_t max, bool follows);
 
+/* A drain begins: at half the most, as long as none was slow, for on a far
+ * line each doubling costs a round trip. */
+void pace_drain(struct pace *pace);
+
 /* A batch of so many operations took so long at the sink. */
 void pace_applied(struct pace *pace, int64_t operations, int64_t took_ms);
 

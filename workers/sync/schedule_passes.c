@@ -16,6 +16,8 @@ static void begin_pass(struct schedule *schedule,
                        const struct trigger_plan *plan)
 {
     pass_begin(&schedule->pass, plan, schedule->standing.ticket);
+    if (plan->drain)
+        pace_drain(&schedule->pace);
     schedule_attempted(schedule);
     atomic_store(&schedule->standing.view->in_pass, 1);
     atomic_store(&schedule->standing.view->last_attempt_wall_ms,
