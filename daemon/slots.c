@@ -90,6 +90,8 @@ static void do_drain(struct master *master, struct slot *slot)
     channel_send(master, slot, MESSAGE_DRAIN, bound_ms);
 }
 
+static void replace(struct master *master, struct slot *slot);
+
 static void do_welcome(struct master *master, struct slot *slot)
 {
     struct slot *predecessor = slot->predecessor;
@@ -105,6 +107,8 @@ static void do_welcome(struct master *master, struct slot *slot)
         slot_event(master, predecessor, SLOT_EVENT_DRAIN);
     if (!slot->wanted)
         slot_event(master, slot, SLOT_EVENT_DRAIN);
+    else if (slot->outdated)
+        replace(master, slot);
     master_check_ready(master);
 }
 
@@ -298,9 +302,12 @@ static void replace(struct master *master, struct slot *slot)
         return;
     }
     bool serves = slot->state == SLOT_IDLE || slot->state == SLOT_BUSY;
-    if (serves && handover == HANDOVER_SUCCESSOR_FIRST &&
-        start_successor(master, slot))
-        return;
+    if (handover == HANDOVER_SUCCESSOR_FIRST) {
+        /* It may serve already, its READY still in the pipe. */
+        slot->outdated = slot->state == SLOT_STARTING;
+        if (slot->outdated || (serves && start_successor(master, slot)))
+            return;
+    }
     slot_event(master, slot, SLOT_EVENT_DRAIN);
 }
 

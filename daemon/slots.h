@@ -45,6 +45,8 @@ struct slot {
     enum slot_state state;
     bool wanted;              /* to be filled again when its worker ends */
     bool was_ready;           /* a worker in it has said READY */
+    bool outdated;            /* replaced as soon as it is READY: a reload
+                               * came while it was starting */
     struct slot *predecessor; /* drains when this one is READY */
     uint64_t deadline_ms;     /* of the state; 0: none */
     unsigned crashes;         /* in a row */
@@ -53,16 +55,16 @@ struct slot {
     /* of the worker in it */
     pid_t pid; /* 0: none */
     uint32_t spawn;
-    uint64_t ready_ms;  /* monotonic; 0: not yet */
-    enum death death;   /* why the master kills it; DEATH_NONE: it does not */
-    int wait_status;    /* for SLOT_EVENT_GONE */
-    int down_fd;        /* writing end; -1: closed */
-    int up_fd;          /* reading end; -1: closed */
+    uint64_t ready_ms; /* monotonic; 0: not yet */
+    enum death death;  /* why the master kills it; DEATH_NONE: it does not */
+    int wait_status;   /* for SLOT_EVENT_GONE */
+    int down_fd;       /* writing end; -1: closed */
+    int up_fd;         /* reading end; -1: closed */
     struct event *up_event;
-    struct event *down_event;  /* waits for room in a full pipe */
-    uint32_t pending;          /* bit 1 << kind of messages that wait */
+    struct event *down_event; /* waits for room in a full pipe */
+    uint32_t pending;         /* bit 1 << kind of messages that wait */
     uint64_t pending_numbers[MESSAGE_KIND_COUNT];
-    uint64_t message_second;   /* for the limit of messages a second */
+    uint64_t message_second; /* for the limit of messages a second */
     unsigned message_count;
     size_t up_size;
     unsigned char *up_bytes; /* UP_BYTES_MAX while it has a worker */

@@ -115,6 +115,7 @@ void spawn_worker(struct master *master, struct slot *slot)
     }
     slot->spawn = ++master->spawn_count;
     slot->death = DEATH_NONE;
+    slot->outdated = false;
     slot->ready_ms = 0;
     /* before the fork: the state is the worker's to change from then on */
     slot_change_state(master, slot, SLOT_STARTING);

@@ -34,7 +34,12 @@ def sanitized():
     return "libasan" in done.stdout
 
 
-def wait_for(condition, timeout=10.0, what="condition", step=0.005):
+# A loaded machine may take a minute over what is due in a second; what
+# arrives costs none of it.
+PATIENCE = 60.0
+
+
+def wait_for(condition, timeout=PATIENCE, what="condition", step=0.005):
     """Waits until condition() is true, and returns its value."""
     end = time.monotonic() + timeout
     while True:
@@ -149,7 +154,7 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
-    def start(self, wait=True, timeout=30, env=None, args=(), wrap=()):
+    def start(self, wait=True, timeout=PATIENCE, env=None, args=(), wrap=()):
         """Starts in the foreground; with wait, until it is ready.  `wrap` is
         a command that executes what follows it."""
         environment = dict(os.environ)
@@ -181,7 +186,7 @@ class Daemon:
                 text += path.read_text(errors="replace")
         return text
 
-    def run(self, *args, input=None, timeout=60, check=True, env=None):
+    def run(self, *args, input=None, timeout=2 * PATIENCE, check=True, env=None):
         """Runs the tidemill command; returns the finished process."""
         environment = dict(os.environ)
         environment.update(env or {})
@@ -256,7 +261,7 @@ class Daemon:
     def signal(self, sig):
         os.kill(self.process.pid, sig)
 
-    def stop(self, timeout=30):
+    def stop(self, timeout=PATIENCE):
         """TERM, and waits for the end; returns the exit code."""
         if self.process is None:
             return None

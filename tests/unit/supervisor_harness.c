@@ -42,11 +42,11 @@ static struct config *make_config(void)
     config->sync_sqlite_path = "";
     config->control_mode = 0600;
     config->shutdown_timeout_ms = 1500;
-    config->hello_timeout_ms = 400;
-    config->heartbeat_timeout_ms = 600;
+    config->hello_timeout_ms = 1500;
+    config->heartbeat_timeout_ms = 2500;
     config->kill_grace_ms = 100;
     config->crash_limit = 3;
-    config->crash_window_ms = 1500;
+    config->crash_window_ms = 3000;
     config->generation_enabled = true;
     config->generation_max_workers =
         atomic_load(&current->plan->generation_workers);
@@ -301,8 +301,20 @@ static bool is_idle(struct supervisor *supervisor, enum role role,
            atomic_load(&entry->pid) != 0;
 }
 
+/* The master's own word: what the workers say of themselves in the
+ * scoreboard may still wait for it in the pipes. */
+static bool says_ready(const struct supervisor *supervisor)
+{
+    char command[128];
+    snprintf(command, sizeof(command),
+             "grep -q 'tidemilld is ready' %s/tidemill.log 2>/dev/null",
+             supervisor->folder);
+    return system(command) == 0;
+}
+
 void supervisor_wait_ready(struct supervisor *supervisor)
 {
+    wait_until(says_ready(supervisor));
     unsigned workers = atomic_load(&supervisor->plan->generation_workers);
     wait_until(is_idle(supervisor, ROLE_STORE, 0));
     wait_until(is_idle(supervisor, ROLE_GATEWAY, 0));

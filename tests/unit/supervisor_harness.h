@@ -59,10 +59,10 @@ int supervisor_wait_end(struct supervisor *supervisor, unsigned most_ms);
 struct slot_entry *supervisor_entry(struct supervisor *supervisor,
                                     enum role role, unsigned number);
 
-/* Waits until an expression is true, at most 10 s. */
+/* Waits until an expression is true, at most a minute. */
 #define wait_until(condition)                                                  \
     do {                                                                       \
-        uint64_t end_ms_ = clock_monotonic_ms() + 10000;                       \
+        uint64_t end_ms_ = clock_monotonic_ms() + 60000;                       \
         while (!(condition)) {                                                 \
             if (clock_monotonic_ms() > end_ms_)                                \
                 fail_msg("timed out: %s", #condition);                         \
