@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-NAMES = ["drain", "wan", "urgent", "backlog", "accept", "hook", "render", "generate", "jobs", "idle"]
+NAMES = ["drain", "wan", "urgent", "backlog", "accept", "source",
+         "hook", "render", "generate", "jobs", "idle"]
 
 
 def main():

@@ -5,11 +5,13 @@
  *
  *   bench_accept ours DIR SECONDS CLIENTS   through DIR/store.sock
  *   bench_accept peer DIR SECONDS CLIENTS   into DIR/peer.db, each by itself
+ *   bench_accept rows DIR COUNT             into DIR/peer.db by one process,
+ *                                           500 rows a transaction
  *   bench_accept serve DIR                  a store without a daemon, until
  *                                           standard input ends
  *
  * The first two print one line: operations/s, then p50, p99 and the worst
- * latency in microseconds.
+ * latency in microseconds; `rows` prints rows/s.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -29,8 +31,9 @@
 #include "common/store/writer.h"
 #include "workers/store/group_commit.h"
 
-#define CLIENTS_MAX 64
-#define SAMPLES_MAX (1u << 20)
+#define CLIENTS_MAX        64
+#define SAMPLES_MAX        (1u << 20)
+#define ROWS_A_TRANSACTION 500
 
 struct tally {
     uint64_t operations;
@@ -138,27 +141,61 @@ static sqlite3 *open_peer(const char *folder)
     return db;
 }
 
-static void run_peer(struct plan *plan)
+static sqlite3_stmt *prepare_insert(sqlite3 *db)
 {
-    sqlite3 *db = open_peer(plan->folder);
     sqlite3_stmt *insert = NULL;
-    char record[64];
     if (sqlite3_prepare_v2(db,
                            "INSERT INTO sync_queue (operation, table_name,"
                            " record_id, record_data)"
                            " VALUES ('INSERT', 'events', ?, ?)",
                            -1, &insert, NULL) != SQLITE_OK)
         fail("prepare", sqlite3_errmsg(db));
+    return insert;
+}
+
+static void insert_row(sqlite3 *db, sqlite3_stmt *insert, const char *record)
+{
+    sqlite3_bind_text(insert, 1, record, -1, SQLITE_TRANSIENT);
+    sqlite3_bind_text(insert, 2, make_data(), -1, SQLITE_STATIC);
+    if (sqlite3_step(insert) != SQLITE_DONE)
+        fail("insert", sqlite3_errmsg(db));
+    sqlite3_reset(insert);
+}
+
+static int run_rows(const char *folder, unsigned count)
+{
+    sqlite3 *db = open_peer(folder);
+    sqlite3_stmt *insert = prepare_insert(db);
+    char record[64];
+    uint64_t began_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < count; i++) {
+        if (i % ROWS_A_TRANSACTION == 0)
+            sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+        snprintf(record, sizeof(record), "r%u", i);
+        insert_row(db, insert, record);
+        if ((i % ROWS_A_TRANSACTION == ROWS_A_TRANSACTION - 1 ||
+             i == count - 1) &&
+            sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+            fail("commit", sqlite3_errmsg(db));
+    }
+    double seconds = (double)(clock_monotonic_ns() - began_ns) / 1e9;
+    sqlite3_finalize(insert);
+    sqlite3_close(db);
+    printf("%.0f\n", count / seconds);
+    return 0;
+}
+
+static void run_peer(struct plan *plan)
+{
+    sqlite3 *db = open_peer(plan->folder);
+    sqlite3_stmt *insert = prepare_insert(db);
+    char record[64];
     wait_for_start(plan);
     for (uint64_t began = clock_monotonic_ns(); began < plan->end_ns;
          began = clock_monotonic_ns()) {
         snprintf(record, sizeof(record), "r%u-%llu", plan->number,
                  (unsigned long long)plan->tally->operations);
-        sqlite3_bind_text(insert, 1, record, -1, SQLITE_TRANSIENT);
-        sqlite3_bind_text(insert, 2, make_data(), -1, SQLITE_STATIC);
-        if (sqlite3_step(insert) != SQLITE_DONE)
-            fail("insert", sqlite3_errmsg(db));
-        sqlite3_reset(insert);
+        insert_row(db, insert, record);
         note(plan, began);
     }
     sqlite3_finalize(insert);
@@ -274,10 +311,13 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "serve") == 0)
         return serve(argv[2]);
+    if (argc == 4 && strcmp(argv[1], "rows") == 0 && atoi(argv[3]) > 0)
+        return run_rows(argv[2], (unsigned)atoi(argv[3]));
     unsigned clients = argc == 5 ? (unsigned)atoi(argv[4]) : 0;
     double seconds = argc == 5 ? atof(argv[3]) : 0;
     if (clients == 0 || clients > CLIENTS_MAX || seconds <= 0) {
         fputs("usage: bench_accept ours|peer DIR SECONDS CLIENTS\n"
+              "       bench_accept rows DIR COUNT\n"
               "       bench_accept serve DIR\n",
               stderr);
         return 64;
