@@ -133,14 +133,14 @@ static void test_rows_are_read_once(void **state)
 {
     struct fixture *f = *state;
     sqlite3 *db = make_app(f, "PRAGMA journal_mode=WAL");
-    add_rows(db, 1200);
-    expect_rows(f, 500);
+    add_rows(db, 2 * SOURCE_ROWS_MAX + 200);
+    expect_rows(f, SOURCE_ROWS_MAX);
     assert_true(f->batch->more);
     assert_memory_equal(f->batch->rows[0].record_id, "t1", 2);
     assert_memory_equal(f->batch->rows[0].data, "{\"n\":1}", 7);
     assert_int_equal(f->batch->rows[0].priority_size, 6);
     assert_true(f->batch->rows[0].created_ms > 1600000000000);
-    expect_rows(f, 500);
+    expect_rows(f, SOURCE_ROWS_MAX);
     expect_rows(f, 200);
     assert_false(f->batch->more);
     assert_false(source_file_changed(f->file));

@@ -123,22 +123,29 @@ static enum source_verdict check_without_row(struct source_file *file,
     return replaced(file, cursor, "its ids have started again", error);
 }
 
+/* SQLITE_ROW and the row's hash, SQLITE_DONE when it is gone, or why not. */
+static int hash_of_id(struct source_file *file, int64_t id, uint64_t *hash)
+{
+    sqlite3_stmt *statement = file->row_statement;
+    sqlite3_bind_int64(statement, 1, id);
+    int result = sqlite3_step(statement);
+    *hash = result == SQLITE_ROW ? hash_row(statement) : 0;
+    sqlite3_reset(statement);
+    return result;
+}
+
 static enum source_verdict check_identity(struct source_file *file,
                                           int64_t cursor, const char *identity,
                                           uint64_t *row_hash,
                                           struct error *error)
 {
-    uint64_t inode = 0, expected = 0;
+    uint64_t inode = 0, expected = 0, found;
     *row_hash = 0;
     if (cursor == 0 || sscanf(identity, "inode %" SCNu64 " row %" SCNx64,
                               &inode, &expected) != 2)
         return SOURCE_OK;
     *row_hash = expected;
-    sqlite3_stmt *statement = file->row_statement;
-    sqlite3_bind_int64(statement, 1, cursor);
-    int result = sqlite3_step(statement);
-    uint64_t found = result == SQLITE_ROW ? hash_row(statement) : 0;
-    sqlite3_reset(statement);
+    int result = hash_of_id(file, cursor, &found);
     if (result == SQLITE_DONE)
         return check_without_row(file, cursor, inode == file->inode, error);
     if (result != SQLITE_ROW)
@@ -217,13 +224,16 @@ static enum source_verdict read_rows(struct source_file *file, int64_t cursor,
            (result = sqlite3_step(statement)) == SQLITE_ROW) {
         if (take_row(arena, statement, &batch->rows[batch->count]) != 0)
             break;
-        row_hash = hash_row(statement);
         batch->count++;
     }
     batch->more = result == SQLITE_ROW;
     if (result != SQLITE_ROW && result != SQLITE_DONE)
         verdict = source_failed(file, "read its sync_queue", error);
     sqlite3_reset(statement);
+    if (verdict == SOURCE_OK && batch->count > 0 &&
+        hash_of_id(file, batch->rows[batch->count - 1].id, &row_hash) !=
+            SQLITE_ROW)
+        verdict = source_failed(file, "read its sync_queue", error);
     put_identity(batch->identity, file->inode, row_hash);
     return verdict;
 }

@@ -22,7 +22,7 @@
 #include "common/config/config.h"
 #include "common/store/writer.h"
 
-#define SOURCE_ROWS_MAX     500       /* in one read */
+#define SOURCE_ROWS_MAX     2000      /* in one read: some 5 ms with its commit */
 #define SOURCE_BYTES_MAX    (4u << 20) /* of one read; one row may be past it */
 #define SOURCE_IDENTITY_MAX 128
 
