@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 
 #include "common/base/text.h"
+#include "common/store/lock.h"
 #include "common/store/schema.h"
 #include "common/store/spool.h"
 #include "ctl/arguments.h"
@@ -179,6 +180,23 @@ static void check_spool(struct doctor *doctor)
              path);
 }
 
+/* Copies that repairs have left; the first numbers go first. */
+static void check_damaged(struct doctor *doctor)
+{
+    char path[4096];
+    unsigned number = 0;
+    do
+        snprintf(path, sizeof(path), "%s/" STORE_FILE_NAME ".damaged-%u",
+                 doctor->config->state_dir, ++number);
+    while (access(path, F_OK) == 0);
+    if (number > 1)
+        find(doctor, "damage", NOTE,
+             "%s/" STORE_FILE_NAME ".damaged-* (%u) are damaged stores whose "
+             "readable rows went on; check the disk, and remove them when the "
+             "log's word on what was lost is dealt with",
+             doctor->config->state_dir, number - 1);
+}
+
 static void check_store(struct doctor *doctor)
 {
     struct error error;
@@ -277,5 +295,6 @@ int command_doctor(const struct command_context *context, int argc, char **argv)
     check_daemon(&doctor);
     check_store(&doctor);
     check_spool(&doctor);
+    check_damaged(&doctor);
     return show(context, doctor.findings);
 }

@@ -26,7 +26,8 @@
     X(FULL, 75, "no space left")                                               \
     X(PROTOCOL, 76, "protocol violated")                                       \
     X(NOT_ALLOWED, 77, "not allowed")                                          \
-    X(CONFIG, 78, "bad configuration")
+    X(CONFIG, 78, "bad configuration")                                         \
+    X(DAMAGED, 74, "the local store is damaged")
 
 enum error_code {
 #define X(name, status, words) ERROR_##name,

@@ -32,6 +32,10 @@
       "Requests that the store answered.")                                     \
     X(COUNTER, STORE_REFUSED, "tidemill_store_refused_total",                  \
       "Requests that the store refused.")                                      \
+    X(COUNTER, STORE_REPAIRS, "tidemill_store_repairs_total",                  \
+      "Damaged local stores that were mended.")                                \
+    X(COUNTER, STORE_GAPS, "tidemill_store_gaps_total",                        \
+      "Runs of rows that were lost with damaged local stores.")                \
     X(HISTOGRAM, STORE_COMMIT_SECONDS, "tidemill_store_commit_seconds",        \
       "Time of a group commit.")                                               \
     X(GAUGE, OUTBOX_PENDING, "tidemill_outbox_pending",                        \

@@ -43,7 +43,7 @@ static int load_stripes(struct store_writer *writer, struct error *error)
         if (step < 0)
             return -1;
         if (batch == NULL)
-            return error_set(error, ERROR_IO,
+            return error_set(error, ERROR_DAMAGED,
                              "local store %s: nothing says which batch holds "
                              "stripe %lld up to id %lld; run tidemill doctor",
                              writer->path, (long long)stripe_number(i),
@@ -73,7 +73,7 @@ int batches_load(struct store_writer *writer, struct error *error)
     if (step < 0)
         return -1;
     if (step > 0)
-        return error_set(error, ERROR_IO,
+        return error_set(error, ERROR_DAMAGED,
                          "local store %s: more than %d batches are in flight; "
                          "run tidemill doctor",
                          writer->path, OUTBOX_LANES);

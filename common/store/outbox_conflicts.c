@@ -43,7 +43,7 @@ int outbox_count_key(struct store_writer *writer, int64_t key, int64_t delta,
     int step = sql_step(writer, row, error);
     if (step <= 0)
         return step < 0 ? -1
-                        : error_set(error, ERROR_IO,
+                        : error_set(error, ERROR_DAMAGED,
                                     "operation %lld has no row any more; run "
                                     "tidemill doctor",
                                     (long long)key_id(key));
@@ -202,7 +202,7 @@ static int find_open(struct statement_call *call, int64_t *key,
     *record_hash = step > 0 ? (uint64_t)sqlite3_column_int64(row, 1) : 0;
     sqlite3_reset(row);
     return parked ? 1
-                  : error_set(call->error, ERROR_IO,
+                  : error_set(call->error, ERROR_DAMAGED,
                               "conflict %lld waits, but its operation does "
                               "not; run tidemill doctor",
                               (long long)call->arguments[0].integer);

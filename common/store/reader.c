@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/store/damage.h"
 #include "common/store/wire.h"
 #include "common/store/writer.h"
 
@@ -76,15 +77,15 @@ static int failed(struct store_reader *reader, struct error *error)
     int code = sqlite3_errcode(reader->db) & 0xff;
     enum error_code kind = code == SQLITE_BUSY       ? ERROR_TRY_AGAIN
                            : code == SQLITE_CANTOPEN ? ERROR_NO_INPUT
-                           : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ||
-                                   code == SQLITE_IOERR
-                               ? ERROR_IO
+                           : code == SQLITE_IOERR    ? ERROR_IO
+                           : code == SQLITE_CORRUPT || code == SQLITE_NOTADB
+                               ? ERROR_DAMAGED
                                : ERROR_SOFTWARE;
+    if (kind == ERROR_DAMAGED)
+        damage_mark(reader->path);
     return error_set(error, kind, "cannot read the local store %s: %s%s",
                      reader->path, sqlite3_errmsg(reader->db),
-                     kind == ERROR_IO ? "; stop the daemon and run 'tidemill "
-                                        "store repair'"
-                                      : "");
+                     kind == ERROR_DAMAGED ? DAMAGE_REMEDY : "");
 }
 
 int store_reader_open(struct store_reader **reader, const char *state_dir,
@@ -108,9 +109,9 @@ int store_reader_open(struct store_reader **reader, const char *state_dir,
         sqlite3_busy_timeout(made->db, BUSY_TIMEOUT_MS);
         sqlite3_db_config(made->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         if (sqlite3_exec(made->db,
-                         "PRAGMA query_only=1; PRAGMA cache_size=-4096; "
+                         "PRAGMA query_only=1; PRAGMA cache_size=-4096;"
                          "PRAGMA temp_store=MEMORY",
-                         NULL, NULL, NULL) != SQLITE_OK)
+                         NULL, NULL, NULL) != 0)
             result = failed(made, error);
     }
     if (result != 0)
@@ -584,10 +585,10 @@ static int read_number(struct store_reader *reader, enum reader_sql sql,
 int outbox_pending_read(struct store_reader *reader,
                         struct outbox_pending *pending, struct error *error)
 {
+    int result = 0;
     *pending = (struct outbox_pending){0};
     if (run(reader, READ_BEGIN, error) != 0)
         return -1;
-    int result = 0;
     if (read_counts(reader, pending, error) != 0 ||
         read_states(reader, pending, error) != 0 ||
         read_number(reader, READ_IN_FLIGHT, &pending->in_flight, error) != 0 ||

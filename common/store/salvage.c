@@ -11,6 +11,7 @@
 
 #include "common/store/lock.h"
 #include "common/store/schema.h"
+#include "common/store/wal_check.h"
 
 #define PATH_BYTES 4200
 #define KEPT_MAX   1000
@@ -408,11 +409,14 @@ int store_repair(const char *state_dir, bool apply, struct salvage *salvage,
     if (result == 0)
         result = copy_file(from, to, error);
     path_of(from, state_dir, ".salvage");
-    path_of(to, state_dir, ".new");
     if (result == 0) {
         mend_header(from);
-        result = salvage_rows(from, to, salvage, error);
+        path_of(to, state_dir, ".salvage-wal");
+        result = wal_mend(to, error);
     }
+    path_of(to, state_dir, ".new");
+    if (result == 0)
+        result = salvage_rows(from, to, salvage, error);
     if (result == 0 && apply)
         result = replace(state_dir, kept, error);
     remove_store(state_dir, ".salvage");

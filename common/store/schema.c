@@ -14,11 +14,11 @@ static const char make_table[] =
 static int sqlite_error(sqlite3 *db, struct error *error, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
-    enum error_code kind = code == SQLITE_FULL   ? ERROR_FULL
-                           : code == SQLITE_BUSY ? ERROR_TRY_AGAIN
-                           : code == SQLITE_NOTADB || code == SQLITE_CORRUPT ||
-                                   code == SQLITE_IOERR
-                               ? ERROR_IO
+    enum error_code kind = code == SQLITE_FULL    ? ERROR_FULL
+                           : code == SQLITE_BUSY  ? ERROR_TRY_AGAIN
+                           : code == SQLITE_IOERR ? ERROR_IO
+                           : code == SQLITE_NOTADB || code == SQLITE_CORRUPT
+                               ? ERROR_DAMAGED
                                : ERROR_SOFTWARE;
     return error_set(error, kind, "cannot %s: %s", what, sqlite3_errmsg(db));
 }

@@ -13,6 +13,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/store/damage.h"
 #include "common/store/schema.h"
 #include "common/store/wal_vfs.h"
 #include "common/store/writer_internal.h"
@@ -188,6 +189,7 @@ int store_writer_open(struct store_writer **writer, const char *state_dir,
         return error_set(error, ERROR_SYSTEM, "no memory for the store");
     }
     if (take_lock(made, state_dir, error) != 0 ||
+        damage_check_wal(state_dir, error) != 0 ||
         open_database(made, error) != 0 || load(made, system_id, error) != 0) {
         store_writer_close(&made);
         return -1;

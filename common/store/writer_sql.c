@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sqlite3.h>
 
+#include "common/store/damage.h"
 #include "common/store/writer_internal.h"
 
 static const char *const sql_texts[SQL_COUNT] = {
@@ -22,6 +23,7 @@ static enum error_code code_of(int sqlite_code)
         return ERROR_TRY_AGAIN;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+        return ERROR_DAMAGED;
     case SQLITE_IOERR:
         return ERROR_IO;
     case SQLITE_READONLY:
@@ -44,9 +46,9 @@ static const char *remedy_of(enum error_code code)
         return "; nothing of this was stored: free space on its file system "
                "and repeat";
     case ERROR_IO:
-        return "; nothing of this was stored: look at the disk; where the "
-               "store is damaged, stop the daemon and run 'tidemill store "
-               "repair'";
+        return "; nothing of this was stored: look at the disk";
+    case ERROR_DAMAGED:
+        return "; nothing of this was stored" DAMAGE_REMEDY;
     case ERROR_CANT_CREATE:
         return "; it must be writable for the service user";
     default:
@@ -62,6 +64,8 @@ int sql_failed(struct store_writer *writer, struct error *error)
     if ((code == ERROR_IO || code == ERROR_CANT_CREATE) &&
         (reason == ENOSPC || reason == EDQUOT))
         code = ERROR_FULL;
+    if (code == ERROR_DAMAGED)
+        damage_mark(writer->path);
     error_set(error, code, "local store %s: %s%s", writer->path,
               sqlite3_errmsg(writer->db), remedy_of(code));
     if (writer->in_group && !writer->group_lost &&

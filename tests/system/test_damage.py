@@ -145,9 +145,66 @@ def test_a_damaged_store_says_what_to_do(stored, folder):
     result = daemon.run("sync", "status", check=False)
     assert "tidemill store repair" in result.stdout + result.stderr
     daemon.start(wait=False)
-    wait_for(lambda: "tidemill store repair" in daemon.log_text(), 20,
-             "the remedy in the log")
+    wait_for(lambda: "tidemill restore" in daemon.log_text(),
+             what="the remedy in the log")
     daemon.stop()
+
+
+def mended(daemon):
+    """The daemon has mended its store by itself, and drains it."""
+    daemon.run("sync", "resume")
+    wait_for(lambda: daemon.json("metrics")["tidemill_store_repairs_total"]
+             == 1, what="the repair")
+    daemon.run("sync", "resume")  # the new store knows no pause
+    wait_for(lambda: daemon.json("sync", "status")["pending"] == 0,
+             what="the rest to be drained")
+    assert list(daemon.state.glob("tidemill.db.damaged-*"))
+    assert "what could be read of it is in a new one" in daemon.log_text()
+    assert daemon.run("store", "check").returncode == 0
+    assert "tidemill.db.damaged-* (1)" in daemon.run("doctor",
+                                                     check=False).stdout
+    daemon.stop()
+    counts = applied(daemon)
+    assert {r for r, n in counts.items() if n > 1} == set()
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["truncated", "zeroed", "flipped"])
+def test_the_daemon_mends_its_store(stored, folder, kind):
+    daemon = copy_of(stored, folder)
+    checkpoint(daemon)
+    damage(daemon, kind, random.Random(kind))
+    daemon.start()
+    assert len(mended(daemon)) >= SYNCED
+
+
+def test_damage_of_the_wal_is_no_silent_loss(stored, folder):
+    """SQLite alone would drop what stands behind the damage."""
+    daemon = copy_of(stored, folder)
+    wal = daemon.state / "tidemill.db-wal"
+    rng = random.Random(7)
+    assert wal.stat().st_size > 40 * 4120
+    flip(wal, 32 + 2 * 4120 + 10, rng)
+    assert daemon.run("enqueue", "t", "late", "{}",
+                      check=False).returncode == 74
+    daemon.start()
+    assert len(mended(daemon)) >= SYNCED + PENDING - 20
+
+
+def test_damage_while_it_runs(stored, folder):
+    """Pages that turn bad under the daemon are found by who reads them."""
+    daemon = copy_of(stored, folder)
+    checkpoint(daemon)
+    with contextlib.closing(daemon.store()) as db:
+        pages = [row[0] for row in db.execute(
+            "SELECT DISTINCT pageno FROM dbstat WHERE name = 'outbox' AND "
+            "pagetype = 'leaf'")]
+    daemon.start()
+    with open(daemon.store_path, "r+b") as file:
+        for page in pages[len(pages) // 2:][:3]:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 4096)
+    assert len(mended(daemon)) > SYNCED + PENDING // 2
 
 
 def test_torn_wal_is_normal(stored, folder):

@@ -144,7 +144,7 @@ static void report_refused(struct generation *generation,
                            const struct store_answer *answer)
 {
     if (answer->code == ERROR_FULL || answer->code == ERROR_IO ||
-        answer->code == ERROR_SYSTEM) {
+        answer->code == ERROR_DAMAGED || answer->code == ERROR_SYSTEM) {
         start_timer(generation->again_event, REFUSED_WAIT_MS);
         return;
     }

@@ -18,7 +18,7 @@
 static bool may_pass(enum error_code code)
 {
     return code == ERROR_TRY_AGAIN || code == ERROR_FULL || code == ERROR_IO ||
-           code == ERROR_SYSTEM;
+           code == ERROR_DAMAGED || code == ERROR_SYSTEM;
 }
 
 static struct store_call *add(struct report *report, enum statement statement)

@@ -8,10 +8,12 @@
 #include "common/config/config.h"
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
+#include "common/store/damage.h"
 #include "common/store/sqlite_memory.h"
 #include "common/store/writer.h"
 #include "workers/store/folding.h"
 #include "workers/store/group_commit.h"
+#include "workers/store/quarantine.h"
 #include "workers/store/retention.h"
 #include "workers/store/sources.h"
 #include "workers/store/space.h"
@@ -21,6 +23,8 @@
 #define LOCK_PAUSE_MS 5
 /* A spool that could not be taken over, mostly for want of space. */
 #define SPOOL_AGAIN_S 1
+/* How soon a mark of damage is noticed. */
+#define DAMAGE_LOOK_S 5
 
 struct store {
     const struct worker *worker;
@@ -32,6 +36,7 @@ struct store {
     struct retention *retention;
     struct event *lock_event; /* tries for the lock again */
     struct event *spool_event;
+    struct event *damage_event; /* looks for the mark of damage */
     uint64_t lock_deadline_ms;
 };
 
@@ -144,19 +149,55 @@ static int store_serve(struct store *store, struct error *error)
     return 0;
 }
 
+/* Opening again begins with mending. */
+static void on_damage_look(evutil_socket_t fd, short what, void *self)
+{
+    struct store *store = self;
+    struct error error;
+    (void)fd;
+    (void)what;
+    if (!damage_is_marked(store->worker->config->state_dir))
+        return;
+    error_set(&error, ERROR_DAMAGED, "the local store shows damage");
+    worker_loop_fail(store->loop, WORKER_EXIT_FAILED, &error);
+}
+
+/* Half of the time until somebody would take us for hung. */
+static uint64_t mending_most_ms(const struct store *store)
+{
+    return (uint64_t)store->worker->config->hello_timeout_ms / 2;
+}
+
+static int open_writer(struct store *store, struct error *error)
+{
+    const struct config *config = store->worker->config;
+    return store_writer_open(&store->writer, config->state_dir,
+                             config->system_id, error);
+}
+
+/* Gives up the reserve of space, or mends, when that is what it takes. */
+static int open_somehow(struct store *store, struct error *error)
+{
+    const char *state_dir = store->worker->config->state_dir;
+    uint64_t most_ms = mending_most_ms(store);
+    if (quarantine_look(state_dir, most_ms, error) != 0)
+        return -1;
+    int result = open_writer(store, error);
+    if (result != 0 && error->code == ERROR_FULL && space_give_up(state_dir))
+        result = open_writer(store, error);
+    if (result != 0 && error->code == ERROR_DAMAGED &&
+        (result = quarantine_mend(state_dir, most_ms, error)) == 0)
+        result = open_writer(store, error);
+    return result;
+}
+
 /* A killed predecessor's lock is free at once, a command's within
  * milliseconds; the loop goes on meanwhile, so that a STOP is heard. */
 static void store_open(struct store *store)
 {
     static const struct timeval pause = {.tv_usec = LOCK_PAUSE_MS * 1000};
-    const struct config *config = store->worker->config;
     struct error error;
-    int result = store_writer_open(&store->writer, config->state_dir,
-                                   config->system_id, &error);
-    if (result != 0 && error.code == ERROR_FULL &&
-        space_give_up(config->state_dir))
-        result = store_writer_open(&store->writer, config->state_dir,
-                                   config->system_id, &error);
+    int result = open_somehow(store, &error);
     if (result != 0 && error.code == ERROR_TRY_AGAIN &&
         clock_monotonic_ms() < store->lock_deadline_ms) {
         event_add(store->lock_event, &pause);
@@ -168,7 +209,9 @@ static void store_open(struct store *store)
     } else if (store_serve(store, &error) != 0) {
         worker_loop_fail(store->loop, WORKER_EXIT_FAILED, &error);
     } else {
+        static const struct timeval look = {.tv_sec = DAMAGE_LOOK_S};
         store_spool_again(store);
+        event_add(store->damage_event, &look);
         worker_loop_ready(store->loop);
     }
 }
@@ -191,6 +234,8 @@ static void store_close(struct store *store)
         event_free(store->lock_event);
     if (store->spool_event != NULL)
         event_free(store->spool_event);
+    if (store->damage_event != NULL)
+        event_free(store->damage_event);
 }
 
 /* --- drain --- */
@@ -227,7 +272,10 @@ enum worker_exit store_main(const struct worker *worker)
         event_new(worker_loop_base(store.loop), -1, 0, on_lock_again, &store);
     store.spool_event =
         event_new(worker_loop_base(store.loop), -1, 0, on_spool_again, &store);
-    if (store.lock_event == NULL || store.spool_event == NULL) {
+    store.damage_event = event_new(worker_loop_base(store.loop), -1, EV_PERSIST,
+                                   on_damage_look, &store);
+    if (store.lock_event == NULL || store.spool_event == NULL ||
+        store.damage_event == NULL) {
         error_set(&error, ERROR_SYSTEM, "no memory for an event");
         worker_loop_fail(store.loop, WORKER_EXIT_FAILED, &error);
     } else {

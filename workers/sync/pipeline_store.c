@@ -116,7 +116,7 @@ static void take_claim(struct pipeline *pipeline, struct place *place,
 static bool passes(enum error_code code)
 {
     return code == ERROR_TRY_AGAIN || code == ERROR_FULL || code == ERROR_IO ||
-           code == ERROR_SYSTEM;
+           code == ERROR_DAMAGED || code == ERROR_SYSTEM;
 }
 
 static void take_refusal(struct pipeline *pipeline,
