@@ -11,6 +11,7 @@
 #include "common/store/damage.h"
 #include "common/store/wire.h"
 #include "common/store/writer.h"
+#include "common/store/writer_sql.h"
 
 #define BUSY_TIMEOUT_MS 1000
 
@@ -75,12 +76,8 @@ struct store_reader {
 static int failed(struct store_reader *reader, struct error *error)
 {
     int code = sqlite3_errcode(reader->db) & 0xff;
-    enum error_code kind = code == SQLITE_BUSY       ? ERROR_TRY_AGAIN
-                           : code == SQLITE_CANTOPEN ? ERROR_NO_INPUT
-                           : code == SQLITE_IOERR    ? ERROR_IO
-                           : code == SQLITE_CORRUPT || code == SQLITE_NOTADB
-                               ? ERROR_DAMAGED
-                               : ERROR_SOFTWARE;
+    enum error_code kind =
+        code == SQLITE_CANTOPEN ? ERROR_NO_INPUT : sql_error_code(code);
     if (kind == ERROR_DAMAGED)
         damage_mark(reader->path);
     return error_set(error, kind, "cannot read the local store %s: %s%s",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/store/writer_sql.h"
 
 static const char make_table[] =
     "CREATE TABLE IF NOT EXISTS schema_migrations ("
@@ -13,13 +14,7 @@ static const char make_table[] =
 
 static int sqlite_error(sqlite3 *db, struct error *error, const char *what)
 {
-    int code = sqlite3_errcode(db) & 0xff;
-    enum error_code kind = code == SQLITE_FULL    ? ERROR_FULL
-                           : code == SQLITE_BUSY  ? ERROR_TRY_AGAIN
-                           : code == SQLITE_IOERR ? ERROR_IO
-                           : code == SQLITE_NOTADB || code == SQLITE_CORRUPT
-                               ? ERROR_DAMAGED
-                               : ERROR_SOFTWARE;
+    enum error_code kind = sql_error_code(sqlite3_errcode(db));
     return error_set(error, kind, "cannot %s: %s", what, sqlite3_errmsg(db));
 }
 

@@ -13,7 +13,7 @@ static const char *const sql_texts[SQL_COUNT] = {
 #undef X
 };
 
-static enum error_code code_of(int sqlite_code)
+enum error_code sql_error_code(int sqlite_code)
 {
     switch (sqlite_code & 0xff) {
     case SQLITE_FULL:
@@ -58,7 +58,7 @@ static const char *remedy_of(enum error_code code)
 
 int sql_failed(struct store_writer *writer, struct error *error)
 {
-    enum error_code code = code_of(sqlite3_errcode(writer->db));
+    enum error_code code = sql_error_code(sqlite3_errcode(writer->db));
     int reason = sqlite3_system_errno(writer->db);
     /* The index of the WAL, say, could not grow. */
     if ((code == ERROR_IO || code == ERROR_CANT_CREATE) &&

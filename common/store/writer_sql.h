@@ -232,6 +232,9 @@ int sql_run_values(struct store_writer *writer, enum sql sql,
 #define SQL_RUN(writer, sql, error, ...)                                       \
     sql_run_values((writer), (sql), (error), SQL_VALUES(__VA_ARGS__))
 
+/* What a result code of SQLite, extended or not, means to our callers. */
+enum error_code sql_error_code(int sqlite_code);
+
 /* Fills error from the connection's last failure; when SQLite gave the whole
  * transaction up, the group is lost, and says so from now on.  Returns -1. */
 int sql_failed(struct store_writer *writer, struct error *error);
