@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "daemon/master.h"
 #include "daemon/requests.h"
+#include "daemon/rotation.h"
 
 /* --- down --- */
 
@@ -106,13 +107,21 @@ static void take_failed(struct master *master, struct slot *slot,
                                     : ERROR_SOFTWARE;
 }
 
+static void take_log_rotated(struct master *master, struct slot *slot,
+                             const struct message *message)
+{
+    (void)slot;
+    (void)message;
+    rotation_follow(master);
+}
+
 typedef void (*up_action)(struct master *master, struct slot *slot,
                           const struct message *message);
 
 static const up_action up_actions[MESSAGE_KIND_COUNT] = {
     [MESSAGE_READY] = take_ready,   [MESSAGE_BUSY] = take_busy,
     [MESSAGE_IDLE] = take_idle,     [MESSAGE_REQUEST] = requests_take,
-    [MESSAGE_FAILED] = take_failed,
+    [MESSAGE_FAILED] = take_failed, [MESSAGE_LOG_ROTATED] = take_log_rotated,
 };
 
 static void bad_message(struct master *master, struct slot *slot,

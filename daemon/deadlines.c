@@ -149,6 +149,7 @@ static void on_check(evutil_socket_t fd, short what, void *self)
         judge_slot(master, &master->slots[i], now_ms);
     deadlines_judge_roles(master);
     shutdown_check(master);
+    log_tell_repeats(false);
     deadlines_arm(master);
 }
 

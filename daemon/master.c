@@ -19,6 +19,7 @@
 #include "daemon/deadlines.h"
 #include "daemon/directories.h"
 #include "daemon/privileges.h"
+#include "daemon/rotation.h"
 #include "daemon/shutdown.h"
 #include "daemon/signals.h"
 
@@ -35,14 +36,6 @@ static bool is_journal(void)
            device == status.st_dev && inode == status.st_ino;
 }
 
-static enum log_level configured_level(const struct config *config)
-{
-    static const enum log_level levels[] = {LOG_ERROR_LEVEL, LOG_WARNING_LEVEL,
-                                            LOG_NOTICE_LEVEL, LOG_INFO_LEVEL,
-                                            LOG_DEBUG_LEVEL};
-    return levels[config->log_level];
-}
-
 int master_open_log(struct master *master, struct error *error)
 {
     char path[CONFIG_PATH_MAX];
@@ -52,10 +45,13 @@ int master_open_log(struct master *master, struct error *error)
         .path = foreground ? NULL : path,
         .format =
             master->config->log_format == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
-        .level = configured_level(master->config),
+        .level = LOG_INFO_LEVEL,
         .journal_prefix = foreground && is_journal(),
     };
-    return log_open(&options, error);
+    if (log_open(&options, error) != 0)
+        return -1;
+    rotation_configure(master);
+    return 0;
 }
 
 static int take_pidfile(struct master *master, struct error *error)
@@ -103,6 +99,7 @@ static int make_mapping(struct master *master, struct error *error)
     atomic_store(&board->config_epoch, 1);
     master_show_config(master);
     metrics_use(&master->mapping->metrics.slots[SLOTS_MAX]);
+    rotation_init(master);
     return 0;
 }
 
@@ -148,9 +145,9 @@ struct master *master_new(const struct master_options *options,
     master->listeners.control_fd = -1;
     notify_init(&master->notify);
     log_identify("master", -1);
-    if (take_places(master, error) != 0 ||
+    if (take_places(master, error) != 0 || make_mapping(master, error) != 0 ||
         master_open_log(master, error) != 0 ||
-        make_mapping(master, error) != 0 || make_events(master, error) != 0) {
+        make_events(master, error) != 0) {
         master_free(&master);
         return NULL;
     }
@@ -174,6 +171,8 @@ void master_free(struct master **pointer)
     pidfile_drop(&master->pidfile);
     notify_deinit(&master->notify);
     metrics_use(NULL);
+    log_tell_repeats(true);
+    log_share(NULL, 0, NULL);
     if (master->mapping != master->options->mapping)
         mapping_free(&master->mapping);
     config_free(&master->config);
@@ -245,6 +244,7 @@ int master_run(struct master *master, struct error *error)
     process_title_set("tidemilld: master starting");
     slots_fit_pools(master);
     deadlines_arm(master);
+    rotation_tidy(master);
     event_base_dispatch(master->base);
     log_notice("tidemilld has stopped");
     if (master->failure.code == ERROR_NONE)

@@ -41,6 +41,9 @@ struct master {
     struct notify notify;
     struct starter *starter;
 
+    pid_t log_helper;       /* 0: none runs */
+    bool log_helper_wanted; /* once more when it has ended */
+
     struct event_base *base;
     int signal_fd;
     struct event *signal_event;

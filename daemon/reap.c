@@ -10,6 +10,7 @@
 #include "daemon/deadlines.h"
 #include "daemon/master.h"
 #include "daemon/pool.h"
+#include "daemon/rotation.h"
 #include "daemon/shutdown.h"
 #include "daemon/spawn.h"
 
@@ -26,6 +27,8 @@ void reap_workers(struct master *master)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (rotation_reap(master, pid, status))
+            continue;
         struct slot *slot = find_slot(master, pid);
         if (slot == NULL)
             continue;

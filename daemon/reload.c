@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "daemon/deadlines.h"
 #include "daemon/master.h"
+#include "daemon/rotation.h"
 
 #define ERRORS_MAX 65536u
 
@@ -91,6 +92,7 @@ static void apply(struct master *master, struct config *after, unsigned cost,
         log_error("%s; going on with the old log", error.text);
     log_event(LOG_NOTICE_LEVEL, "the new configuration is applied",
               LOG_UINT("epoch", epoch), LOG_TEXT("pending_restart", pending));
+    rotation_tidy(master);
     slots_replace(master, cost & COST_RESPAWN_ALL);
     slots_fit_pools(master);
     deadlines_arm(master);

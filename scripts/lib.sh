@@ -4,7 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build_packages="autoconf automake make gcc libc6-dev pkg-config libevent-dev libcurl4-openssl-dev
-libpq-dev libsqlite3-dev libyaml-dev libjansson-dev libmd-dev python3"
+libpq-dev libsqlite3-dev libyaml-dev libjansson-dev libmd-dev zlib1g-dev python3"
 test_packages="libcmocka-dev clang libclang-rt-14-dev valgrind postgresql
 pgbouncer python3-pytest python3-psycopg2 python3-yaml mandoc prometheus
 sqlite3 util-linux procps strace logrotate"

@@ -4,15 +4,26 @@
  * standard error.  A line has time, level, component, pid, slot,
  * correlation_id, message and typed fields, as JSON or as text.
  *
- * Logging never fails its caller: a line that cannot be written is counted
- * (log_lost).  Identical messages from one place are limited to
- * LOG_REPEAT_MAX a second; the next line that passes says how many were
- * left out.
+ * Many processes write to one file.  What they must agree on stands in a
+ * struct log_board in shared memory: the file's size, how large and how old
+ * it may become, levels, and its generation.  Whoever is about to write past
+ * a bound renames the file to log_backup_name() under the board's lock, makes
+ * a new one and counts the generation up; the others see that before their
+ * next line and open the new file too.  What they wrote in between is in the
+ * old one: no line is lost, torn or doubled.  See log_backups.h for what
+ * becomes of old files.
+ *
+ * Logging never fails its caller: a line that cannot be written is counted.
+ * Identical messages are limited to LOG_REPEAT_MAX a second; the next one, or
+ * a line of its own, says how many were left out.
  */
 #ifndef TIDEMILL_BASE_LOG_H
 #define TIDEMILL_BASE_LOG_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/error.h"
@@ -42,12 +53,69 @@ struct log_options {
     bool journal_prefix; /* "<n>" before each line (systemd) */
 };
 
+#define LOG_COMPONENTS_MAX 16
+
+/* Shared by all processes that write to one file.  All zero but for its lock
+ * means: never rotate. */
+struct log_board {
+    pthread_mutex_t rotating;     /* robust: its owner may be killed */
+    _Atomic uint32_t generation;  /* counts up when the path is a new file */
+    _Atomic uint32_t told;        /* 1: a rotation was told, not yet seen */
+    _Atomic uint32_t torn;        /* 1: the last line was written in part */
+    _Atomic uint64_t size_bytes;  /* of the present file */
+    _Atomic uint64_t max_bytes;   /* 0: no bound */
+    _Atomic int64_t interval_ms;  /* 0: none */
+    _Atomic int64_t due_wall_ms;  /* when the interval of the file ends */
+    _Atomic uint64_t retry_ms;    /* monotonic: after a failed rotation */
+    _Atomic int64_t last_stamp_ms; /* of the last backup's name */
+    _Atomic uint32_t levels[LOG_COMPONENTS_MAX];
+};
+
+void log_board_init(struct log_board *board);
+
+/* Sets the bounds of the file; 0 is none.  At the end of an interval (counted
+ * from 1970 in UTC: one of a day ends at midnight) the first line goes to a
+ * new file. */
+void log_board_bound(struct log_board *board, uint64_t max_bytes,
+                     int64_t interval_ms);
+
+enum log_count {
+    LOG_COUNT_LOST,     /* lines that could not be written */
+    LOG_COUNT_REPEATED, /* lines left out because they repeat */
+    LOG_COUNT_ROTATION,
+    LOG_COUNT_ROTATION_FAILURE
+};
+
+/* What others want to know; both may be NULL. */
+struct log_hooks {
+    void (*count)(enum log_count what, uint64_t number);
+    void (*rotated)(void *self); /* this process has rotated the file, and
+                                  * nobody has looked since the last time */
+    void *self;
+};
+
+/* Writes with this board from now on, with the level of a component of it.
+ * board is kept by pointer; NULL: one of our own. */
+void log_share(struct log_board *board, unsigned component,
+               const struct log_hooks *hooks);
+
 /* Opens the log.  On failure the log stays as it was. */
 int log_open(const struct log_options *options, struct error *error);
 
-/* Closes and opens the file again by its name (rotation).  On failure the
- * old descriptor stays in use. */
+/* Opens the file again by its name (it was moved away), and lets all who
+ * share the board do so before their next line.  On failure the old
+ * descriptor stays in use. */
 int log_reopen(struct error *error);
+
+/* What a file is renamed to, "PATH-20260131T235959.123Z"; -1 and errno when
+ * there is no room for it. */
+#define LOG_STAMP_SIZE 20
+int log_backup_name(const char *path, int64_t wall_ms, char *name,
+                    size_t room);
+
+/* Opens the file again when someone else rotated or reopened it, as the next
+ * line would do: an idle process lets go of the old file. */
+int log_refresh(struct error *error);
 
 /* The descriptor that lines go to; a worker that closes what is not its own
  * keeps this one. */
@@ -57,8 +125,12 @@ int log_descriptor(void);
  * program's name (kept by pointer), slot is -1 for none. */
 void log_identify(const char *component, int slot);
 
-void log_set_level(enum log_level level);
+void log_set_level(enum log_level level); /* of our component */
 bool log_wants(enum log_level level);
+
+/* Writes what is known of repeated messages that were left out more than a
+ * second ago; `all`: of every one.  From time to time, and at the end. */
+void log_tell_repeats(bool all);
 
 /* Correlation id of the current work, in each line until it is set to NULL;
  * copied. */

@@ -193,10 +193,32 @@ X("retention.jobs", retention_jobs_ms, DURATION, "30d", 0, 315360000000, RESPAWN
   "How long jobs that are over, and the lists of their files, are kept; 0: for ever.") \
 X("retention.dead", retention_dead_ms, DURATION, "0", 0, 315360000000, RESPAWN_STORE, 0, \
   "How long dead operations are kept; 0: for ever.") \
-X("logging.level", log_level, CHOICE, "info", 0, 0, RESPAWN_ALL, 0, \
+X("logging.level", log_level, CHOICE, "info", 0, 0, LIVE, 0, \
   "Least important level that is written.") \
+X("logging.levels.master", log_level_master, CHOICE, "default", 0, 0, LIVE, 0, \
+  "The level of the master; default: logging.level.") \
+X("logging.levels.store", log_level_store, CHOICE, "default", 0, 0, LIVE, 0, \
+  "The level of the store.") \
+X("logging.levels.gateway", log_level_gateway, CHOICE, "default", 0, 0, LIVE, 0, \
+  "The level of the gateway.") \
+X("logging.levels.monitor", log_level_monitor, CHOICE, "default", 0, 0, LIVE, 0, \
+  "The level of the monitor.") \
+X("logging.levels.generation", log_level_generation, CHOICE, "default", 0, 0, LIVE, 0, \
+  "The level of the generation workers.") \
+X("logging.levels.sync", log_level_sync, CHOICE, "default", 0, 0, LIVE, 0, \
+  "The level of the sync workers.") \
 X("logging.format", log_format, CHOICE, "json", 0, 0, RESPAWN_ALL, 0, \
-  "Form of a log line.")
+  "Form of a log line.") \
+X("logging.rotation.max_bytes", log_max_bytes, SIZE, "100MB", 0, 1000000000000, LIVE, 0, \
+  "Size at which the log is put aside and begun anew; 0: at none.") \
+X("logging.rotation.interval", log_interval_ms, DURATION, "0", 0, 31622400000, LIVE, 0, \
+  "Time after which it is too, counted from midnight in UTC; 0: never.") \
+X("logging.rotation.backup_count", log_backup_count, INT, "30", 0, 10000, LIVE, 0, \
+  "Old logs kept.") \
+X("logging.rotation.max_total_bytes", log_total_bytes, SIZE, "0", 0, 1000000000000000, LIVE, 0, \
+  "Size of all old logs together above which the oldest go; 0: no bound.") \
+X("logging.rotation.compression", log_compression, BOOL, "true", 0, 0, LIVE, 0, \
+  "Compress old logs.")
 
 /* X(member, words in the order of their values) */
 #define OPTION_CHOICE_LIST(X) \
@@ -206,7 +228,13 @@ X(sync_sink, "sqlite", "pgsql", "http") \
 X(sync_interval_selection, "auto", "default") \
 X(database_sslmode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full") \
 X(log_level, "error", "warning", "notice", "info", "debug") \
-X(log_format, "json", "text")
+X(log_format, "json", "text") \
+X(log_level_master, "default", "error", "warning", "notice", "info", "debug") \
+X(log_level_store, "default", "error", "warning", "notice", "info", "debug") \
+X(log_level_gateway, "default", "error", "warning", "notice", "info", "debug") \
+X(log_level_monitor, "default", "error", "warning", "notice", "info", "debug") \
+X(log_level_generation, "default", "error", "warning", "notice", "info", "debug") \
+X(log_level_sync, "default", "error", "warning", "notice", "info", "debug")
 
 /* What sync.mode puts in the place of defaults: aggressive for a host whose
  * centre should know all within a minute, conservative for a slow or dear

@@ -22,7 +22,7 @@
 #define MESSAGE_LIST(X)                                                        \
     X(DRAIN, DOWN, 1, 0, "finish what you have within NUMBER ms, then leave")  \
     X(STOP, DOWN, 0, 0, "leave at once")                                       \
-    X(REOPEN_LOGS, DOWN, 0, 0, "open the log file again by its name")          \
+    X(REOPEN_LOGS, DOWN, 0, 0, "let go of a log that was moved away")          \
     X(WAKE, DOWN, 0, 0, "there may be work, or the line was cut or returned")  \
     X(PAUSE, DOWN, 0, 0, "take no new work until RESUME")                      \
     X(RESUME, DOWN, 0, 0, "take work again")                                   \
@@ -31,6 +31,7 @@
     X(BUSY, UP, 1, 0, "from idle to busy; NUMBER is the work's id")            \
     X(IDLE, UP, 0, 0, "from busy to idle")                                     \
     X(REQUEST, UP, 1, 1, "operator's request NUMBER (enum request), argument") \
+    X(LOG_ROTATED, UP, 0, 0, "the log is in a new file")                       \
     X(FAILED, UP, 1, 1, "cannot go on: NUMBER is enum error_code, and words")
 
 enum message_kind {

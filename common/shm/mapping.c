@@ -18,6 +18,7 @@ struct mapping *mapping_new(struct error *error)
     mapping->version = MAPPING_VERSION;
     mapping->slot_count = SLOTS_MAX;
     mapping->size_bytes = sizeof(*mapping);
+    log_board_init(&mapping->log);
     return mapping;
 }
 

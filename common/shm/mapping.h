@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/shm/budget.h"
 #include "common/shm/daemon_board.h"
 #include "common/shm/metrics.h"
@@ -25,6 +26,7 @@ struct mapping {
     uint32_t version;
     uint32_t slot_count; /* SLOTS_MAX of the binary that made it */
     uint64_t size_bytes;
+    struct log_board log;
     struct daemon_board daemon;
     struct sync_board sync;
     struct budget budget;

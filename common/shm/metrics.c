@@ -48,6 +48,17 @@ void metric_add(enum metric metric, uint64_t value)
         cell_add(&own->values[metric], value);
 }
 
+void metric_count_log(enum log_count what, uint64_t number)
+{
+    static const enum metric metrics[] = {
+        [LOG_COUNT_LOST] = METRIC_LOG_LOST,
+        [LOG_COUNT_REPEATED] = METRIC_LOG_REPEATED,
+        [LOG_COUNT_ROTATION] = METRIC_LOG_ROTATIONS,
+        [LOG_COUNT_ROTATION_FAILURE] = METRIC_LOG_ROTATIONS_FAILED,
+    };
+    metric_add(metrics[what], number);
+}
+
 void metric_set(enum metric metric, int64_t value)
 {
     if (own != NULL)

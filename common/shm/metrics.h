@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "common/base/buffer.h"
+#include "common/base/log.h"
 #include "common/ipc/worker_contract.h"
 
 /* kind, name in code, name outside (base units), help */
@@ -95,6 +96,12 @@
       "Commands answered on the control socket.")                              \
     X(COUNTER, LOG_LOST, "tidemill_log_lines_lost_total",                      \
       "Log lines that could not be written.")                                  \
+    X(COUNTER, LOG_REPEATED, "tidemill_log_lines_repeated_total",              \
+      "Log lines left out because they repeated others.")                      \
+    X(COUNTER, LOG_ROTATIONS, "tidemill_log_rotations_total",                  \
+      "Times that the log file was moved away and begun anew.")                \
+    X(COUNTER, LOG_ROTATIONS_FAILED, "tidemill_log_rotations_failed_total",    \
+      "Rotations of the log that failed; it goes on in the old file.")         \
     X(COUNTER, MONITOR_SAMPLES, "tidemill_monitor_samples_total",              \
       "Samples of the metrics taken.")
 
@@ -139,6 +146,10 @@ struct metrics {
 void metrics_use(struct slot_metrics *slot);
 
 void metric_add(enum metric metric, uint64_t value);
+
+/* The hook of the log (struct log_hooks). */
+void metric_count_log(enum log_count what, uint64_t number);
+
 void metric_set(enum metric metric, int64_t value);
 void metric_record_us(enum metric metric, uint64_t microseconds);
 

@@ -44,7 +44,6 @@ struct worker_loop {
     bool left;
     bool busy_sent;
     enum worker_exit code;
-    uint64_t lost_counted; /* lines lost that the metric has */
     size_t down_size;
     unsigned char down_bytes[DOWN_BYTES_MAX];
 };
@@ -180,9 +179,28 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *self)
     (void)fd;
     (void)what;
     beat(loop);
-    uint64_t lost = log_lost();
-    metric_add(METRIC_LOG_LOST, lost - loop->lost_counted);
-    loop->lost_counted = lost;
+    log_tell_repeats(false);
+}
+
+static int send_up(struct worker_loop *loop, enum message_kind kind,
+                   uint64_t number, const char *text, struct error *error)
+{
+    struct message message = {.kind = kind,
+                              .pid = getpid(),
+                              .spawn = loop->worker->spawn,
+                              .number = number};
+    snprintf(message.text, sizeof(message.text), "%s", text);
+    return message_send(loop->worker->up_fd, &message, error);
+}
+
+/* The old file is compressed when everybody has let go of it. */
+static void on_rotated(void *self)
+{
+    struct worker_loop *loop = self;
+    struct error error;
+    /* a message that is lost is made up for by the next rotation */
+    if (send_up(loop, MESSAGE_LOG_ROTATED, 0, "", &error) != 0)
+        atomic_store(&loop->worker->mapping->log.told, 0);
 }
 
 static void on_term_event(evutil_socket_t fd, short what, void *self)
@@ -228,6 +246,12 @@ static int add_events(struct worker_loop *loop, struct error *error)
 static int begin(struct worker_loop *loop, struct error *error)
 {
     const struct worker *worker = loop->worker;
+    const struct log_hooks hooks = {
+        .count = metric_count_log, .rotated = on_rotated, .self = loop};
+    log_identify(role_name(worker->role),
+                 role_has_pool(worker->role) ? (int)worker->slot : -1);
+    log_share(&worker->mapping->log, worker->role, &hooks);
+    metrics_use(&worker->mapping->metrics.slots[worker->board_index]);
     close_others(worker);
     term.master = atomic_load(&worker->mapping->daemon.master_pid);
     term.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -238,9 +262,6 @@ static int begin(struct worker_loop *loop, struct error *error)
         return -1;
     fcntl(worker->down_fd, F_SETFL, O_NONBLOCK);
     fcntl(worker->up_fd, F_SETFL, O_NONBLOCK);
-    log_identify(role_name(worker->role),
-                 role_has_pool(worker->role) ? (int)worker->slot : -1);
-    metrics_use(&worker->mapping->metrics.slots[worker->board_index]);
     set_title(loop, "starting", "");
     beat(loop);
     return add_events(loop, error);
@@ -259,7 +280,6 @@ struct worker_loop *worker_loop_new(const struct worker *worker,
     loop->hooks = *hooks;
     loop->self = self;
     loop->code = WORKER_EXIT_FAILED;
-    loop->lost_counted = log_lost();
     loop->entry = &worker->mapping->scoreboard.slots[worker->board_index];
     if (begin(loop, error) != 0)
         worker_loop_free(&loop);
@@ -283,6 +303,7 @@ void worker_loop_free(struct worker_loop **loop)
     if (term.fd >= 0)
         close(term.fd);
     term.fd = -1;
+    log_share(&old->worker->mapping->log, old->worker->role, NULL);
     free(old);
 }
 
@@ -292,17 +313,6 @@ struct event_base *worker_loop_base(struct worker_loop *loop)
 }
 
 /* --- up --- */
-
-static int send_up(struct worker_loop *loop, enum message_kind kind,
-                   uint64_t number, const char *text, struct error *error)
-{
-    struct message message = {.kind = kind,
-                              .pid = getpid(),
-                              .spawn = loop->worker->spawn,
-                              .number = number};
-    snprintf(message.text, sizeof(message.text), "%s", text);
-    return message_send(loop->worker->up_fd, &message, error);
-}
 
 void worker_loop_ready(struct worker_loop *loop)
 {
@@ -423,7 +433,7 @@ static void do_reopen_logs(struct worker_loop *loop,
     struct error error;
     (void)loop;
     (void)message;
-    if (log_reopen(&error) != 0)
+    if (log_refresh(&error) != 0)
         log_error("%s; going on with the old one", error.text);
 }
 
@@ -520,5 +530,6 @@ enum worker_exit worker_loop_run(struct worker_loop *loop)
     if (!loop->left && event_base_dispatch(loop->base) != 0 && !loop->left)
         loop->code = WORKER_EXIT_FAILED;
     set_title(loop, "leaving", "");
+    log_tell_repeats(true);
     return loop->code;
 }

@@ -295,6 +295,47 @@ class Daemon:
                         os.kill(pid, signal.SIGKILL)
 
 
+class _Detached:
+    """What of subprocess.Popen a Daemon needs, for a process that is none of
+    our children."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def poll(self):
+        return None if alive(self.pid) else 0
+
+    def wait(self, timeout=PATIENCE):
+        wait_for(lambda: not alive(self.pid), timeout, f"{self.pid} to leave")
+        return 0
+
+    def terminate(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class DetachedDaemon(Daemon):
+    """One in the background, which logs to its file."""
+
+    @property
+    def log(self):
+        return self.logs / "tidemill.log"
+
+    def start(self, *args, env=None, wrap=()):
+        done = subprocess.run(
+            [*wrap, binaries() / "tidemilld", "-c", self.config_path, *args],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            env={**os.environ, **(env or {})}, timeout=2 * PATIENCE)
+        if done.returncode != 0:
+            raise AssertionError(f"exit {done.returncode}: {done.stderr}")
+        self.process = _Detached(int(self.pidfile.read_text()))
+        return self
+
+
 def _postgres_bin():
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:

@@ -245,7 +245,7 @@ def test_reload_of_everything_leaves_nothing_behind(daemon):
     descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     for round in range(1, 11):
         daemon.configure(
-            {"logging": {"level": "debug" if round % 2 else "info"}})
+            {"logging": {"format": "text" if round % 2 else "json"}})
         before = workers(daemon.pid)
         daemon.signal(signal.SIGHUP)
         wait_for(lambda: set(workers(daemon.pid)) == ROLES and not

@@ -37,7 +37,7 @@ static void diffs(void **state)
     assert_int_equal(diff("", "sync: {max_workers: 3}", ""), COST_LIVE);
     assert_int_equal(diff("", "sync: {max_per_pass: 3}", ""),
                      COST_RESPAWN_SYNC);
-    assert_int_equal(diff("", "logging: {level: debug}", ""), COST_RESPAWN_ALL);
+    assert_int_equal(diff("", "logging: {format: text}", ""), COST_RESPAWN_ALL);
     assert_int_equal(diff("", "paths: {log_dir: /l}\nsync: {poll_interval: 2s}",
                           "paths.log_dir: \"/var/log/tidemill\" -> \"/l\"\n"),
                      COST_RESTART | COST_RESPAWN_STORE);

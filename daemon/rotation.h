@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The log's bounds, levels, and old files.  Whoever writes past a bound
+ * rotates the file (common/base/log.h); the master then has everybody let go
+ * of the old one, and starts a helper of low priority that compresses and
+ * deletes old files.  It touches none of them itself.
+ */
+#ifndef TIDEMILL_DAEMON_ROTATION_H
+#define TIDEMILL_DAEMON_ROTATION_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct master;
+
+/* The master writes with the shared board from now on. */
+void rotation_init(struct master *master);
+
+/* Puts the configuration's bounds and levels into shared memory; levels that
+ * an operator set meanwhile are gone. */
+void rotation_configure(struct master *master);
+
+/* Somebody rotated the log: idle processes let go of the old file, the
+ * helper runs. */
+void rotation_follow(struct master *master);
+
+/* Looks after old files: at the start, when bounds have changed. */
+void rotation_tidy(struct master *master);
+
+/* Was this ended child the helper? */
+bool rotation_reap(struct master *master, pid_t pid, int status);
+
+#endif

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log of a running daemon: rotation, logrotate, losses, levels."""
+import collections
+import gzip
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from harness import DetachedDaemon, wait_for
+
+
+@pytest.fixture
+def detached(folder):
+    daemon = DetachedDaemon(folder)
+    yield daemon
+    daemon.cleanup()
+
+
+def files(daemon):
+    """All log files, the present one last."""
+    return sorted(daemon.logs.glob("tidemill.log-*")) + [daemon.log]
+
+
+def lines(daemon):
+    """Every line of every file; each must be a whole one."""
+    found = []
+    for path in files(daemon):
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt") as file:
+            found += [json.loads(line) for line in file]
+    return found
+
+
+def holders(pid, path):
+    """Descriptors of a process that are this path."""
+    found = []
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(os.readlink(fd))
+        except OSError:
+            pass
+    return [f for f in found if f == str(path)]
+
+
+def busy(daemon, rounds):
+    """Commands that several processes log about; how many lines of one kind
+    there must be."""
+    for _ in range(rounds):
+        daemon.run("sync", "pause")
+        daemon.run("sync", "resume")
+    return 2 * rounds
+
+
+def commands(daemon):
+    return sum(line["message"] == "operator's command"
+               for line in lines(daemon))
+
+
+def test_rotation_and_compression(detached):
+    detached.configure({"logging": {
+        "level": "debug",
+        "rotation": {"max_bytes": 3000, "backup_count": 1000}}})
+    detached.start()
+    # fewer than ten of one message: none is left out as a repeat
+    expected = busy(detached, 4)
+    wait_for(lambda: list(detached.logs.glob("*.gz")), what="compression")
+    # idle processes let go of what was rotated, so all of it is compressed
+    wait_for(lambda: not [f for f in files(detached)[:-1]
+                          if f.suffix != ".gz"], what="all of it compressed")
+    assert commands(detached) == expected
+    metrics = detached.json("metrics")
+    assert metrics["tidemill_log_rotations_total"] > 2
+    assert metrics["tidemill_log_lines_lost_total"] == 0
+
+    # bounds change without a restart
+    detached.configure({"logging": {"rotation": {"backup_count": 2}}})
+    detached.run("reload")
+    wait_for(lambda: len(files(detached)) <= 3, what="the oldest to go")
+    assert detached.stop() == 0
+
+
+def test_what_a_killed_helper_left_is_taken_up(detached):
+    old = detached.logs / "tidemill.log-20260101T000000.000Z"
+    old.write_text('{"message":"old"}\n')
+    part = old.with_name(old.name + ".gz.part")
+    part.write_bytes(b"\x1f\x8b")
+    detached.start()
+    wait_for(lambda: old.with_name(old.name + ".gz").exists(),
+             what="compression at the start")
+    assert not part.exists() and not old.exists()
+    assert lines(detached)[0]["message"] == "old"
+    assert detached.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["create", "nocreate", "copytruncate"])
+def test_logrotate(detached, how, folder):
+    detached.start()
+    script = "" if how == "copytruncate" else f"""
+        postrotate
+            kill -USR1 $(cat {detached.pidfile})
+        endscript"""
+    config = folder / "logrotate.conf"
+    config.write_text(f"""{detached.log} {{
+        rotate 30
+        missingok
+        notifempty
+        {how}{" 0640" if how == "create" else ""}
+        {script}
+    }}\n""")
+    os.chmod(config, 0o644)
+    pids = [detached.pid, *detached.descendants()]
+    for round in range(1, 4):
+        detached.run("sync", "pause")
+        done = subprocess.run(
+            ["/usr/sbin/logrotate", "-f", "-s", folder / "state", config],
+            capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        moved = detached.logs / f"tidemill.log.{round}"
+        assert moved.exists()
+        wait_for(detached.log.exists, what="a new log")
+        wait_for(lambda: not any(
+            holders(pid, detached.logs / "tidemill.log.1") for pid in pids),
+            what="everybody to let go of the old log")
+        detached.run("sync", "resume")
+        wait_for(lambda: "sync-resume" in detached.log.read_text(),
+                 what="lines in the new log")
+    text = "".join(path.read_text() for path in
+                   detached.logs.glob("tidemill.log*"))
+    logged = [json.loads(line) for line in text.splitlines()]
+    told = collections.Counter(line.get("command") for line in logged)
+    assert told["sync-pause"] == told["sync-resume"] == 3
+    assert not list(detached.logs.glob("*.backup"))
+    assert detached.stop() == 0
