@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import wait_for
+from harness import SOURCE, Postgres, wait_for
 from http_centre import HttpCentre
 
 
@@ -238,3 +238,97 @@ def test_what_is_wrong_with_the_configuration(daemon):
     result = daemon.run("enqueue", "t", "r", "{}", check=False)
     assert result.returncode == 78
     assert "sync.http.url" in result.stderr
+
+
+class Postgrest(HttpCentre):
+    """What PostgREST does with a request, around the real function."""
+
+    def __init__(self, database):
+        super().__init__()
+        self.database = database
+        self.claims = {}
+
+    def take(self, key, batch, size):
+        import psycopg2
+        connection = psycopg2.connect(self.database.conninfo)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT set_config('request.headers', %s, true), "
+                    "set_config('request.jwt.claims', %s, true)",
+                    (json.dumps({"idempotency-key": key}),
+                     json.dumps(self.claims)))
+                cursor.execute("SELECT tidemill.apply_http(%s::jsonb)",
+                               (json.dumps(batch),))
+                return 200, cursor.fetchone()[0]
+        except psycopg2.errors.InsufficientPrivilege as error:
+            return 403, {"code": error.pgcode, "message": str(error)}
+        except psycopg2.DataError as error:
+            return 400, {"code": error.pgcode, "message": str(error)}
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def postgrest(postgres, daemon):
+    database = postgres
+    centre = Postgrest(database)
+    script = (SOURCE / "conf" / "sql" / "tidemill-http.sql").read_text()
+    for _ in range(2):  # it may be run again
+        database.query(script)
+    database.query("CREATE FUNCTION public.choosy() RETURNS trigger LANGUAGE "
+                   "plpgsql AS $$ BEGIN IF new.data->>'n' = '13' THEN RAISE "
+                   "check_violation USING MESSAGE = 'no 13'; END IF; RETURN "
+                   "new; END $$; CREATE TRIGGER choosy BEFORE INSERT OR UPDATE "
+                   "ON tidemill.synced_records FOR EACH ROW EXECUTE FUNCTION "
+                   "public.choosy()")
+    daemon.configure(centre.options())
+    daemon.configure({"sync": {"retry": {"base": "50ms", "max": "300ms"},
+                               "max_retries": 0}})
+    yield daemon, centre, database
+    centre.close()
+
+
+def test_behind_postgrest(postgrest):
+    """Cut behind the commit, refused, merged, deleted; once each."""
+    host, centre, database = postgrest
+    cuts = []
+
+    def cut(handler, when, text):
+        if when == "after" and len(cuts) < 3:
+            cuts.append(handler)
+            return handler.drop()
+        return None
+    centre.misbehave = cut
+    host.start()
+    fill(host, 300)
+    host.run("enqueue", "t", "r13", '{"n": 14}')  # behind the refused one
+    host.run("enqueue", "t", "r5", '{"m": 1}', "--operation", "UPDATE")
+    host.run("enqueue", "t", "r6", "--operation", "DELETE")
+    host.run("enqueue", "t", "nul", '{"x": "\\u0000"}')
+    host.run("sync", "now", check=False)
+    wait_for(lambda: status(host)["pending"] - status(host).get("waiting", 0)
+             <= 0 and status(host)["dead"] >= 2, what="the drain")
+    rows = dict(database.query("SELECT record_id, data FROM "
+                               "tidemill.synced_records WHERE NOT deleted"))
+    assert len(cuts) == 3
+    assert rows["r5"] == {"n": 5, "m": 1}
+    assert "r6" not in rows and "nul" not in rows
+    assert len(rows) >= 298
+    dead = host.json("sync", "dead")
+    assert {row["record_id"] for row in dead} == {"r13", "nul"}
+    assert any("no 13" in row["error_message"] for row in dead)
+
+
+def test_a_token_of_another_system(postgrest):
+    host, centre, database = postgrest
+    centre.claims = {"system_id": "somebody"}
+    host.start()
+    fill(host, 3)
+    host.run("sync", "now", check=False)
+    wait_for(lambda: "this token is for somebody" in
+             json.dumps(status(host)), what="the reason")
+    assert database.query("SELECT count(*) FROM tidemill.synced_records"
+                          )[0][0] == 0
+    centre.claims = {"system_id": "host-d"}
+    drained(host)
