@@ -351,7 +351,8 @@ def test_a_damaged_store(daemon):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{daemon.store_path}{suffix}")
     before = daemon.store_path.read_bytes()
-    assert quickly_refused(daemon, 74, "tidemill.db", "not a database") < 4
+    assert quickly_refused(daemon, 74, "tidemill.db", "not a database",
+                           "tidemill restore") < 4
     for command in (["enqueue", "t", "2", "{}"], ["sync", "status"],
                     ["migrate", "--status"], ["jobs", "list"]):
         text = refused(daemon, *command, status=74)

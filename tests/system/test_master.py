@@ -217,10 +217,12 @@ def test_reload(daemon):
                       "generation": {"max_workers": 3}})
     daemon.signal(signal.SIGHUP)
     want = ROLES - {"sync[1]"} | {"generation[2]"}
-    wait_for(lambda: set(workers(daemon.pid)) == want
-             and workers(daemon.pid)["sync[0]"] != before["sync[0]"],
-             what="the new pools")
-    after = workers(daemon.pid)
+
+    def replaced():
+        now = workers(daemon.pid)
+        return now if set(now) == want and \
+            now["sync[0]"] != before["sync[0]"] else None
+    after = wait_for(replaced, what="the new pools")
     for name in ("store", "gateway", "monitor", "generation[0]"):
         assert after[name] == before[name], f"{name} was not concerned"
     assert title(daemon.pid) == "tidemilld: master [config 2]"

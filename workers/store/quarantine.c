@@ -99,9 +99,10 @@ int quarantine_mend(const char *state_dir, uint64_t most_ms,
         return -1;
     if (salvage.rows == 0)
         return error_set(error, ERROR_DAMAGED,
-                         "nothing of the local store in %s can be read: put "
-                         "a backup in its place with 'tidemill restore', or "
-                         "move it away to begin anew",
+                         "nothing of %s/" STORE_FILE_NAME " can be read, as "
+                         "if it were not a database of ours: put a backup in "
+                         "its place with 'tidemill restore', or move it away "
+                         "to begin anew",
                          state_dir);
     telling.told = GAPS_TOLD; /* all said */
     salvage = (struct salvage){.lost = tell_gap, .self = &telling};
