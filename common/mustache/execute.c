@@ -14,10 +14,6 @@
 /* Links of a chain that a message shows from either end. */
 #define CHAIN_SHOWN 4
 
-static int run_block(struct execution *x, const struct call *call,
-                     uint32_t begin, uint32_t end,
-                     const struct context *context);
-
 static const char *name_of(const struct call *call, int *size)
 {
     const struct mustache_program *program = call->unit->program;
@@ -64,16 +60,23 @@ int execution_fail(struct execution *x, const struct call *call,
                      place.line, place.column, text);
 }
 
-int execution_step(struct execution *x, const struct call *call,
-                   struct program_place place, uint64_t steps)
+int execution_fail_steps(struct execution *x, const struct call *call,
+                         struct program_place place)
 {
-    x->steps += steps;
-    if (x->steps <= EXECUTION_STEPS_MAX)
-        return 0;
     return execution_fail(x, call, place,
                           "given up after %u steps; the template repeats too "
                           "much for this data",
                           EXECUTION_STEPS_MAX);
+}
+
+int execution_enter(struct execution *x, const struct call *call,
+                    struct program_place place)
+{
+    if (++x->sections <= EXECUTION_SECTION_MAX)
+        return 0;
+    return execution_fail(x, call, place,
+                          "more than %u sections within each other",
+                          EXECUTION_SECTION_MAX);
 }
 
 void *execution_alloc(struct execution *x, size_t size)
@@ -144,6 +147,15 @@ static int append_indentation(struct execution *x, const struct call *call,
     return append(x, call, place, indentation->text, indentation->size);
 }
 
+/* At the beginning of a line, unless an argument goes on in one. */
+static int begin_line(struct execution *x, const struct call *call,
+                      struct program_place place)
+{
+    if ((size_t)(x->at - x->out->bytes) == x->inline_at)
+        return 0;
+    return append_indentation(x, call, place, call->indentation);
+}
+
 static bool line_is_empty(const char *line, const char *end)
 {
     return line[0] == '\n' ||
@@ -161,7 +173,7 @@ static int append_lines(struct execution *x, const struct call *call,
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         const char *next = newline == NULL ? end : newline + 1;
         if (line_start && !line_is_empty(text, end) &&
-            append_indentation(x, call, place, call->indentation) != 0)
+            begin_line(x, call, place) != 0)
             return -1;
         if (append(x, call, place, text, (size_t)(next - text)) != 0)
             return -1;
@@ -248,7 +260,7 @@ static int write_pair(struct execution *x, const struct call *call,
                      (pair->flags & PAIR_LITERAL_LINE_START) != 0) != 0)
         return -1;
     if ((pair->flags & PAIR_VALUE_LINE_START) != 0 &&
-        append_indentation(x, call, pair->place, call->indentation) != 0)
+        begin_line(x, call, pair->place) != 0)
         return -1;
     return append_value(x, call, pair, slot);
 }
@@ -305,7 +317,7 @@ static int run_item(struct execution *x, const struct call *call,
                     const struct node *node, const struct context *up)
 {
     struct context context = {node, up, ++x->stamps};
-    return run_block(x, call, begin, section->extent, &context);
+    return execution_run(x, call, begin, section->extent, &context);
 }
 
 /* Renders the body, then puts what the lambda makes of it in its place. */
@@ -316,7 +328,7 @@ static int run_lambda(struct execution *x, const struct call *call,
     const struct program_instruction *section =
         &program_instructions(call->unit->program)[index];
     size_t start = (size_t)(x->at - x->out->bytes);
-    if (run_block(x, call, index + 1, section->extent, context) != 0)
+    if (execution_run(x, call, index + 1, section->extent, context) != 0)
         return -1;
     size_t size = (size_t)(x->at - x->out->bytes) - start;
     if (execution_step(x, call, section->place, size / 8) != 0)
@@ -325,6 +337,7 @@ static int run_lambda(struct execution *x, const struct call *call,
     buffer_init(&made, x->output_end);
     lambda_apply(lambda, x->out->bytes + start, size, &made);
     x->at -= size;
+    x->inline_at = SIZE_MAX;
     int result = made.failed ? output_full(x, call, section->place)
                  : made.size == 0
                      ? 0
@@ -364,135 +377,17 @@ static int run_section(struct execution *x, const struct call *call,
     bool wanted = is_truthy(node) || lambda != LAMBDA_NONE;
     if (wanted == (section->op == PROGRAM_INVERTED))
         return 0;
-    if (++x->sections > EXECUTION_SECTION_MAX)
-        return execution_fail(x, call, section->place,
-                              "more than %u sections within each other",
-                              EXECUTION_SECTION_MAX);
+    if (execution_enter(x, call, section->place) != 0)
+        return -1;
     int result;
     if (!wanted)
-        result = run_block(x, call, index + 1, section->extent, context);
+        result = execution_run(x, call, index + 1, section->extent, context);
     else if (lambda != LAMBDA_NONE)
         result = run_lambda(x, call, index, lambda, context);
     else
         result = run_items(x, call, index, node, context);
     x->sections--;
     return result;
-}
-
-static struct unit *unit_new(struct execution *x,
-                             const struct mustache_program *program)
-{
-    for (struct unit *unit = x->units; unit != NULL; unit = unit->next) {
-        x->steps++;
-        if (unit->program == program)
-            return unit;
-    }
-    struct unit *unit = execution_alloc(x, sizeof(*unit));
-    struct slot *slots =
-        execution_alloc(x, program->path_count * sizeof(*slots));
-    struct unit **partials =
-        execution_alloc(x, program->partial_count * sizeof(struct unit *));
-    if (unit == NULL || slots == NULL || partials == NULL)
-        return NULL;
-    for (uint32_t i = 0; i < program->path_count; i++)
-        slots[i].stamp = 0;
-    if (program->partial_count > 0)
-        memset(partials, 0, program->partial_count * sizeof(struct unit *));
-    *unit = (struct unit){program, slots, partials, x->units};
-    x->units = unit;
-    return unit;
-}
-
-/* The unit of a partial; NULL on an error. */
-static struct unit *find_partial(struct execution *x, const struct call *call,
-                                 struct program_place place, const char *name,
-                                 size_t size)
-{
-    struct error error = {.code = ERROR_NONE};
-    const struct mustache_program *found = NULL;
-    if (x->options->resolver != NULL)
-        found = x->options->resolver(x->options->resolver_context, name, size,
-                                     &error);
-    if (found != NULL) {
-        struct unit *unit = unit_new(x, found);
-        if (unit == NULL)
-            execution_fail(x, call, place, "no memory for the partial %.*s",
-                           (int)size, name);
-        return unit;
-    }
-    if (error.code != ERROR_NONE)
-        execution_fail(x, call, place, "partial %.*s: %s", (int)size, name,
-                       error.text);
-    else if (x->options->strict)
-        execution_fail(x, call, place,
-                       "there is no partial %.*s; add it to the folder of "
-                       "partials",
-                       (int)size, name);
-    else
-        return &x->missing;
-    return NULL;
-}
-
-/* {{>*name}}: whatever the name means here. */
-static struct unit *find_dynamic(struct execution *x, const struct call *call,
-                                 const struct program_instruction *instruction,
-                                 const struct context *context)
-{
-    struct slot *slot = &call->unit->slots[instruction->index];
-    if (slot->stamp != context->stamp &&
-        slot_fill(x, call, instruction->index, context, instruction->place,
-                  false) != 0)
-        return NULL;
-    if (slot->size == 0)
-        return &x->missing;
-    return find_partial(x, call, instruction->place, slot->text, slot->size);
-}
-
-/* {{>name}}: asked for once. */
-static struct unit *find_named(struct execution *x, const struct call *call,
-                               const struct program_instruction *instruction)
-{
-    struct unit **known = &call->unit->partials[instruction->index];
-    const struct mustache_program *program = call->unit->program;
-    struct program_span name = program_partials(program)[instruction->index];
-    if (*known == NULL)
-        *known = find_partial(x, call, instruction->place,
-                              program_text(program) + name.at, name.size);
-    return *known;
-}
-
-static int run_partial(struct execution *x, const struct call *call,
-                       const struct program_instruction *instruction,
-                       const struct context *context)
-{
-    struct unit *unit = (instruction->flags & PROGRAM_DYNAMIC) != 0
-                            ? find_dynamic(x, call, instruction, context)
-                            : find_named(x, call, instruction);
-    if (unit == NULL)
-        return -1;
-    if (unit == &x->missing)
-        return 0;
-    if (call->depth == MUSTACHE_PARTIAL_DEPTH_MAX)
-        return execution_fail(x, call, instruction->place,
-                              "partials nested deeper than %d: a template "
-                              "that includes itself for ever; put the tag "
-                              "into a section that ends",
-                              MUSTACHE_PARTIAL_DEPTH_MAX);
-    struct indentation indentation = {
-        call->indentation,
-        program_text(call->unit->program) + instruction->span.at,
-        instruction->span.size,
-    };
-    struct call inner = {
-        .unit = unit,
-        .up = call,
-        .from = instruction->place,
-        .depth = call->depth + 1,
-    };
-    if ((instruction->flags & PROGRAM_STANDALONE) != 0)
-        inner.indentation =
-            indentation.size > 0 ? &indentation : call->indentation;
-    return run_block(x, &inner, 0, unit->program->instruction_count, context);
 }
 
 static int run_text(struct execution *x, const struct call *call,
@@ -507,14 +402,14 @@ static int run_text(struct execution *x, const struct call *call,
                         (instruction->flags & PROGRAM_LINE_START) != 0);
 }
 
-static int run_block(struct execution *x, const struct call *call,
-                     uint32_t begin, uint32_t end,
-                     const struct context *context)
+int execution_run(struct execution *x, const struct call *call, uint32_t begin,
+                  uint32_t end, const struct context *context)
 {
     const struct mustache_program *program = call->unit->program;
     const struct program_instruction *instructions =
         program_instructions(program);
-    for (uint32_t i = begin; i < end; i++) {
+    uint32_t executed = 1;
+    for (uint32_t i = begin; i < end; i++, executed++) {
         const struct program_instruction *instruction = &instructions[i];
         int result = 0;
         switch ((enum program_op)instruction->op) {
@@ -536,16 +431,24 @@ static int run_block(struct execution *x, const struct call *call,
             result = run_partial(x, call, instruction, context);
             break;
         case PROGRAM_INDENT:
-            result = append_indentation(x, call, instruction->place,
-                                        call->indentation);
+            result = begin_line(x, call, instruction->place);
             break;
+        case PROGRAM_BLOCK:
+            result = run_block(x, call, i, context);
+            i = instruction->extent - 1;
+            break;
+        case PROGRAM_PARENT:
+            result = run_parent(x, call, i, context);
+            i = instruction->extent - 1;
+            break;
+        case PROGRAM_ARGUMENT: /* run by the block that it is for */
         case PROGRAM_OP_END:
             break;
         }
         if (result != 0)
             return -1;
     }
-    return execution_step(x, call, (struct program_place){1, 1}, 1);
+    return execution_step(x, call, (struct program_place){1, 1}, executed);
 }
 
 static size_t output_end(const struct mustache_options *options,
@@ -569,6 +472,7 @@ int mustache_execute(const struct mustache_program *program,
     x.stamps = 1;
     x.steps = 0;
     x.sections = 0;
+    x.inline_at = SIZE_MAX;
     x.units = NULL;
     x.index_memory = 0;
     memset(x.indexes, 0, sizeof(x.indexes));
@@ -586,7 +490,7 @@ int mustache_execute(const struct mustache_program *program,
     }
     open_window(&x);
     struct context root = {data, NULL, 1};
-    int result = run_block(&x, &call, 0, program->instruction_count, &root);
+    int result = execution_run(&x, &call, 0, program->instruction_count, &root);
     close_window(&x);
     out->bytes[out->size] = '\0';
     arena_deinit(&x.arena);

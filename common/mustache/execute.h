@@ -55,12 +55,22 @@ struct indentation {
     uint32_t size;
 };
 
-/* A program being executed, for the chain in messages. */
+/* What a parent's tag gives to the template that it names.  `up` was given
+ * to the template that has the tag, and comes first. */
+struct arguments {
+    const struct arguments *up;
+    const struct call *call; /* that has the tag */
+    uint32_t parent;         /* the tag's instruction */
+};
+
+/* A program being executed, or an argument of one, for the chain in
+ * messages. */
 struct call {
     struct unit *unit;
     const struct call *up;
     struct program_place from; /* the tag in `up` */
     const struct indentation *indentation;
+    const struct arguments *arguments;
     unsigned depth;
 };
 
@@ -86,6 +96,7 @@ struct execution {
     uint64_t stamps;   /* given so far */
     uint64_t steps;
     unsigned sections; /* within each other now */
+    size_t inline_at;  /* where the output goes on in the middle of a line */
     struct unit *units;
     struct unit missing; /* stands for a partial that there is not */
     struct map_index indexes[MAP_INDEX_SLOTS];
@@ -101,8 +112,40 @@ int execution_fail(struct execution *x, const struct call *call,
                    struct program_place place, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-int execution_step(struct execution *x, const struct call *call,
-                   struct program_place place, uint64_t steps);
+int execution_fail_steps(struct execution *x, const struct call *call,
+                         struct program_place place);
+
+/* Counts; 0, or -1: too many. */
+static inline int execution_step(struct execution *x, const struct call *call,
+                                 struct program_place place, uint64_t steps)
+{
+    x->steps += steps;
+    return x->steps <= EXECUTION_STEPS_MAX
+               ? 0
+               : execution_fail_steps(x, call, place);
+}
+
+/* One more section, or what is like one, within others; 0, or -1: too many.
+ * x->sections goes down again at its end. */
+int execution_enter(struct execution *x, const struct call *call,
+                    struct program_place place);
+
+/* Runs the instructions from begin up to end. */
+int execution_run(struct execution *x, const struct call *call, uint32_t begin,
+                  uint32_t end, const struct context *context);
+
+/* The slots of a program in this execution; NULL: no memory. */
+struct unit *unit_new(struct execution *x,
+                      const struct mustache_program *program);
+
+/* Tags that other templates take part in (include.c). */
+int run_partial(struct execution *x, const struct call *call,
+                const struct program_instruction *instruction,
+                const struct context *context);
+int run_parent(struct execution *x, const struct call *call, uint32_t index,
+               const struct context *context);
+int run_block(struct execution *x, const struct call *call, uint32_t index,
+              const struct context *context);
 
 /* Memory until the execution ends; NULL past the bound. */
 void *execution_alloc(struct execution *x, size_t size);

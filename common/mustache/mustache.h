@@ -3,8 +3,9 @@
  * The template engine: Mustache (the core modules of the public
  * specification, https://github.com/mustache/spec, version 1.4), compiled
  * once into a flat program that holds no pointers, then executed.
- * Besides: dynamic names ({{>*name}}), lambdas that are built in (lambda.h),
- * and a leading dot ({{.name}}), which looks in the innermost context only.
+ * Besides, of its optional modules: inheritance ({{<parent}}, {{$block}}),
+ * dynamic names ({{>*name}}), lambdas that are built in (lambda.h); and a
+ * leading dot ({{.name}}), which looks in the innermost context only.
  *
  * Numbers and strings print as they were written.  False, null, an empty
  * list and an undefined name are falsy; "" and 0 are not.

@@ -102,7 +102,11 @@ static bool instruction_valid(const struct mustache_program *program,
     case PROGRAM_SECTION:
     case PROGRAM_INVERTED:
         return index < program->path_count;
+    case PROGRAM_BLOCK:
+    case PROGRAM_ARGUMENT:
+        return index < program->partial_count;
     case PROGRAM_PARTIAL:
+    case PROGRAM_PARENT:
         return index < ((instruction->flags & PROGRAM_DYNAMIC) != 0
                             ? program->path_count
                             : program->partial_count);
@@ -111,27 +115,38 @@ static bool instruction_valid(const struct mustache_program *program,
     }
 }
 
-/* Sections must lie within each other: else execution would run past the
- * end of one, and perhaps never come to an end. */
+static bool has_end(uint32_t op)
+{
+    return op == PROGRAM_SECTION || op == PROGRAM_INVERTED ||
+           op == PROGRAM_BLOCK || op == PROGRAM_PARENT ||
+           op == PROGRAM_ARGUMENT;
+}
+
+/* What has an end must lie within each other: else execution would run past
+ * the end of one, and perhaps never come to an end.  Arguments are found by
+ * going from end to end, so a parent has nothing else. */
 static bool instructions_valid(const struct mustache_program *program)
 {
-    uint32_t ends[MUSTACHE_SECTION_DEPTH_MAX + 1];
+    struct {
+        uint32_t end, op;
+    } open[MUSTACHE_SECTION_DEPTH_MAX + 1] = {{program->instruction_count, 0}};
     unsigned depth = 0;
-    ends[0] = program->instruction_count;
     for (uint32_t i = 0; i < program->instruction_count; i++) {
         const struct program_instruction *instruction =
             &program_instructions(program)[i];
-        while (depth > 0 && ends[depth] <= i)
+        while (depth > 0 && open[depth].end <= i)
             depth--;
-        if (!instruction_valid(program, instruction))
+        if (!instruction_valid(program, instruction) ||
+            (open[depth].op == PROGRAM_PARENT) !=
+                (instruction->op == PROGRAM_ARGUMENT))
             return false;
-        if (instruction->op != PROGRAM_SECTION &&
-            instruction->op != PROGRAM_INVERTED)
+        if (!has_end(instruction->op))
             continue;
         if (depth == MUSTACHE_SECTION_DEPTH_MAX || instruction->extent <= i ||
-            instruction->extent > ends[depth])
+            instruction->extent > open[depth].end)
             return false;
-        ends[++depth] = instruction->extent;
+        open[++depth].end = instruction->extent;
+        open[depth].op = instruction->op;
     }
     return true;
 }

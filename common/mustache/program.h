@@ -20,10 +20,10 @@
 #include "common/mustache/mustache.h"
 
 #define PROGRAM_MAGIC   0x74706d54u /* "Tmpt" */
-#define PROGRAM_VERSION 1
+#define PROGRAM_VERSION 2
 #define PROGRAM_SLACK   32
 
-/* An instruction of a section covers those behind it up to its end. */
+/* Instructions with an `end` cover those behind them up to it. */
 enum program_op {
     PROGRAM_TEXT = 1, /* write span */
     PROGRAM_RUN,      /* write `count` pairs from `index` on */
@@ -31,13 +31,19 @@ enum program_op {
     PROGRAM_INVERTED, /* the same, when falsy */
     PROGRAM_PARTIAL,  /* partial `index`; span: its indentation */
     PROGRAM_INDENT,   /* a line of the template starts with a tag */
+    PROGRAM_BLOCK,    /* name `index`: an argument of that name, else what is
+                         up to `end`; span: an argument's indentation */
+    PROGRAM_PARENT,   /* partial `index` with the arguments up to `end`;
+                         span: its indentation */
+    PROGRAM_ARGUMENT, /* name `index`; only in parents, which have nothing
+                         else */
     PROGRAM_OP_END
 };
 
 /* Flags of instructions. */
 #define PROGRAM_LINE_START 1u /* TEXT: a template line starts here */
-#define PROGRAM_STANDALONE 2u /* PARTIAL: alone on its line */
-#define PROGRAM_DYNAMIC    4u /* PARTIAL: path `index` gives its name */
+#define PROGRAM_STANDALONE 2u /* PARTIAL, PARENT, BLOCK: alone on its line */
+#define PROGRAM_DYNAMIC    4u /* PARTIAL, PARENT: path `index` names it */
 
 struct program_span { /* in the text */
     uint32_t at;
@@ -53,7 +59,7 @@ struct program_instruction {
     uint32_t op;
     uint32_t flags;
     uint32_t index;
-    uint32_t extent; /* RUN: count; SECTION, INVERTED: end */
+    uint32_t extent; /* RUN: count; otherwise: end */
     struct program_span span;
     struct program_place place;
 };
@@ -103,7 +109,7 @@ struct mustache_program {
     uint32_t pair_at, pair_count;
     uint32_t path_at, path_count;
     uint32_t part_at, part_count;
-    uint32_t partial_at, partial_count; /* spans: the partials' names */
+    uint32_t partial_at, partial_count; /* spans: names of templates and blocks */
     uint32_t text_at, text_size;
     struct program_span name;
 };

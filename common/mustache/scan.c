@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const char kind_marks[] = {
-    [SCAN_SECTION] = '#', [SCAN_INVERTED] = '^', [SCAN_CLOSE] = '/',
-    [SCAN_PARTIAL] = '>', [SCAN_COMMENT] = '!',  [SCAN_DELIMITERS] = '=',
-    [SCAN_RAW] = '&',
+    [SCAN_SECTION] = '#', [SCAN_INVERTED] = '^',   [SCAN_CLOSE] = '/',
+    [SCAN_PARTIAL] = '>', [SCAN_BLOCK] = '$',      [SCAN_PARENT] = '<',
+    [SCAN_COMMENT] = '!', [SCAN_DELIMITERS] = '=', [SCAN_RAW] = '&',
 };
 
 void scan_init(struct scan *scan, const char *name, const char *text,
@@ -67,7 +67,7 @@ static const char *find(const struct scan *scan, size_t from,
  * after one more character for {{{ }}} and {{= =}}; NULL when nowhere. */
 static const char *find_close(const struct scan *scan, size_t from, char before)
 {
-    const struct scan_delimiter *close = &scan->close;
+    const struct scan_text *close = &scan->close;
     const char *end = scan->text + scan->size;
     if (before == '\0')
         return find(scan, from, close->text, close->size);
@@ -100,11 +100,6 @@ static int check_name(const struct scan *scan, const struct scan_word *word,
             return fail(scan, word->place, error,
                         "white space within a name; a name is one word, and "
                         "a tag ends with the delimiter it began with");
-    if (word->kind != SCAN_PARTIAL &&
-        (word->name[0] == '$' || word->name[0] == '<'))
-        return fail(scan, word->place, error,
-                    "blocks and parents ({{$name}}, {{<name}}) are not part "
-                    "of this engine; use a partial: {{>name}}");
     return 0;
 }
 
@@ -114,13 +109,13 @@ static int set_delimiters(struct scan *scan, const struct scan_word *word,
 {
     const char *at = word->name;
     const char *end = at + word->name_size;
-    struct scan_delimiter open = {at, 0};
+    struct scan_text open = {at, 0};
     while (at < end && !is_space(*at))
         at++;
     open.size = (size_t)(at - open.text);
     while (at < end && is_space(*at))
         at++;
-    struct scan_delimiter close = {at, (size_t)(end - at)};
+    struct scan_text close = {at, (size_t)(end - at)};
     bool good = open.size > 0 && close.size > 0;
     for (; at < end; at++)
         good = good && !is_space(*at);
@@ -142,9 +137,16 @@ static enum scan_kind kind_of(char mark)
     return SCAN_VALUE;
 }
 
-/* Reads the tag that opens at `begin`; *end is behind it. */
-static int read_tag(struct scan *scan, size_t begin, size_t *end,
-                    struct scan_word *word, struct error *error)
+static bool may_be_dynamic(const struct scan_word *word)
+{
+    return (word->kind == SCAN_PARTIAL || word->kind == SCAN_PARENT ||
+            word->kind == SCAN_CLOSE) &&
+           word->name_size > 0 && word->name[0] == '*';
+}
+
+/* Reads the tag that opens at `begin`. */
+static int read_tag(struct scan *scan, size_t begin, struct scan_word *word,
+                    struct error *error)
 {
     size_t from = begin + scan->open.size;
     char mark = from < scan->size ? scan->text[from] : '\0';
@@ -160,13 +162,12 @@ static int read_tag(struct scan *scan, size_t begin, size_t *end,
                                     "}}}"
                                   : "a tag that is never closed; end it with "
                                     "its closing delimiter, as }}");
-    *end = (size_t)(close - scan->text) + scan->close.size;
+    word->end = (size_t)(close - scan->text) + scan->close.size;
     word->name = scan->text + from;
     word->name_size = (size_t)(close - word->name) - (before != '\0');
     trim(&word->name, &word->name_size);
-    if (word->kind == SCAN_PARTIAL && word->name_size > 0 &&
-        word->name[0] == '*') {
-        word->kind = SCAN_DYNAMIC;
+    if (may_be_dynamic(word)) {
+        word->dynamic = true;
         word->name++;
         word->name_size--;
         trim(&word->name, &word->name_size);
@@ -178,29 +179,30 @@ static int read_tag(struct scan *scan, size_t begin, size_t *end,
     return check_name(scan, word, error);
 }
 
-/* Is the tag from begin to *end alone on its line?  Then the text before it
- * loses the blanks, and *end moves behind the line's end. */
-static bool stand_alone(const struct scan *scan, struct scan_word *word,
-                        size_t begin, size_t *end)
+static void look_before(const struct scan *scan, struct scan_word *word)
 {
+    size_t begin = scan->at + word->text_size;
     size_t line = begin;
     while (line > scan->at && is_blank(scan->text[line - 1]))
         line--;
-    if (line > scan->at ? scan->text[line - 1] != '\n' : !scan->line_begins)
-        return false;
-    size_t after = *end;
-    while (after < scan->size && is_blank(scan->text[after]))
-        after++;
-    if (after + 1 < scan->size && scan->text[after] == '\r' &&
-        scan->text[after + 1] == '\n')
-        after++;
-    if (after < scan->size && scan->text[after++] != '\n')
-        return false;
+    word->clear_before =
+        line > scan->at ? scan->text[line - 1] == '\n' : scan->line_begins;
+    if (!word->clear_before)
+        return;
     word->indent = scan->text + line;
     word->indent_size = begin - line;
-    word->text_size -= word->indent_size;
-    *end = after;
-    return true;
+}
+
+static void look_behind(const struct scan *scan, struct scan_word *word)
+{
+    size_t at = word->end;
+    while (at < scan->size && is_blank(scan->text[at]))
+        at++;
+    if (at + 1 < scan->size && scan->text[at] == '\r' &&
+        scan->text[at + 1] == '\n')
+        at++;
+    word->clear_behind = at == scan->size || scan->text[at] == '\n';
+    word->line_end = at < scan->size ? at + 1 : at;
 }
 
 static bool may_stand_alone(enum scan_kind kind)
@@ -208,15 +210,37 @@ static bool may_stand_alone(enum scan_kind kind)
     return kind != SCAN_END && kind != SCAN_VALUE && kind != SCAN_RAW;
 }
 
-/* What follows the word: does a line begin, was something written? */
-static void follow_line(struct scan *scan, struct scan_word *word)
+int scan_next(struct scan *scan, struct scan_word *word, struct error *error)
 {
-    word->text_line_start = scan->line_silent;
-    if (word->text_size > 0) {
-        scan->line_begins = word->text[word->text_size - 1] == '\n';
-        scan->line_silent = scan->line_begins;
+    const char *open = find(scan, scan->at, scan->open.text, scan->open.size);
+    size_t begin = open == NULL ? scan->size : (size_t)(open - scan->text);
+    *word = (struct scan_word){
+        .text = scan->text + scan->at,
+        .text_size = begin - scan->at,
+        .text_begins = scan->line_begins,
+        .end = begin,
+    };
+    if (open == NULL)
+        return 0;
+    if (read_tag(scan, begin, word, error) != 0)
+        return -1;
+    if (may_stand_alone(word->kind)) {
+        look_before(scan, word);
+        look_behind(scan, word);
     }
-    if (word->standalone) {
+    return 0;
+}
+
+void scan_take(struct scan *scan, struct scan_word *word, bool without_before,
+               bool without_behind)
+{
+    scan->at = without_behind ? word->line_end : word->end;
+    if (without_before)
+        word->text_size -= word->indent_size;
+    word->text_line_start = scan->line_silent;
+    if (word->text_size > 0)
+        scan->line_silent = word->text[word->text_size - 1] == '\n';
+    if (without_before && without_behind) {
         scan->line_begins = true;
         return;
     }
@@ -226,22 +250,22 @@ static void follow_line(struct scan *scan, struct scan_word *word)
         scan->line_silent = false;
 }
 
-int scan_next(struct scan *scan, struct scan_word *word, struct error *error)
+void scan_begin_line(struct scan *scan, bool of_template)
 {
-    const char *open = find(scan, scan->at, scan->open.text, scan->open.size);
-    size_t begin = open == NULL ? scan->size : (size_t)(open - scan->text);
-    size_t end = begin;
-    *word = (struct scan_word){
-        .text = scan->text + scan->at,
-        .text_size = begin - scan->at,
-    };
-    if (open != NULL) {
-        if (read_tag(scan, begin, &end, word, error) != 0)
-            return -1;
-        word->standalone =
-            may_stand_alone(word->kind) && stand_alone(scan, word, begin, &end);
+    scan->line_begins = of_template;
+    scan->line_silent = true;
+}
+
+struct scan_text scan_indentation(const struct scan *scan)
+{
+    struct scan_text blanks = {scan->text + scan->at, 0};
+    for (const char *at = blanks.text; at < scan->text + scan->size; at++) {
+        if (*at == '\n')
+            blanks.text = at + 1;
+        else if (!is_space(*at)) {
+            blanks.size = (size_t)(at - blanks.text);
+            break;
+        }
     }
-    follow_line(scan, word);
-    scan->at = end;
-    return 0;
+    return blanks;
 }

@@ -11,11 +11,13 @@
 
 #include <cmocka.h>
 
+#define PARTIALS_MAX 64
+
 /* Partials compiled from a JSON object. */
 struct partials {
     const struct node *texts;
-    const char *names[16];
-    struct mustache_program *programs[16];
+    const char *names[PARTIALS_MAX];
+    struct mustache_program *programs[PARTIALS_MAX];
     unsigned count;
 };
 
@@ -32,7 +34,7 @@ static const struct mustache_program *resolve(void *context, const char *name,
     for (unsigned i = 0; i < partials->count; i++)
         if (partials->names[i] == found->key)
             return partials->programs[i];
-    assert_true(partials->count < 16);
+    assert_true(partials->count < PARTIALS_MAX);
     struct mustache_program *program =
         mustache_compile(found->key, found->text, found->text_size, error);
     if (program == NULL)
@@ -92,6 +94,15 @@ void expect(const char *name, const char *template, const char *data,
         fail_msg("%s: <%s> where <%s> is right", name, out.bytes, expected);
     assert_int_equal(out.size, strlen(expected));
     buffer_deinit(&out);
+}
+
+void check_rules(const struct rule *rules, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        expect(rules[i].name, rules[i].template, rules[i].data,
+               rules[i].partials,
+               (struct mustache_options){.escape = MUSTACHE_ESCAPE_HTML},
+               rules[i].expected);
 }
 
 void expect_error(const char *template, const char *data, const char *partials,

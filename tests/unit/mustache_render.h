@@ -6,6 +6,7 @@
 #define TIDEMILL_TESTS_UNIT_MUSTACHE_RENDER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/mustache/mustache.h"
 
@@ -21,6 +22,21 @@ int render(const char *template, const char *data, const char *partials,
 void expect(const char *name, const char *template, const char *data,
             const char *partials, struct mustache_options options,
             const char *expected);
+
+/* A rule: what the template gives with the data.  Partials are a JSON
+ * object of name: text. */
+struct rule {
+    const char *name;
+    const char *template;
+    const char *data;
+    const char *expected;
+    const char *partials;
+};
+
+void check_rules(const struct rule *rules, size_t count);
+
+#define CHECK_RULES(rules)                                                     \
+    check_rules(rules, sizeof(rules) / sizeof((rules)[0]))
 
 /* The rendering must fail, with this in its message. */
 void expect_error(const char *template, const char *data, const char *partials,

@@ -136,8 +136,18 @@ static void test_compile_errors(void **state)
         {"{{=x=}}", "main:1:1: delimiters that cannot be"},
         {"{{=x y z=}}", "main:1:1: delimiters that cannot be"},
         {"{{=a= b=}}", "main:1:1: delimiters that cannot be"},
-        {"{{$x}}", "main:1:1: blocks and parents"},
-        {"{{<x}}", "main:1:1: blocks and parents"},
+        {"{{$x}}", "main:1:1: block x is never closed; end it with {{/x}}"},
+        {"{{<x}}", "main:1:1: parent x is never closed; end it with {{/x}}"},
+        {"{{<*x}}", "parent x is never closed; end it with {{/*x}}"},
+        {"{{<x}}{{/y}}", "main:1:7: {{/y}} where {{/x}} is needed: the parent "
+                         "opened at line 1, column 1"},
+        {"{{<*x}}{{/x}}", "main:1:8: {{/x}} where {{/*x}} is needed"},
+        {"{{$x}}{{#a}}{{/x}}{{/a}}", "main:1:13: {{/x}} where {{/a}}"},
+        {"{{<x}}\n{{a}}{{/x}}", "main:2:1: between the tags of a parent"},
+        {"{{<x}}{{#a}}{{/a}}{{/x}}", "put this tag into a block, {{$name}}, "
+                                     "or behind {{/x}}"},
+        {"{{<x}}{{>p}}{{/x}}", "between the tags of a parent"},
+        {"{{<x}}{{<p}}{{/p}}{{/x}}", "between the tags of a parent"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         expect_error(rows[i].template, "{}", NULL, false, rows[i].text);
@@ -287,7 +297,8 @@ static void test_append(void **state)
 
 static const char program_template[] =
     "{{a}} long literal of more than thirty-two bytes {{{b.c}}}\n{{#l}}\n"
-    "{{.}}{{^m}}x{{/m}}\n{{/l}}\n  {{>p}}\nend";
+    "{{.}}{{^m}}x{{/m}}\n{{/l}}\n  {{>p}}\n{{<q}}{{$x}}1{{/x}}{{$y}}2{{/y}}"
+    "{{/q}}{{$z}}dflt{{/z}}\nend";
 
 /* A program moved to another place gives the same. */
 static void test_program_moves(void **state)
@@ -314,7 +325,7 @@ static void test_program_moves(void **state)
     assert_int_equal(mustache_execute(copy, data, &options, &out, &error), 0);
     assert_string_equal(
         out.bytes,
-        "1 long literal of more than thirty-two bytes 2\n3x\n4x\nend");
+        "1 long literal of more than thirty-two bytes 2\n3x\n4x\ndflt\nend");
     free(copy);
     buffer_deinit(&out);
     arena_deinit(&arena);
@@ -497,32 +508,44 @@ static void check_example(const char *template, const char *data,
     arena_deinit(&arena);
 }
 
+/* The partials {name: text} as JSON. */
+static void put_partial(struct buffer *partials, const char *name,
+                        const struct buffer *text)
+{
+    buffer_init(partials, 1u << 16);
+    buffer_printf(partials, "{\"%s\":", name);
+    buffer_append_json(partials, text->bytes, text->size);
+    buffer_append_text(partials, "}");
+}
+
+#define EXAMPLE_COUNT 10
+
 static void test_manual_page(void **state)
 {
     (void)state;
-    struct buffer examples[7];
-    for (unsigned i = 0; i < 7; i++)
+    struct buffer examples[EXAMPLE_COUNT], partials;
+    for (unsigned i = 0; i < EXAMPLE_COUNT; i++)
         buffer_init(&examples[i], 1u << 16);
-    unsigned found = read_examples(examples, 7);
+    unsigned found = read_examples(examples, EXAMPLE_COUNT);
     if (found == 0)
         skip();
-    assert_int_equal(found, 7);
+    assert_int_equal(found, EXAMPLE_COUNT);
     check_example(examples[0].bytes, examples[1].bytes, NULL,
                   examples[2].bytes);
-    struct buffer partials;
-    buffer_init(&partials, 1u << 16);
-    buffer_append_text(&partials, "{\"item\":");
-    buffer_append_json(&partials, examples[3].bytes, examples[3].size);
-    buffer_append_text(&partials, "}");
+    put_partial(&partials, "item", &examples[3]);
     check_example("{{>item}}\n", examples[4].bytes, partials.bytes,
                   examples[5].bytes);
-    check_example(examples[6].bytes,
+    buffer_deinit(&partials);
+    put_partial(&partials, "module", &examples[6]);
+    check_example(examples[7].bytes, "list: items", partials.bytes,
+                  examples[8].bytes);
+    buffer_deinit(&partials);
+    check_example(examples[9].bytes,
                   "points: [{x: 1, y: 2, label: a}, {x: 3, y: 4, label: b}]",
                   NULL,
                   "static const struct point points[] = {\n"
                   "    {{1, 2}, \"a\"},\n    {{3, 4}, \"b\"},\n};\n");
-    buffer_deinit(&partials);
-    for (unsigned i = 0; i < 7; i++)
+    for (unsigned i = 0; i < EXAMPLE_COUNT; i++)
         buffer_deinit(&examples[i]);
 }
 

@@ -15,28 +15,6 @@
 
 #include "tests/unit/mustache_render.h"
 
-/* A rule: what the template gives with the data.  Partials are a JSON
- * object of name: text. */
-struct rule {
-    const char *name;
-    const char *template;
-    const char *data;
-    const char *expected;
-    const char *partials;
-};
-
-static void check_rules(const struct rule *rules, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        expect(rules[i].name, rules[i].template, rules[i].data,
-               rules[i].partials,
-               (struct mustache_options){.escape = MUSTACHE_ESCAPE_HTML},
-               rules[i].expected);
-}
-
-#define CHECK_RULES(rules)                                                     \
-    check_rules(rules, sizeof(rules) / sizeof((rules)[0]))
-
 static void test_interpolation(void **state)
 {
     (void)state;
