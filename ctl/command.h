@@ -35,6 +35,8 @@ X("status", command_status, LENIENT, "", \
   "show the daemon, its workers and its configuration") \
 X("reload", command_reload, LENIENT, "", \
   "read the configuration again; exit 78 when it is refused") \
+X("upgrade", command_upgrade, LENIENT, "", \
+  "start the daemon's program anew and hand over to it, unnoticed") \
 X("reopen-logs", command_reopen_logs, LENIENT, "", \
   "open the log files again, after they were moved away") \
 X("doctor", command_doctor, LENIENT, "", \

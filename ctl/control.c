@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -14,8 +17,17 @@
 #define PASS_TIMEOUT_MS 2000
 #define ANSWER_MAX      (8u << 20)
 
+#define CONTROL_LOST -2
+#define LOSSES_MAX   100
+
 static const char *const control_names[] = {
-#define X(name, text, changes, words) text,
+#define X(name, text, changes, repeats, words) text,
+    CONTROL_LIST(X)
+#undef X
+};
+
+static const bool control_repeats[] = {
+#define X(name, text, changes, repeats, words) repeats,
     CONTROL_LIST(X)
 #undef X
 };
@@ -52,12 +64,28 @@ static int control_connect(const struct config *config, struct error *error)
     return -1;
 }
 
+/* A gateway that was killed, or replaced in an upgrade. */
+static int lost(struct error *error)
+{
+    error_set(error, ERROR_TRY_AGAIN,
+              "the daemon closed the connection before it answered; try "
+              "again");
+    return CONTROL_LOST;
+}
+
+static bool is_lost(int saved)
+{
+    return saved == EPIPE || saved == ECONNRESET;
+}
+
 static int send_all(int fd, const char *bytes, size_t size, struct error *error)
 {
     while (size > 0) {
         ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && is_lost(errno))
+            return lost(error);
         if (sent < 0)
             return error_set_errno(error, ERROR_IO,
                                    "cannot send to the daemon");
@@ -101,22 +129,14 @@ static int receive_line(int fd, uint64_t end_ms, struct buffer *line,
         ssize_t got = recv(fd, at, 16384, 0);
         if (got < 0 && errno == EINTR)
             continue;
+        if (got < 0 && !is_lost(errno))
+            return error_set_errno(error, ERROR_IO, "cannot hear the daemon");
         if (got <= 0)
-            return error_set(error, ERROR_TRY_AGAIN,
-                             "the daemon closed the connection before it "
-                             "answered; try again");
+            return lost(error);
         line->size += (size_t)got;
         if (line->bytes[line->size - 1] == '\n')
             return 0;
     }
-}
-
-static enum error_code code_of_status(int status)
-{
-    for (int code = 0; code < ERROR_CODE_COUNT; code++)
-        if (error_exit_status((enum error_code)code) == status)
-            return (enum error_code)code;
-    return ERROR_SOFTWARE;
 }
 
 static json_t *take_data(const struct buffer *line, struct error *error)
@@ -128,11 +148,31 @@ static json_t *take_data(const struct buffer *line, struct error *error)
     } else {
         const char *text = json_string_value(json_object_get(answer, "error"));
         int status = (int)json_integer_value(json_object_get(answer, "status"));
-        error_set(error, code_of_status(status), "%s",
+        error_set(error, error_code_of_status(status), "%s",
                   text != NULL ? text : "the daemon's answer is no JSON");
     }
     json_decref(answer);
     return data;
+}
+
+/* 0, -1, or CONTROL_LOST. */
+static int ask_once(const struct config *config, const char *text,
+                    uint64_t end_ms, struct buffer *line, struct error *error)
+{
+    int fd = control_connect(config, error);
+    if (fd < 0)
+        return -1;
+    buffer_reset(line);
+    int result = send_all(fd, text, strlen(text), error);
+    if (result == 0)
+        result = receive_line(fd, end_ms, line, error);
+    close(fd);
+    return result;
+}
+
+static bool is_late(uint64_t end_ms)
+{
+    return end_ms != 0 && clock_monotonic_ms() >= end_ms;
 }
 
 json_t *control_ask(const struct config *config, enum control_command command,
@@ -140,21 +180,26 @@ json_t *control_ask(const struct config *config, enum control_command command,
 {
     json_t *data = NULL;
     struct buffer line;
+    uint64_t end_ms = timeout_ms == 0 ? 0 : clock_monotonic_ms() + timeout_ms;
+    unsigned losses = 0;
+    int result;
     buffer_init(&line, ANSWER_MAX);
     json_t *request = json_pack("{s:s,s:o*}", "command", control_names[command],
                                 "args", args);
-    char *text = json_dumps(request, JSON_COMPACT);
+    char *words = json_dumps(request, JSON_COMPACT);
+    char *text;
     json_decref(request);
-    int fd = control_connect(config, error);
-    if (fd >= 0 && text != NULL) {
-        uint64_t end_ms =
-            timeout_ms == 0 ? 0 : clock_monotonic_ms() + timeout_ms;
-        if (send_all(fd, text, strlen(text), error) == 0 &&
-            send_all(fd, "\n", 1, error) == 0 &&
-            receive_line(fd, end_ms, &line, error) == 0)
-            data = take_data(&line, error);
-        close(fd);
-    }
+    if (words == NULL || asprintf(&text, "%s\n", words) < 0)
+        text = NULL;
+    free(words);
+    do
+        result = text == NULL
+                     ? error_set(error, ERROR_SYSTEM, "no memory to ask")
+                     : ask_once(config, text, end_ms, &line, error);
+    while (result == CONTROL_LOST && control_repeats[command] &&
+           ++losses < LOSSES_MAX && !is_late(end_ms));
+    if (result == 0)
+        data = take_data(&line, error);
     free(text);
     buffer_deinit(&line);
     return data;

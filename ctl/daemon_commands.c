@@ -10,7 +10,7 @@
 #include "ctl/control.h"
 #include "ctl/print.h"
 
-#define READ_TIMEOUT_MS   5000
+#define READ_TIMEOUT_MS   20000
 #define RELOAD_TIMEOUT_MS 60000
 
 static void show_worker(const json_t *worker)
@@ -64,6 +64,19 @@ static void show_configuration(const json_t *configuration)
     }
 }
 
+static void show_upgrade(const json_t *upgrade)
+{
+    const char *phase = report_text(upgrade, "phase");
+    if (strcmp(phase, "none") != 0)
+        printf("upgrade        %s\n", phase);
+    if (!json_is_string(json_object_get(upgrade, "error")))
+        return;
+    printf("upgrade        %sfailed at %s: ", print_red(),
+           report_text(upgrade, "last_failure"));
+    print_column(15, report_text(upgrade, "error"));
+    fputs(print_plain(), stdout);
+}
+
 static void show_status(const json_t *status)
 {
     char uptime[32];
@@ -79,6 +92,7 @@ static void show_status(const json_t *status)
            json_is_true(json_object_get(status, "stopping")) ? ", stopping"
                                                              : "");
     show_configuration(json_object_get(status, "configuration"));
+    show_upgrade(json_object_get(status, "upgrade"));
     printf("outbox         %lld pending, %lld dead\n",
            report_number(outbox, "pending"), report_number(outbox, "dead"));
     printf("sync           %s to %s\n", report_text(sync, "state"),

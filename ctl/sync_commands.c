@@ -13,7 +13,7 @@
 #include "ctl/print.h"
 #include "ctl/report.h"
 
-#define READ_TIMEOUT_MS 5000
+#define READ_TIMEOUT_MS 20000
 
 static const char *text_of(const json_t *map, const char *key,
                            const char *missing)

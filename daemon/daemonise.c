@@ -13,7 +13,6 @@ void starter_init(struct starter *starter)
     *starter = (struct starter){.fd = -1};
 }
 
-/* The daemon writes one byte, the exit status, and its words. */
 static _Noreturn void wait_for_word(int fd)
 {
     char text[1 + ERROR_TEXT_MAX];
@@ -75,7 +74,7 @@ int daemonise(struct starter *starter, struct error *error)
     return leave_terminal(error);
 }
 
-static void report(struct starter *starter, int status, const char *words)
+static void say(const struct starter *starter, int status, const char *words)
 {
     char text[1 + ERROR_TEXT_MAX];
     text[0] = (char)status;
@@ -85,8 +84,19 @@ static void report(struct starter *starter, int status, const char *words)
     memcpy(text + 1, words, size);
     ssize_t wrote = write(starter->fd, text, size + 1);
     (void)wrote; /* nobody waits any more: nobody to tell */
+}
+
+static void report(struct starter *starter, int status, const char *words)
+{
+    say(starter, status, words);
     close(starter->fd);
     starter->fd = -1;
+}
+
+void starter_prepared(struct starter *starter)
+{
+    if (starter->fd >= 0)
+        say(starter, STARTER_PREPARED, "");
 }
 
 void starter_succeed(struct starter *starter)

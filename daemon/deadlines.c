@@ -8,6 +8,7 @@
 #include "daemon/master.h"
 #include "daemon/pool.h"
 #include "daemon/shutdown.h"
+#include "daemon/upgrade.h"
 
 /* The master looks at least so often, though nothing is due. */
 #define CHECK_MOST_MS 60000u
@@ -70,6 +71,8 @@ static uint64_t next_due_ms(struct master *master, uint64_t now_ms)
             due_ms = earlier(due_ms, degraded_until_ms(master, role, now_ms));
     if (master->stopping && master->stop_deadline_ms != 0)
         due_ms = earlier(due_ms, master->stop_deadline_ms);
+    if (master->upgrade.deadline_ms != 0)
+        due_ms = earlier(due_ms, master->upgrade.deadline_ms);
     return due_ms;
 }
 
@@ -149,6 +152,7 @@ static void on_check(evutil_socket_t fd, short what, void *self)
         judge_slot(master, &master->slots[i], now_ms);
     deadlines_judge_roles(master);
     shutdown_check(master);
+    upgrade_check(master);
     log_tell_repeats(false);
     deadlines_arm(master);
 }

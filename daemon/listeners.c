@@ -76,16 +76,23 @@ static int make_path(const struct config *config, const char *name, char *path,
     return 0;
 }
 
+static int make_paths(struct listeners *listeners, const struct config *config,
+                      struct error *error)
+{
+    listeners->store_fd = -1;
+    listeners->control_fd = -1;
+    if (make_path(config, "store.sock", listeners->store_path,
+                  sizeof(listeners->store_path), error) != 0)
+        return -1;
+    return make_path(config, "control.sock", listeners->control_path,
+                     sizeof(listeners->control_path), error);
+}
+
 int listeners_open(struct listeners *listeners, const struct config *config,
                    struct error *error)
 {
     mode_t mode = (mode_t)config->control_mode;
-    listeners->store_fd = -1;
-    listeners->control_fd = -1;
-    if (make_path(config, "store.sock", listeners->store_path,
-                  sizeof(listeners->store_path), error) != 0 ||
-        make_path(config, "control.sock", listeners->control_path,
-                  sizeof(listeners->control_path), error) != 0)
+    if (make_paths(listeners, config, error) != 0)
         return -1;
     listeners->store_fd = listen_at(listeners->store_path, mode, error);
     if (listeners->store_fd < 0)
@@ -98,16 +105,55 @@ int listeners_open(struct listeners *listeners, const struct config *config,
     return 0;
 }
 
-void listeners_close(struct listeners *listeners)
+static int check_bound(int fd, const char *path, mode_t mode,
+                       struct error *error)
 {
-    if (listeners->store_fd >= 0) {
-        unlink(listeners->store_path);
+    struct sockaddr_un address = {0};
+    socklen_t size = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0 ||
+        address.sun_family != AF_UNIX)
+        return error_set(error, ERROR_PROTOCOL,
+                         "the running daemon hands over what is no socket");
+    if (strncmp(address.sun_path, path, sizeof(address.sun_path)) != 0)
+        return error_set(error, ERROR_CONFIG,
+                         "the running daemon listens on %.107s, the "
+                         "configuration wants %s; paths.runtime_dir changes "
+                         "by a restart only",
+                         address.sun_path, path);
+    if (chmod(path, mode) != 0)
+        return error_set_errno(error, ERROR_CANT_CREATE,
+                               "cannot set the permissions of %s", path);
+    return 0;
+}
+
+int listeners_adopt(struct listeners *listeners, const struct config *config,
+                    int store_fd, int control_fd, struct error *error)
+{
+    mode_t mode = (mode_t)config->control_mode;
+    if (make_paths(listeners, config, error) != 0 ||
+        check_bound(store_fd, listeners->store_path, mode, error) != 0 ||
+        check_bound(control_fd, listeners->control_path, mode, error) != 0)
+        return -1;
+    listeners->store_fd = store_fd;
+    listeners->control_fd = control_fd;
+    return 0;
+}
+
+void listeners_leave(struct listeners *listeners)
+{
+    if (listeners->store_fd >= 0)
         close(listeners->store_fd);
-    }
-    if (listeners->control_fd >= 0) {
-        unlink(listeners->control_path);
+    if (listeners->control_fd >= 0)
         close(listeners->control_fd);
-    }
     listeners->store_fd = -1;
     listeners->control_fd = -1;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    if (listeners->store_fd >= 0)
+        unlink(listeners->store_path);
+    if (listeners->control_fd >= 0)
+        unlink(listeners->control_path);
+    listeners_leave(listeners);
 }

@@ -23,6 +23,14 @@ struct listeners {
 int listeners_open(struct listeners *listeners, const struct config *config,
                    struct error *error);
 
+/* The same with the listening sockets of a daemon that hands over; they must
+ * be bound where the configuration wants them. */
+int listeners_adopt(struct listeners *listeners, const struct config *config,
+                    int store_fd, int control_fd, struct error *error);
+
+/* Closes both; the sockets stay: another process listens on them. */
+void listeners_leave(struct listeners *listeners);
+
 /* Closes both and removes the sockets. */
 void listeners_close(struct listeners *listeners);
 

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "common/base/process_title.h"
 #include "daemon/master.h"
 #include "daemon/roles.h"
+#include "daemon/takeover.h"
 
 #define OVERRIDES_MAX 200
 #define OUTPUT_MAX    (1u << 20)
@@ -30,6 +32,8 @@ struct arguments {
     char *pidfile;     /* absolute; owned; NULL: the default */
     const char *overrides[OVERRIDES_MAX + 1];
     unsigned override_count;
+    char *program;                      /* absolute; owned */
+    char *again[2 * OVERRIDES_MAX + 8]; /* argv to start it so again */
 };
 
 static const char usage_text[] =
@@ -176,20 +180,57 @@ static int print_config(const struct config *config)
     return print_whole(&out);
 }
 
+/* The words of a command line that means the same from any directory. */
+static void write_again(struct arguments *arguments)
+{
+    char **at = arguments->again;
+    *at++ = arguments->program;
+    if (arguments->foreground)
+        *at++ = "-f";
+    if (arguments->config_path != NULL) {
+        *at++ = "-c";
+        *at++ = arguments->config_path;
+    }
+    if (arguments->pidfile != NULL) {
+        *at++ = "-p";
+        *at++ = arguments->pidfile;
+    }
+    for (unsigned i = 0; i < arguments->override_count; i++) {
+        *at++ = "-o";
+        *at++ = (char *)(uintptr_t)arguments->overrides[i];
+    }
+    *at = NULL;
+}
+
+/* 0 in the daemon that shall run; -1 with *error. */
+static int settle(const struct arguments *arguments, struct takeover *takeover,
+                  struct starter *starter, struct error *error)
+{
+    if (takeover->wanted) {
+        starter->fd = fcntl(takeover->channel_fd, F_DUPFD_CLOEXEC, 3);
+        return 0;
+    }
+    return arguments->foreground ? 0 : daemonise(starter, error);
+}
+
 /* Takes over config. */
-static int run_daemon(const struct arguments *arguments,
+static int run_daemon(struct arguments *arguments, struct takeover *takeover,
                       const struct config_request *request,
                       struct config *config)
 {
+    const struct program program = {arguments->program, arguments->again};
     struct master_options options = {.request = *request,
                                      .roles = master_roles,
                                      .pidfile = arguments->pidfile,
-                                     .foreground = arguments->foreground};
+                                     .foreground = arguments->foreground,
+                                     .program = &program,
+                                     .takeover = takeover};
     struct starter starter;
     struct error error;
     starter_init(&starter);
     umask(027);
-    if (!arguments->foreground && daemonise(&starter, &error) != 0) {
+    write_again(arguments);
+    if (settle(arguments, takeover, &starter, &error) != 0) {
         starter_fail(&starter, &error);
         config_free(&config);
         return error_exit_status(error.code);
@@ -204,7 +245,17 @@ static int run_daemon(const struct arguments *arguments,
     return error_exit_status(error.code);
 }
 
-static int act(struct arguments *arguments)
+static void refuse_config(const struct takeover *takeover,
+                          const struct buffer *errors)
+{
+    struct starter starter = {.fd = takeover->channel_fd};
+    struct error error;
+    error_set(&error, ERROR_CONFIG, "%s", errors->bytes);
+    if (takeover->wanted)
+        starter_fail(&starter, &error);
+}
+
+static int act(struct arguments *arguments, struct takeover *takeover)
 {
     struct buffer errors;
     struct config_request request = {
@@ -218,11 +269,13 @@ static int act(struct arguments *arguments)
     struct config *config = config_load(&request, &errors);
     if (errors.size > 0)
         fwrite(errors.bytes, 1, errors.size, stderr);
+    if (config == NULL && errors.size > 0)
+        refuse_config(takeover, &errors);
     buffer_deinit(&errors);
     if (config == NULL)
         return error_exit_status(ERROR_CONFIG);
     if (arguments->action == ACTION_RUN)
-        return run_daemon(arguments, &request, config);
+        return run_daemon(arguments, takeover, &request, config);
     int status = 0;
     if (arguments->action == ACTION_DUMP)
         status = print_config(config);
@@ -233,16 +286,39 @@ static int act(struct arguments *arguments)
     return status;
 }
 
+/* As it was named, so that a link that points elsewhere by then counts. */
+static char *own_path(const char *name)
+{
+    char path[PATH_MAX];
+    if (strchr(name, '/') != NULL)
+        return absolute_path(name);
+    ssize_t size = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    path[size > 0 ? size : 0] = '\0';
+    return strdup(path);
+}
+
+static int run(struct arguments *arguments, int argc, char **argv)
+{
+    struct takeover takeover;
+    struct error error;
+    if (takeover_find(&takeover, &error) != 0) {
+        fprintf(stderr, "tidemilld: %s\n", error.text);
+        return error_exit_status(error.code);
+    }
+    int status = parse_arguments(arguments, argc, argv);
+    if (status != 0)
+        return status;
+    return arguments->action == ACTION_SAMPLE ? print_sample()
+                                              : act(arguments, &takeover);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.action = ACTION_RUN};
-    /* what a careless starter left open would live as long as we do */
-    close_range(STDERR_FILENO + 1, ~0u, 0);
     process_title_init(argc, argv);
-    int status = parse_arguments(&arguments, argc, argv);
-    if (status == 0)
-        status = arguments.action == ACTION_SAMPLE ? print_sample()
-                                                   : act(&arguments);
+    arguments.program = own_path(argc > 0 ? argv[0] : "tidemilld");
+    int status = run(&arguments, argc, argv);
+    free(arguments.program);
     free(arguments.config_path);
     free(arguments.pidfile);
     return status == -1 ? 0 : status;

@@ -54,13 +54,37 @@ int master_open_log(struct master *master, struct error *error)
     return 0;
 }
 
+static bool takes_over(const struct master *master)
+{
+    return master->options->takeover != NULL &&
+           master->options->takeover->wanted;
+}
+
+bool master_is_alone(const struct master *master)
+{
+    return !takes_over(master) || master->options->takeover->alone;
+}
+
 static int take_pidfile(struct master *master, struct error *error)
 {
-    char path[CONFIG_PATH_MAX];
-    if (master->options->pidfile != NULL)
-        return pidfile_take(&master->pidfile, master->options->pidfile, error);
-    config_runtime_path(master->config, "tidemilld.pid", path, sizeof(path));
-    return pidfile_take(&master->pidfile, path, error);
+    char text[CONFIG_PATH_MAX];
+    const char *path = master->options->pidfile;
+    if (path == NULL)
+        path = config_runtime_path(master->config, "tidemilld.pid", text,
+                                   sizeof(text));
+    if (!takes_over(master))
+        return pidfile_take(&master->pidfile, path, error);
+    return pidfile_adopt(&master->pidfile, path,
+                         master->options->takeover->pidfile_fd, error);
+}
+
+static int take_listeners(struct master *master, struct error *error)
+{
+    const struct takeover *takeover = master->options->takeover;
+    if (!takes_over(master))
+        return listeners_open(&master->listeners, master->config, error);
+    return listeners_adopt(&master->listeners, master->config,
+                           takeover->store_fd, takeover->control_fd, error);
 }
 
 /* What root may have to do, and its end. */
@@ -71,7 +95,7 @@ static int take_places(struct master *master, struct error *error)
         directories_prepare(master->config, &identity, error) != 0 ||
         take_pidfile(master, error) != 0 ||
         privileges_give(&identity, master->pidfile.path, error) != 0 ||
-        listeners_open(&master->listeners, master->config, error) != 0 ||
+        take_listeners(master, error) != 0 ||
         privileges_give(&identity, master->listeners.store_path, error) != 0 ||
         privileges_give(&identity, master->listeners.control_path, error) != 0)
         return -1;
@@ -143,6 +167,7 @@ struct master *master_new(const struct master_options *options,
     master->pidfile.fd = -1;
     master->listeners.store_fd = -1;
     master->listeners.control_fd = -1;
+    master->upgrade.fd = -1;
     notify_init(&master->notify);
     log_identify("master", -1);
     if (take_places(master, error) != 0 || make_mapping(master, error) != 0 ||
@@ -156,6 +181,19 @@ struct master *master_new(const struct master_options *options,
     return master;
 }
 
+static void leave_places(struct master *master)
+{
+    bool by_new = master->upgrade.handed_over;
+    bool by_old = !master->ready && !master_is_alone(master);
+    if (by_new || by_old) {
+        listeners_leave(&master->listeners);
+        pidfile_leave(&master->pidfile);
+    } else {
+        listeners_close(&master->listeners);
+        pidfile_drop(&master->pidfile);
+    }
+}
+
 void master_free(struct master **pointer)
 {
     struct master *master = *pointer;
@@ -163,12 +201,14 @@ void master_free(struct master **pointer)
     if (master == NULL)
         return;
     signals_deinit(master);
+    upgrade_deinit(master);
+    if (takes_over(master))
+        takeover_deinit(master->options->takeover);
     if (master->check_event != NULL)
         event_free(master->check_event);
     if (master->base != NULL)
         event_base_free(master->base);
-    listeners_close(&master->listeners);
-    pidfile_drop(&master->pidfile);
+    leave_places(master);
     notify_deinit(&master->notify);
     metrics_use(NULL);
     log_tell_repeats(true);
@@ -197,11 +237,15 @@ void master_check_ready(struct master *master)
     for (unsigned i = 0; i < SLOTS_MAX; i++)
         if (master->slots[i].wanted && !master->slots[i].was_ready)
             return;
+    struct error error;
     master->ready = true;
+    if (takes_over(master) && pidfile_write(&master->pidfile, &error) != 0)
+        log_error("%s", error.text);
     log_notice("tidemilld is ready");
     notify_send(&master->notify, "READY=1\nMAINPID=%ld", (long)getpid());
     master_say_status(master);
     starter_succeed(master->starter);
+    atomic_store(&master->mapping->daemon.ready, 1);
 }
 
 static void give_up(struct master *master, enum error_code code,
@@ -236,17 +280,29 @@ void master_check_start(struct master *master, const struct slot *slot)
         give_up(master, code, role_name(slot->role), said);
 }
 
+void master_begin(struct master *master)
+{
+    if (master->begun || master->stopping)
+        return;
+    master->begun = true;
+    slots_fit_pools(master);
+    deadlines_arm(master);
+}
+
 int master_run(struct master *master, struct error *error)
 {
     log_event(LOG_NOTICE_LEVEL, "tidemilld starts",
               LOG_TEXT("version", PACKAGE_VERSION),
               LOG_TEXT("configuration", master->config->path));
     process_title_set("tidemilld: master starting");
-    slots_fit_pools(master);
-    deadlines_arm(master);
+    if (!takes_over(master))
+        master_begin(master);
+    else if (takeover_wait(master, error) != 0)
+        return -1;
     rotation_tidy(master);
     event_base_dispatch(master->base);
-    log_notice("tidemilld has stopped");
+    log_notice(master->upgrade.handed_over ? "tidemilld has handed over"
+                                           : "tidemilld has stopped");
     if (master->failure.code == ERROR_NONE)
         return 0;
     *error = master->failure;

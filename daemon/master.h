@@ -20,15 +20,25 @@
 #include "daemon/pool.h"
 #include "daemon/roles.h"
 #include "daemon/slots.h"
+#include "daemon/takeover.h"
+#include "daemon/upgrade.h"
 
 struct event;
 struct event_base;
+
+/* How this program was started, for an upgrade. */
+struct program {
+    const char *path;
+    char **argv; /* with absolute paths; ends with NULL */
+};
 
 struct master_options {
     struct config_request request; /* how to load the configuration again */
     const struct role_row *roles;  /* ROLE_COUNT rows */
     const char *pidfile;           /* NULL: <runtime_dir>/tidemilld.pid */
     bool foreground;
+    const struct program *program; /* NULL: there can be no upgrade */
+    struct takeover *takeover;     /* NULL: takes over from nobody */
     struct mapping *mapping; /* NULL: one is made */
 };
 
@@ -55,6 +65,9 @@ struct master {
     struct slot slots[SLOTS_MAX];
     struct crash_record crashes[ROLE_COUNT];
 
+    struct upgrade upgrade;
+
+    bool begun;    /* the workers may start */
     bool ready;    /* every first worker has said READY */
     bool stopping;
     bool killing;        /* the stop became immediate */
@@ -76,7 +89,14 @@ struct master *master_new(const struct master_options *options,
  * stop that was asked for, -1 when it ended because of an error. */
 int master_run(struct master *master, struct error *error);
 
-/* Removes pidfile and sockets. */
+/* False while the master that hands over to us is still there: it may go on,
+ * and the old log files are its helper's. */
+bool master_is_alone(const struct master *master);
+
+/* The workers start now; a second call does nothing. */
+void master_begin(struct master *master);
+
+/* Removes pidfile and sockets, unless they were handed over. */
 void master_free(struct master **master);
 
 /* Called when a worker said READY: the daemon is ready when all have. */

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,19 @@ void notify_init(struct notify *notify)
             socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     }
     unsetenv("NOTIFY_SOCKET");
+}
+
+void notify_variable(const struct notify *notify, char *text, size_t room)
+{
+    const char *path = notify->address.sun_path;
+    bool hidden = path[0] == '\0';
+    text[0] = '\0';
+    if (notify->fd < 0)
+        return;
+    size_t size = notify->address_size -
+                  offsetof(struct sockaddr_un, sun_path) - (hidden ? 0 : 1);
+    snprintf(text, room, "NOTIFY_SOCKET=%s%.*s", hidden ? "@" : "",
+             (int)(hidden ? size - 1 : size), hidden ? path + 1 : path);
 }
 
 void notify_deinit(struct notify *notify)

@@ -15,6 +15,10 @@ struct notify {
     socklen_t address_size;
 };
 
+/* "NOTIFY_SOCKET=...", as it was, for a program that shall have it; "" when
+ * nobody wants to know. */
+void notify_variable(const struct notify *notify, char *text, size_t room);
+
 /* Reads $NOTIFY_SOCKET and takes it out of the environment. */
 void notify_init(struct notify *notify);
 void notify_deinit(struct notify *notify);

@@ -57,35 +57,68 @@ static int open_locked(const char *path, struct error *error)
                      "the pidfile %s keeps being replaced", path);
 }
 
-int pidfile_take(struct pidfile *pidfile, const char *path, struct error *error)
+static int set_path(struct pidfile *pidfile, const char *path,
+                    struct error *error)
 {
-    char text[32];
     pidfile->fd = -1;
     if (strlen(path) >= sizeof(pidfile->path))
         return error_set(error, ERROR_CONFIG,
                          "the path of the pidfile is too long");
-    int fd = open_locked(path, error);
-    if (fd < 0)
-        return -1;
-    int size = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (fchmod(fd, 0644) != 0 || ftruncate(fd, 0) != 0 ||
-        pwrite(fd, text, (size_t)size, 0) != size) {
-        error_set_errno(error, ERROR_CANT_CREATE, "cannot write the pidfile %s",
-                        path);
-        unlink(path);
-        close(fd);
-        return -1;
-    }
     snprintf(pidfile->path, sizeof(pidfile->path), "%s", path);
+    return 0;
+}
+
+/* Never empty in between: the text only becomes shorter when it is right. */
+int pidfile_write(struct pidfile *pidfile, struct error *error)
+{
+    char text[32];
+    int size = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    if (pwrite(pidfile->fd, text, (size_t)size, 0) == size &&
+        ftruncate(pidfile->fd, size) == 0)
+        return 0;
+    return error_set_errno(error, ERROR_CANT_CREATE,
+                           "cannot write the pidfile %s", pidfile->path);
+}
+
+int pidfile_take(struct pidfile *pidfile, const char *path, struct error *error)
+{
+    if (set_path(pidfile, path, error) != 0)
+        return -1;
+    pidfile->fd = open_locked(path, error);
+    if (pidfile->fd < 0)
+        return -1;
+    if (fchmod(pidfile->fd, 0644) == 0 && pidfile_write(pidfile, error) == 0)
+        return 0;
+    error_set_errno(error, ERROR_CANT_CREATE, "cannot write the pidfile %s",
+                    path);
+    pidfile_drop(pidfile);
+    return -1;
+}
+
+int pidfile_adopt(struct pidfile *pidfile, const char *path, int fd,
+                  struct error *error)
+{
+    if (set_path(pidfile, path, error) != 0)
+        return -1;
+    if (!is_current(fd, path))
+        return error_set(error, ERROR_CONFIG,
+                         "the running daemon's pidfile is not %s; it changes "
+                         "by a restart only",
+                         path);
     pidfile->fd = fd;
     return 0;
 }
 
+void pidfile_leave(struct pidfile *pidfile)
+{
+    if (pidfile->fd >= 0)
+        close(pidfile->fd);
+    pidfile->fd = -1;
+}
+
 void pidfile_drop(struct pidfile *pidfile)
 {
-    if (pidfile->fd < 0)
-        return;
-    unlink(pidfile->path); /* before the lock is free: it is still ours */
-    close(pidfile->fd);
-    pidfile->fd = -1;
+    if (pidfile->fd >= 0)
+        unlink(pidfile->path); /* before the lock is free: it is still ours */
+    pidfile_leave(pidfile);
 }

@@ -13,6 +13,7 @@
 #include "daemon/rotation.h"
 #include "daemon/shutdown.h"
 #include "daemon/spawn.h"
+#include "daemon/upgrade.h"
 
 static struct slot *find_slot(struct master *master, pid_t pid)
 {
@@ -30,7 +31,7 @@ void reap_workers(struct master *master)
         if (rotation_reap(master, pid, status))
             continue;
         struct slot *slot = find_slot(master, pid);
-        if (slot == NULL)
+        if (upgrade_reaped(master, pid, status) || slot == NULL)
             continue;
         slot->wait_status = status;
         slot_event(master, slot, SLOT_EVENT_GONE);
@@ -144,6 +145,11 @@ void reap_bury(struct master *master, struct slot *slot)
     if (master->stopping) {
         slot_change_state(master, slot, SLOT_EMPTY);
         shutdown_advance(master);
+        return;
+    }
+    if (upgrade_is_leaving(master)) {
+        slot_change_state(master, slot, SLOT_EMPTY);
+        upgrade_advance(master);
         return;
     }
     count_crash(master, slot, &ending);

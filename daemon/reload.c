@@ -10,6 +10,7 @@
 #include "daemon/deadlines.h"
 #include "daemon/master.h"
 #include "daemon/rotation.h"
+#include "daemon/upgrade.h"
 
 #define ERRORS_MAX 65536u
 
@@ -93,8 +94,10 @@ static void apply(struct master *master, struct config *after, unsigned cost,
     log_event(LOG_NOTICE_LEVEL, "the new configuration is applied",
               LOG_UINT("epoch", epoch), LOG_TEXT("pending_restart", pending));
     rotation_tidy(master);
-    slots_replace(master, cost & COST_RESPAWN_ALL);
-    slots_fit_pools(master);
+    if (master->begun) {
+        slots_replace(master, cost & COST_RESPAWN_ALL);
+        slots_fit_pools(master);
+    }
     deadlines_arm(master);
     config_free(&before);
     finish_attempt(master, false);
@@ -105,7 +108,7 @@ void reload(struct master *master)
 {
     struct buffer errors;
     struct buffer pending;
-    if (master->stopping)
+    if (master->stopping || upgrade_defers_reload(master))
         return;
     notify_reloading(&master->notify);
     buffer_init(&errors, ERRORS_MAX);

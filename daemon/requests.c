@@ -9,6 +9,7 @@
 #include "daemon/master.h"
 #include "daemon/reload.h"
 #include "daemon/shutdown.h"
+#include "daemon/upgrade.h"
 
 #define SYNC_ROLE (1u << ROLE_SYNC)
 
@@ -72,6 +73,13 @@ static int do_sync_look(struct master *master, const char *argument)
     return 0;
 }
 
+static int do_upgrade(struct master *master, const char *argument)
+{
+    (void)argument;
+    upgrade_begin(master);
+    return 0;
+}
+
 static int do_stop(struct master *master, const char *argument)
 {
     (void)argument;
@@ -89,6 +97,7 @@ static const struct {
     [REQUEST_SYNC_PAUSE] = {"pause sync", do_sync_pause},
     [REQUEST_SYNC_RESUME] = {"resume sync", do_sync_resume},
     [REQUEST_SYNC_LOOK] = {"let sync look", do_sync_look},
+    [REQUEST_UPGRADE] = {"upgrade", do_upgrade},
     [REQUEST_STOP] = {"stop", do_stop},
 };
 

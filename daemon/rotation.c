@@ -115,7 +115,7 @@ void rotation_tidy(struct master *master)
 {
     char path[CONFIG_PATH_MAX];
     if (master->options->foreground || master->stopping ||
-        !log_backups_exist(log_path(master, path)))
+        !master_is_alone(master) || !log_backups_exist(log_path(master, path)))
         return;
     master->log_helper_wanted = master->log_helper != 0;
     if (master->log_helper != 0)

@@ -9,6 +9,7 @@
 #include "daemon/channel.h"
 #include "daemon/deadlines.h"
 #include "daemon/master.h"
+#include "daemon/upgrade.h"
 
 #define IMMEDIATE_MS 500u
 
@@ -77,6 +78,7 @@ void shutdown_begin(struct master *master)
         shutdown_now(master);
         return;
     }
+    upgrade_abandon(master);
     log_notice("stopping, within %d ms",
                (int)master->config->shutdown_timeout_ms);
     master->stopping = true;

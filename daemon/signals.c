@@ -12,6 +12,7 @@
 #include "daemon/reload.h"
 #include "daemon/requests.h"
 #include "daemon/shutdown.h"
+#include "daemon/upgrade.h"
 
 static const struct {
     int number;
@@ -19,7 +20,7 @@ static const struct {
 } signal_rows[] = {
     {SIGCHLD, reap_workers},         {SIGHUP, reload},
     {SIGUSR1, requests_reopen_logs}, {SIGTERM, shutdown_begin},
-    {SIGINT, shutdown_now},
+    {SIGINT, shutdown_now},          {SIGUSR2, upgrade_begin},
 };
 
 #define SIGNAL_ROWS (sizeof(signal_rows) / sizeof(signal_rows[0]))
@@ -48,7 +49,6 @@ int signals_init(struct master *master, struct error *error)
     for (size_t i = 0; i < SIGNAL_ROWS; i++)
         sigaddset(&set, signal_rows[i].number);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return error_set_errno(error, ERROR_SYSTEM, "cannot block signals");
     master->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -81,6 +81,14 @@ int error_exit_status(enum error_code code)
     return code < ERROR_CODE_COUNT ? error_codes[code].status : 70;
 }
 
+enum error_code error_code_of_status(int status)
+{
+    for (int code = 0; code < ERROR_CODE_COUNT; code++)
+        if (error_codes[code].status == status)
+            return (enum error_code)code;
+    return ERROR_SOFTWARE;
+}
+
 const char *error_code_words(enum error_code code)
 {
     return code < ERROR_CODE_COUNT ? error_codes[code].words : "unknown error";

@@ -63,6 +63,10 @@ int error_prefix(struct error *error, const char *format, ...)
 
 /* The exit status and the words of a code. */
 int error_exit_status(enum error_code code);
+
+/* A code with that exit status; ERROR_SOFTWARE when there is none. */
+enum error_code error_code_of_status(int status);
+
 const char *error_code_words(enum error_code code);
 
 #endif

@@ -19,22 +19,24 @@
  * for again, or over. */
 #define SYNC_CUT_SECONDS_MAX 60
 
-/* name in code, name on the socket, changes something, words */
+/* name in code, name on the socket, changes something, may be asked again
+ * when the connection was lost before the answer, words */
 #define CONTROL_LIST(X)                                                        \
-    X(STATUS, "status", 0, "the daemon, its workers, its configuration")       \
-    X(METRICS, "metrics", 0, "all metrics; args.format: text or json")         \
-    X(SYNC_STATUS, "sync-status", 0, "the line to the centre")                 \
-    X(RELOAD, "reload", 1, "read the configuration again; waits")              \
-    X(REOPEN_LOGS, "reopen-logs", 1, "open the log files again")               \
-    X(SYNC_NOW, "sync-now", 1, "one pass of sync; waits for its end")          \
-    X(SYNC_DRAIN, "sync-drain", 1, "sync until nothing is pending; waits")     \
-    X(SYNC_PAUSE, "sync-pause", 1, "stop carrying operations")                 \
-    X(SYNC_RESUME, "sync-resume", 1, "carry operations again")                 \
-    X(SYNC_CUT, "sync-cut", 1, "cut the line for args.seconds; 0: return it")  \
-    X(SYNC_INSPECT, "sync-inspect", 1, "what the exercise args.run left there")
+    X(STATUS, "status", 0, 1, "the daemon, its workers, its configuration")    \
+    X(METRICS, "metrics", 0, 1, "all metrics; args.format: text or json")      \
+    X(SYNC_STATUS, "sync-status", 0, 1, "the line to the centre")              \
+    X(RELOAD, "reload", 1, 1, "read the configuration again; waits")           \
+    X(UPGRADE, "upgrade", 1, 0, "a new master; answers only when it failed")   \
+    X(REOPEN_LOGS, "reopen-logs", 1, 1, "open the log files again")            \
+    X(SYNC_NOW, "sync-now", 1, 1, "one pass of sync; waits for its end")       \
+    X(SYNC_DRAIN, "sync-drain", 1, 1, "sync until nothing is pending; waits")  \
+    X(SYNC_PAUSE, "sync-pause", 1, 1, "stop carrying operations")              \
+    X(SYNC_RESUME, "sync-resume", 1, 1, "carry operations again")              \
+    X(SYNC_CUT, "sync-cut", 1, 1, "cut the line for args.seconds; 0: no more") \
+    X(SYNC_INSPECT, "sync-inspect", 1, 1, "what the exercise args.run left")
 
 enum control_command {
-#define X(name, text, changes, words) CONTROL_##name,
+#define X(name, text, changes, repeats, words) CONTROL_##name,
     CONTROL_LIST(X)
 #undef X
         CONTROL_COUNT

@@ -53,6 +53,7 @@ enum message_direction { MESSAGE_DOWN, MESSAGE_UP };
     X(SYNC_PAUSE, "-", "pause the sync pool")                                  \
     X(SYNC_RESUME, "-", "resume the sync pool")                                \
     X(SYNC_LOOK, "-", "let the sync pool look at its board")                   \
+    X(UPGRADE, "-", "start the program anew and hand over")                    \
     X(STOP, "-", "stop the daemon gracefully")
 
 enum request {

@@ -13,18 +13,42 @@ static void copy_text(char *to, const char *from)
     memset(to + size, 0, DAEMON_TEXT_MAX - size);
 }
 
+static void begin_texts(struct daemon_board *board)
+{
+    atomic_fetch_add_explicit(&board->text_sequence, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void end_texts(struct daemon_board *board)
+{
+    atomic_fetch_add_explicit(&board->text_sequence, 1, memory_order_release);
+}
+
 void daemon_board_set_texts(struct daemon_board *board, const char *errors,
                             const char *pending_restart)
 {
-    uint32_t sequence =
-        atomic_load_explicit(&board->text_sequence, memory_order_relaxed);
-    atomic_store_explicit(&board->text_sequence, sequence + 1,
-                          memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    begin_texts(board);
     copy_text(board->reload_errors, errors);
     copy_text(board->pending_restart, pending_restart);
-    atomic_store_explicit(&board->text_sequence, sequence + 2,
-                          memory_order_release);
+    end_texts(board);
+}
+
+void daemon_board_set_upgrade_error(struct daemon_board *board,
+                                    const char *error)
+{
+    begin_texts(board);
+    copy_text(board->upgrade_error, error);
+    end_texts(board);
+}
+
+const char *upgrade_phase_name(enum upgrade_phase phase)
+{
+    static const char *const words[] = {
+#define X(name, words) words,
+        UPGRADE_PHASE_LIST(X)
+#undef X
+    };
+    return words[phase < UPGRADE_PHASE_COUNT ? phase : UPGRADE_PHASE_NONE];
 }
 
 void daemon_board_get_text(struct daemon_board *board, const char *field,

@@ -101,6 +101,37 @@ class NotifySocket:
             os.unlink(self.path)
 
 
+class Adopted:
+    """A process that is no child of ours, as far as Popen is needed."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None and not alive(self.pid):
+            self.returncode = 0  # nobody can tell
+        return self.returncode
+
+    def wait(self, timeout=PATIENCE):
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            time.sleep(0.005)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Daemon:
     """A tidemilld with its whole state below one folder."""
 
@@ -154,9 +185,10 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
-    def start(self, wait=True, timeout=PATIENCE, env=None, args=(), wrap=()):
+    def start(self, wait=True, timeout=PATIENCE, env=None, args=(), wrap=(),
+              program=None):
         """Starts in the foreground; with wait, until it is ready.  `wrap` is
-        a command that executes what follows it."""
+        a command that executes what follows it; `program` another tidemilld."""
         environment = dict(os.environ)
         environment.update(env or {})
         notify = NotifySocket(self.runtime / "notify.sock")
@@ -164,7 +196,8 @@ class Daemon:
         environment.pop("JOURNAL_STREAM", None)
         output = open(self.output, "ab")
         self.process = subprocess.Popen(
-            [*wrap, binaries() / "tidemilld", "-f", "-c", self.config_path, *args],
+            [*wrap, program or binaries() / "tidemilld", "-f", "-c",
+             self.config_path, *args],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             env=environment, start_new_session=True)
         output.close()
@@ -261,6 +294,23 @@ class Daemon:
     def signal(self, sig):
         os.kill(self.process.pid, sig)
 
+    def named_pid(self):
+        """The pid in the pidfile; 0: none."""
+        try:
+            return int(self.pidfile.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def follow(self):
+        """After an upgrade: the daemon is who the pidfile names.  Returns the
+        exit code of the old master, None when it is still the one."""
+        pid = self.named_pid()
+        if pid in (0, self.process.pid):
+            return None
+        code = self.process.wait(PATIENCE)
+        self.process = Adopted(pid)
+        return code
+
     def stop(self, timeout=PATIENCE):
         """TERM, and waits for the end; returns the exit code."""
         if self.process is None:
@@ -282,6 +332,11 @@ class Daemon:
                  "workers to leave after the master died")
 
     def cleanup(self):
+        pid = self.named_pid()
+        if self.process is not None and pid and pid != self.process.pid:
+            self.process.kill()  # a test failed in the middle of an upgrade
+            self.process.wait(10)
+            self.process = Adopted(pid)
         if self.process is not None and self.process.poll() is None:
             children = self.descendants()
             self.process.terminate()

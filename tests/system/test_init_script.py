@@ -75,3 +75,13 @@ def test_bad_configuration(script, daemon):
     assert alive(pid)
     daemon.config_path.write_text(good)
     script("restart", 0)
+
+
+def test_upgrade(script, daemon):
+    script("upgrade", 7)
+    script("start", 0)
+    first = pid_of(daemon)
+    script("upgrade", 0)
+    assert pid_of(daemon) != first and not alive(first)
+    script("status", 0)
+    daemon.run("status")

@@ -99,6 +99,32 @@ static void run_reload(struct control_connection *connection,
         control_wait_for(connection, reload_over, before);
 }
 
+/* When it goes well we leave, and the connection with us. */
+static bool upgrade_over(struct control_connection *connection,
+                         const struct control_wait *wait)
+{
+    struct daemon_board *board = &mapping_of(connection)->daemon;
+    if (atomic_load(&board->upgrade_failures) <= wait->ticket)
+        return false;
+    char text[DAEMON_TEXT_MAX];
+    struct error error;
+    daemon_board_get_text(board, board->upgrade_error, text, sizeof(text));
+    error_set(&error, (enum error_code)atomic_load(&board->upgrade_error_code),
+              "%s", text);
+    control_refuse(connection, &error);
+    return true;
+}
+
+static void run_upgrade(struct control_connection *connection,
+                        const json_t *args)
+{
+    (void)args;
+    uint64_t before =
+        atomic_load(&mapping_of(connection)->daemon.upgrade_failures);
+    if (relay(connection, REQUEST_UPGRADE, "") == 0)
+        control_wait_for(connection, upgrade_over, before);
+}
+
 static void run_reopen_logs(struct control_connection *connection,
                             const json_t *args)
 {
@@ -290,7 +316,7 @@ static const struct {
     const char *name;
     bool changes;
 } command_list[] = {
-#define X(name, text, changes, words) {text, changes},
+#define X(name, text, changes, repeats, words) {text, changes},
     CONTROL_LIST(X)
 #undef X
 };
@@ -301,6 +327,7 @@ static void (*const command_functions[])(struct control_connection *connection,
     [CONTROL_METRICS] = run_metrics,
     [CONTROL_SYNC_STATUS] = run_sync_status,
     [CONTROL_RELOAD] = run_reload,
+    [CONTROL_UPGRADE] = run_upgrade,
     [CONTROL_REOPEN_LOGS] = run_reopen_logs,
     [CONTROL_SYNC_NOW] = run_sync_now,
     [CONTROL_SYNC_DRAIN] = run_sync_drain,

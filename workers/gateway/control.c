@@ -334,6 +334,18 @@ void control_free(struct control **control_p)
     free(control);
 }
 
+void control_cut_waiting(struct control *control)
+{
+    struct control_connection *connection;
+    struct control_connection *next;
+    for (connection = TAILQ_FIRST(&control->connections); connection != NULL;
+         connection = next) {
+        next = TAILQ_NEXT(connection, entry);
+        if (connection->poll != NULL)
+            connection_close(connection);
+    }
+}
+
 void control_drain(struct control *control, void (*done)(void *self),
                    void *self)
 {

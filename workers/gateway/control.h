@@ -27,6 +27,10 @@ struct control *control_new(const struct worker *worker,
                             struct worker_loop *loop, struct error *error);
 void control_free(struct control **control);
 
+/* Closes the connections whose requests are still open: after an upgrade
+ * they cannot be answered, and `tidemill` asks the next daemon. */
+void control_cut_waiting(struct control *control);
+
 /* No new connections; calls `done` when no request waits for its answer. */
 void control_drain(struct control *control, void (*done)(void *self),
                    void *self);

@@ -2,12 +2,14 @@
 #include "workers/gateway/gateway.h"
 
 #include "common/base/log.h"
+#include "common/shm/mapping.h"
 #include "common/worker/worker_loop.h"
 #include "workers/gateway/control.h"
 
 struct gateway {
     struct worker_loop *loop;
     struct control *control;
+    struct mapping *mapping;
 };
 
 static void gateway_answered_all(void *self)
@@ -20,12 +22,15 @@ static void gateway_drain(void *self, uint64_t bound_ms)
 {
     struct gateway *gateway = self;
     (void)bound_ms; /* the master holds us to it */
+    if (atomic_load(&gateway->mapping->daemon.upgrade_phase) !=
+        UPGRADE_PHASE_NONE)
+        control_cut_waiting(gateway->control);
     control_drain(gateway->control, gateway_answered_all, gateway);
 }
 
 enum worker_exit gateway_main(const struct worker *worker)
 {
-    struct gateway gateway = {0};
+    struct gateway gateway = {.mapping = worker->mapping};
     struct error error;
     const struct worker_hooks hooks = {.drain = gateway_drain};
     gateway.loop = worker_loop_new(worker, &hooks, &gateway, &error);

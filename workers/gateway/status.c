@@ -104,21 +104,38 @@ static json_t *configuration_json(struct daemon_board *board,
         "pending_restart", lines_json(pending));
 }
 
+static json_t *upgrade_json(struct daemon_board *board)
+{
+    char error[DAEMON_TEXT_MAX];
+    daemon_board_get_text(board, board->upgrade_error, error, sizeof(error));
+    uint32_t phase = atomic_load(&board->upgrade_phase);
+    return json_pack(
+        "{s:s,s:I,s:o,s:i,s:s?}", "phase",
+        upgrade_phase_name((enum upgrade_phase)phase), "failures",
+        (json_int_t)atomic_load(&board->upgrade_failures), "last_failure",
+        time_json(atomic_load(&board->upgrade_wall_ms)), "exit_status",
+        error_exit_status(
+            (enum error_code)atomic_load(&board->upgrade_error_code)),
+        "error", error[0] != '\0' ? error : NULL);
+}
+
 json_t *status_json(const struct worker *worker)
 {
     struct mapping *mapping = worker->mapping;
     struct daemon_board *board = &mapping->daemon;
     uint64_t now_ms = clock_monotonic_ms();
     return json_pack(
-        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:{s:I,s:I}}", "running",
-        1, "version", PACKAGE_VERSION, "system_id", worker->config->system_id,
-        "pid", (int)atomic_load(&board->master_pid), "started",
-        time_json(atomic_load(&board->started_wall_ms)), "uptime_seconds",
+        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I}}",
+        "running", 1, "version", PACKAGE_VERSION, "system_id",
+        worker->config->system_id, "pid", (int)atomic_load(&board->master_pid),
+        "started", time_json(atomic_load(&board->started_wall_ms)),
+        "uptime_seconds",
         age_json(now_ms, atomic_load(&board->started_monotonic_ms)), "stopping",
-        (int)atomic_load(&board->stopping), "degraded", degraded_json(board),
-        "configuration", configuration_json(board, worker->config), "workers",
-        workers_json(mapping, now_ms), "sync", sync_line_json(mapping),
-        "outbox", "pending",
+        (int)atomic_load(&board->stopping), "ready",
+        (int)atomic_load(&board->ready), "degraded", degraded_json(board),
+        "configuration", configuration_json(board, worker->config), "upgrade",
+        upgrade_json(board), "workers", workers_json(mapping, now_ms), "sync",
+        sync_line_json(mapping), "outbox", "pending",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
         "dead",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_DEAD));
