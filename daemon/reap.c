@@ -28,6 +28,8 @@ void reap_workers(struct master *master)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (WIFSIGNALED(status))
+            log_mend();
         if (rotation_reap(master, pid, status))
             continue;
         struct slot *slot = find_slot(master, pid);

@@ -117,6 +117,11 @@ int log_backup_name(const char *path, int64_t wall_ms, char *name,
  * line would do: an idle process lets go of the old file. */
 int log_refresh(struct error *error);
 
+/* After a process that wrote to the file was killed: its last line may be
+ * there in part (the kernel gives a write() up between two pages); what comes
+ * next then begins a line of its own. */
+void log_mend(void);
+
 /* The descriptor that lines go to; a worker that closes what is not its own
  * keeps this one. */
 int log_descriptor(void);

@@ -141,6 +141,38 @@ int log_refresh(struct error *error)
     return 0;
 }
 
+/* -1 when it cannot be read, or the file is empty. */
+static int last_byte(int fd, off_t *size)
+{
+    struct stat status;
+    unsigned char last;
+    if (fstat(fd, &status) != 0 || status.st_size == 0 ||
+        pread(fd, &last, 1, status.st_size - 1) != 1)
+        return -1;
+    *size = status.st_size;
+    return last;
+}
+
+void log_mend(void)
+{
+    struct stat status;
+    off_t before = 0;
+    off_t after = 0;
+    int fd = log_state.path[0] == '\0'
+                 ? -1
+                 : open(log_state.path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return;
+    int last = last_byte(fd, &before);
+    /* a writer that is alive and between two pages is through when the
+     * kernel has let us change the inode */
+    if (last >= 0 && last != '\n' && fstat(fd, &status) == 0 &&
+        fchmod(fd, status.st_mode & 07777) == 0 &&
+        last_byte(fd, &after) == last && before == after)
+        atomic_store(&log_state.board->torn, 1);
+    close(fd);
+}
+
 /* --- rotation --- */
 
 int log_backup_name(const char *path, int64_t wall_ms, char *name, size_t room)
