@@ -39,6 +39,8 @@ X("upgrade", command_upgrade, LENIENT, "", \
   "start the daemon's program anew and hand over to it, unnoticed") \
 X("reopen-logs", command_reopen_logs, LENIENT, "", \
   "open the log files again, after they were moved away") \
+X("log-level", command_log_level, LENIENT, "[COMPONENT|all LEVEL|default]", \
+  "show what each component logs, or change it until the next reload") \
 X("doctor", command_doctor, LENIENT, "", \
   "look for what is missing or wrong on this host") \
 X("enqueue", command_enqueue, STRICT, "TABLE RECORD_ID [--operation O] [--priority P] [DATA|-] | --batch FILE|- [--atomic]", \

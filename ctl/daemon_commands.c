@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * status, reload, reopen-logs, metrics: what the running daemon answers.
+ * status, reload, reopen-logs, log-level, metrics: what the running daemon
+ * answers.
  */
 #include <stdio.h>
 #include <string.h>
@@ -170,6 +171,40 @@ int command_reopen_logs(const struct command_context *context, int argc,
                                READ_TIMEOUT_MS, &error);
     if (data == NULL)
         return print_failure(&error);
+    json_decref(data);
+    return 0;
+}
+
+static void show_levels(const json_t *data)
+{
+    size_t i;
+    json_t *row;
+    printf("%s%-12s %-8s %s%s\n", print_bold(), "component", "level",
+           "configured", print_plain());
+    json_array_foreach(json_object_get(data, "components"), i, row)
+        printf("%-12s %-8s %s\n", report_text(row, "component"),
+               report_text(row, "level"), report_text(row, "configured"));
+}
+
+int command_log_level(const struct command_context *context, int argc,
+                      char **argv)
+{
+    struct error error;
+    json_t *args = NULL;
+    if (argc != 1 && argc != 3) {
+        print_error("usage: %s", context->usage);
+        return error_exit_status(ERROR_USAGE);
+    }
+    if (argc == 3)
+        args = json_pack("{s:s,s:s}", "component", argv[1], "level", argv[2]);
+    json_t *data = control_ask(
+        context->config, argc == 3 ? CONTROL_LOG_LEVEL : CONTROL_LOG_LEVELS,
+        args, READ_TIMEOUT_MS, &error);
+    if (data == NULL)
+        return print_failure(&error);
+    if (context->json)
+        return print_json(data);
+    show_levels(data);
     json_decref(data);
     return 0;
 }

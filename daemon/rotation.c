@@ -15,11 +15,10 @@
 #include "daemon/channel.h"
 #include "daemon/master.h"
 
-#define MASTER_COMPONENT ROLE_COUNT
-#define HELPER_LOOK_US   50000u
-#define HELPER_LOOKS     400u /* 20 s; then the next rotation's helper */
+#define HELPER_LOOK_US 50000u
+#define HELPER_LOOKS   400u /* 20 s; then the next rotation's helper */
 
-_Static_assert(MASTER_COMPONENT < LOG_COMPONENTS_MAX,
+_Static_assert(COMPONENT_COUNT <= LOG_COMPONENTS_MAX,
                "the log's board has a place for each role and the master");
 
 static void on_rotated(void *self)
@@ -31,7 +30,7 @@ void rotation_init(struct master *master)
 {
     const struct log_hooks hooks = {
         .count = metric_count_log, .rotated = on_rotated, .self = master};
-    log_share(&master->mapping->log, MASTER_COMPONENT, &hooks);
+    log_share(&master->mapping->log, COMPONENT_MASTER, &hooks);
 }
 
 static enum log_level level_of(int64_t choice)
@@ -46,6 +45,7 @@ static void set_level(struct master *master, unsigned component, int64_t choice)
 {
     enum log_level level = level_of(choice == 0 ? master->config->log_level
                                                 : choice - 1 /* default */);
+    atomic_store(&master->mapping->log.configured_levels[component], level);
     atomic_store(&master->mapping->log.levels[component], level);
 }
 
@@ -57,7 +57,7 @@ void rotation_configure(struct master *master)
     set_level(master, ROLE_MONITOR, config->log_level_monitor);
     set_level(master, ROLE_GENERATION, config->log_level_generation);
     set_level(master, ROLE_SYNC, config->log_level_sync);
-    set_level(master, MASTER_COMPONENT, config->log_level_master);
+    set_level(master, COMPONENT_MASTER, config->log_level_master);
     log_board_bound(&master->mapping->log, (uint64_t)config->log_max_bytes,
                     config->log_interval_ms);
 }
@@ -78,7 +78,7 @@ static void become_helper(struct master *master)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     const struct log_hooks hooks = {.count = metric_count_log};
-    log_share(&master->mapping->log, MASTER_COMPONENT, &hooks);
+    log_share(&master->mapping->log, COMPONENT_MASTER, &hooks);
 }
 
 static char *log_path(const struct master *master, char path[CONFIG_PATH_MAX])

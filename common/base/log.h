@@ -69,6 +69,8 @@ struct log_board {
     _Atomic uint64_t retry_ms;    /* monotonic: after a failed rotation */
     _Atomic int64_t last_stamp_ms; /* of the last backup's name */
     _Atomic uint32_t levels[LOG_COMPONENTS_MAX];
+    _Atomic uint32_t configured_levels[LOG_COMPONENTS_MAX]; /* what levels
+                                                             * goes back to */
 };
 
 void log_board_init(struct log_board *board);

@@ -28,6 +28,8 @@
     X(RELOAD, "reload", 1, 1, "read the configuration again; waits")           \
     X(UPGRADE, "upgrade", 1, 0, "a new master; answers only when it failed")   \
     X(REOPEN_LOGS, "reopen-logs", 1, 1, "open the log files again")            \
+    X(LOG_LEVELS, "log-levels", 0, 1, "what each component writes")            \
+    X(LOG_LEVEL, "log-level", 1, 1, "args.component writes args.level and up") \
     X(SYNC_NOW, "sync-now", 1, 1, "one pass of sync; waits for its end")       \
     X(SYNC_DRAIN, "sync-drain", 1, 1, "sync until nothing is pending; waits")  \
     X(SYNC_PAUSE, "sync-pause", 1, 1, "stop carrying operations")              \

@@ -11,6 +11,12 @@ const char *role_name(enum role role)
     return (unsigned)role < ROLE_COUNT ? names[role] : "unknown";
 }
 
+const char *component_name(unsigned component)
+{
+    return component == COMPONENT_MASTER ? "master"
+                                         : role_name((enum role)component);
+}
+
 bool role_has_pool(enum role role)
 {
     static const bool pools[ROLE_COUNT] = {

@@ -35,6 +35,12 @@ enum role {
 };
 
 const char *role_name(enum role role);
+
+/* Who writes log lines: the roles, and the master. */
+#define COMPONENT_MASTER ROLE_COUNT
+#define COMPONENT_COUNT  (ROLE_COUNT + 1)
+const char *component_name(unsigned component);
+
 bool role_has_pool(enum role role);
 
 /* Exit codes of a worker: name, value, respawn at once (1), with back-off

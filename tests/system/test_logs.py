@@ -134,3 +134,45 @@ def test_logrotate(detached, how, folder):
     assert told["sync-pause"] == told["sync-resume"] == 3
     assert not list(detached.logs.glob("*.backup"))
     assert detached.stop() == 0
+
+
+def levels(daemon):
+    return {row["component"]: row["level"]
+            for row in daemon.json("log-level")["components"]}
+
+
+def test_levels_change_at_once_and_go_back_with_a_reload(detached):
+    detached.configure({"logging": {"level": "warning",
+                                    "levels": {"gateway": "notice"}}})
+    detached.start()
+    configured = {"master": "warning", "store": "warning",
+                  "gateway": "notice", "monitor": "warning",
+                  "generation": "warning", "sync": "warning"}
+    assert levels(detached) == configured
+    before = detached.workers()
+    detached.run("log-level", "master", "debug")
+    assert levels(detached) == {**configured, "master": "debug"}
+    detached.run("sync", "pause")
+    wait_for(lambda: [line for line in lines(detached)
+                      if line["component"] == "master" and
+                      line["message"] == "an operator asks"],
+             what="the master to say more")
+    assert "tidemilld is ready" not in detached.log.read_text()
+
+    detached.run("log-level", "all", "error")
+    assert set(levels(detached).values()) == {"error"}
+    detached.run("log-level", "sync", "default")
+    assert levels(detached)["sync"] == "warning"
+    detached.run("log-level", "all", "info")
+    detached.run("reload")
+    assert levels(detached) == configured
+    assert [w["pid"] for w in detached.workers()] == \
+        [w["pid"] for w in before]
+
+    for args, words in ((("nobody", "debug"), "no such component"),
+                        (("all", "loud"), "no such level"),
+                        (("sync",), "usage")):
+        done = detached.run("log-level", *args, check=False)
+        assert done.returncode == 64
+        assert words in done.stderr
+    assert detached.stop() == 0

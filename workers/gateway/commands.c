@@ -125,12 +125,87 @@ static void run_upgrade(struct control_connection *connection,
         control_wait_for(connection, upgrade_over, before);
 }
 
+static bool reopening_over(struct control_connection *connection,
+                           const struct control_wait *wait)
+{
+    if (atomic_load(&mapping_of(connection)->log.generation) == wait->ticket)
+        return false;
+    control_answer(connection, NULL);
+    return true;
+}
+
+/* Over as soon as no line that is begun goes to the old file. */
 static void run_reopen_logs(struct control_connection *connection,
                             const json_t *args)
 {
     (void)args;
+    uint32_t before = atomic_load(&mapping_of(connection)->log.generation);
     if (relay(connection, REQUEST_REOPEN_LOGS, "") == 0)
-        control_answer(connection, NULL);
+        control_wait_for(connection, reopening_over, before);
+}
+
+static void run_log_levels(struct control_connection *connection,
+                           const json_t *args)
+{
+    const struct log_board *log = &mapping_of(connection)->log;
+    json_t *list = json_array();
+    (void)args;
+    for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+        uint32_t level = atomic_load(&log->levels[i]);
+        uint32_t configured = atomic_load(&log->configured_levels[i]);
+        json_array_append_new(
+            list,
+            json_pack("{s:s,s:s,s:s}", "component", component_name(i), "level",
+                      log_level_name((enum log_level)level), "configured",
+                      log_level_name((enum log_level)configured)));
+    }
+    control_answer(connection, json_pack("{s:o}", "components", list));
+}
+
+/* The words were checked; "all" and "default" stand for what they say. */
+static unsigned set_levels(struct log_board *log, const char *component,
+                           const char *text)
+{
+    unsigned changed = 0;
+    for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+        enum log_level level =
+            (enum log_level)atomic_load(&log->configured_levels[i]);
+        if (strcmp(component, "all") != 0 &&
+            strcmp(component, component_name(i)) != 0)
+            continue;
+        log_level_parse(text, &level);
+        atomic_store(&log->levels[i], (uint32_t)level);
+        changed++;
+    }
+    return changed;
+}
+
+static void run_log_level(struct control_connection *connection,
+                          const json_t *args)
+{
+    const char *component =
+        json_string_value(json_object_get(args, "component"));
+    const char *text = json_string_value(json_object_get(args, "level"));
+    struct error error;
+    enum log_level level;
+    if (component == NULL || text == NULL ||
+        (strcmp(text, "default") != 0 && log_level_parse(text, &level) != 0))
+        error_set(&error, ERROR_USAGE,
+                  "no such level: '%.64s'; there are error, warning, notice, "
+                  "info, debug, and default",
+                  text == NULL ? "" : text);
+    else if (set_levels(&mapping_of(connection)->log, component, text) == 0)
+        error_set(&error, ERROR_USAGE,
+                  "no such component: '%.64s'; 'tidemill log-level' lists "
+                  "them, 'all' is every one",
+                  component);
+    else {
+        log_event(LOG_NOTICE_LEVEL, "log level changed",
+                  LOG_TEXT("of", component), LOG_TEXT("to", text));
+        run_log_levels(connection, args);
+        return;
+    }
+    control_refuse(connection, &error);
 }
 
 /* Is there a sync pool that can be asked? Answers when not. */
@@ -329,6 +404,8 @@ static void (*const command_functions[])(struct control_connection *connection,
     [CONTROL_RELOAD] = run_reload,
     [CONTROL_UPGRADE] = run_upgrade,
     [CONTROL_REOPEN_LOGS] = run_reopen_logs,
+    [CONTROL_LOG_LEVELS] = run_log_levels,
+    [CONTROL_LOG_LEVEL] = run_log_level,
     [CONTROL_SYNC_NOW] = run_sync_now,
     [CONTROL_SYNC_DRAIN] = run_sync_drain,
     [CONTROL_SYNC_PAUSE] = run_sync_pause,
