@@ -9,7 +9,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAMES = ["drain", "wan", "urgent", "backlog", "accept", "source",
-         "hook", "render", "generate", "jobs", "idle"]
+         "hook", "render", "generate", "jobs",
+         "log", "idle"]
 
 
 def main():
