@@ -40,6 +40,7 @@ int master_open_log(struct master *master, struct error *error)
 {
     char path[CONFIG_PATH_MAX];
     bool foreground = master->options->foreground;
+    config_hide_secrets(master->config);
     config_log_path(master->config, "tidemill.log", path, sizeof(path));
     struct log_options options = {
         .path = foreground ? NULL : path,

@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log_internal.h"
+#include "common/base/log_redact.h"
 #include "common/base/text.h"
 
 #define LINE_TAIL      32 /* kept free for closing quotes, `"cut":true}` */
@@ -113,11 +114,14 @@ static bool put_character(struct log_line *line, const char *at, bool high,
     return true;
 }
 
-/* Text with what would end the line or the string escaped.  Bytes that are
+/* Text without secrets, and with what would end the line or the string
+ * escaped.  Bytes that are
  * not UTF-8 are shown by their value, so that the line always is. */
-static void put_escaped(struct log_line *line, const char *text, size_t size,
-                        bool quoted)
+static void put_escaped(struct log_line *line, const char *text, bool quoted)
 {
+    char redacted[LOG_LINE_MAX];
+    size_t size = strlen(text);
+    text = log_redact(text, &size, redacted, sizeof(redacted));
     size_t at = 0;
     bool looked = false;
     bool high = false;
@@ -195,7 +199,7 @@ static void put_json_field(struct log_line *line, const struct log_field *field)
         return;
     }
     put_bytes(line, "\"", 1);
-    put_escaped(line, field->value.text, strlen(field->value.text), true);
+    put_escaped(line, field->value.text, true);
     put_bytes(line, "\"", 1); /* from the tail when it was cut */
 }
 
@@ -211,7 +215,7 @@ static void put_text_field(struct log_line *line, const struct log_field *field)
     bool quoted = text[0] == '\0' || strpbrk(text, " \"=\\") != NULL;
     if (quoted)
         put_bytes(line, "\"", 1);
-    put_escaped(line, text, strlen(text), quoted);
+    put_escaped(line, text, quoted);
     if (quoted)
         put_bytes(line, "\"", 1);
 }
@@ -275,7 +279,7 @@ static void put_head(struct log_line *line, const struct log_entry *entry)
         PUT(line, "{\"time\":\"");
     put_time(line, entry->wall_ms);
     put_bytes(line, log_state.head[level], log_state.head_size[level]);
-    put_escaped(line, entry->message, strlen(entry->message), json);
+    put_escaped(line, entry->message, json);
     if (json)
         put_bytes(line, "\"", 1);
 }

@@ -127,6 +127,10 @@ int config_conninfo(const struct config *config, struct buffer *out,
  * for logs and messages. */
 void config_mask_conninfo(const char *conninfo, struct buffer *out);
 
+/* Keeps the secrets of the configuration (values of secret options, what
+ * their environment variables and files hold) out of the log from now on. */
+void config_hide_secrets(const struct config *config);
+
 /* Paths below the configured directories, in room bytes; returns text. */
 char *config_state_path(const struct config *config, const char *name,
                         char *text, size_t room);

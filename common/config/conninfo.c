@@ -6,12 +6,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/log_redact.h"
 #include "common/config/loader.h"
 
 #define PASSWORD_MAX 1000u
@@ -350,6 +352,63 @@ static void mask_keywords(const char *text, struct buffer *out)
         else
             buffer_append(out, keyword.value, keyword.value_size);
     }
+}
+
+/* The secrets of a connection string, one by one. */
+static void hide_conninfo(const char *conninfo)
+{
+    struct keyword keyword;
+    char value[LOG_SECRET_SIZE_MAX];
+    const char *at = conninfo + strspn(conninfo, BLANKS);
+    log_hide(conninfo);
+    if (is_uri(conninfo)) {
+        const char *start = strstr(conninfo, "//") + 2;
+        const char *end = memrchr(start, '@', strcspn(start, "?"));
+        const char *colon = strchr(start, ':');
+        if (end != NULL && colon != NULL && colon < end) {
+            snprintf(value, sizeof(value), "%.*s", (int)(end - colon) - 1,
+                     colon + 1);
+            log_hide(value);
+        }
+        return;
+    }
+    while (next_keyword(&at, &keyword)) {
+        bool quoted = keyword.value[0] == '\'';
+        if (!is_secret_key(keyword.key, keyword.key_size))
+            continue;
+        snprintf(value, sizeof(value), "%.*s",
+                 (int)keyword.value_size - (quoted ? 2 : 0),
+                 keyword.value + quoted);
+        log_hide(value);
+    }
+    explicit_bzero(value, sizeof(value));
+}
+
+static void hide_variable(const char *name)
+{
+    const char *value = name[0] == '\0' ? NULL : getenv(name);
+    if (value != NULL)
+        log_hide(value);
+}
+
+void config_hide_secrets(const struct config *config)
+{
+    char password[PASSWORD_MAX + 4] = "";
+    struct error ignored; /* who needs it says so */
+    for (unsigned i = 0; i < OPTION_COUNT; i++) {
+        const struct option *option = &option_table[i];
+        union option_value value = option_get(option, config);
+        if (option->secret && option->type == OPTION_TEXT)
+            log_hide(value.text);
+    }
+    hide_conninfo(config->database_conninfo);
+    hide_variable(config->database_password_env);
+    hide_variable(config->sync_http_token_env);
+    if (config->database_password_file[0] != '\0' &&
+        read_password_file(config->database_password_file, password,
+                           &ignored) == 0)
+        log_hide(password);
+    explicit_bzero(password, sizeof(password));
 }
 
 void config_mask_conninfo(const char *conninfo, struct buffer *out)

@@ -176,3 +176,95 @@ def test_levels_change_at_once_and_go_back_with_a_reload(detached):
         assert done.returncode == 64
         assert words in done.stderr
     assert detached.stop() == 0
+
+
+@pytest.fixture
+def small_disk(detached):
+    """The log's directory is a file system of 64 kB."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs",
+                           detached.logs], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"no tmpfs: {done.stderr.strip()}")
+    yield detached.logs
+    detached.cleanup()
+    subprocess.run(["umount", detached.logs], check=True)
+
+
+def test_a_full_disk_costs_counted_lines_only(detached, small_disk):
+    def lost():
+        return detached.json("metrics")["tidemill_log_lines_lost_total"]
+
+    detached.configure({"logging": {"rotation": {"max_bytes": 20000}}})
+    detached.start()
+    filler = small_disk / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 1000)
+        except OSError:
+            pass
+    # what a page has left is used up first
+    wait_for(lambda: detached.run("sync", "pause") and
+             detached.run("sync", "resume") and lost() > 0,
+             what="lines to be lost")
+    detached.run("enqueue", "t", "r1", '{"a": 1}')  # work goes on
+    before = lost()
+    assert not [w for w in detached.workers() if w["restarts"]]
+
+    filler.unlink()
+
+    def recovered():
+        detached.run("sync", "pause")
+        return "log lines were lost before" in detached.log.read_text()
+
+    wait_for(recovered, what="the log to go on")
+    assert lost() >= before
+    # nothing that was written after the tear is glued to it
+    torn = 0
+    for line in detached.log.read_text().splitlines():
+        try:
+            json.loads(line)
+        except ValueError:
+            torn += 1
+    assert torn <= len(detached.workers()) + 1
+    told = [json.loads(line)["lost"]
+            for line in detached.log.read_text().splitlines()
+            if "log lines were lost before" in line]
+    assert told and all(number > 0 for number in told)
+    assert detached.stop() == 0
+
+
+SECRETS = ("geheim-1234", "geheim-5678", "geheim-9012")
+
+
+def test_secrets_stay_out_of_the_log(detached, folder):
+    password = folder / "password"
+    password.write_text(SECRETS[1] + "\n")
+    os.chmod(password, 0o600)
+    detached.configure({
+        "logging": {"level": "debug"},
+        "sync": {"sink": "pgsql"},
+        "database": {
+            "conninfo": f"postgresql://me:{SECRETS[0]}@127.0.0.1:1/none",
+            "password_file": str(password)}})
+    detached.start(env={"TIDEMILL_TEST_TOKEN": SECRETS[2]})
+    # an operator's own words, with a secret in them
+    detached.run("log-level", "all", f"{SECRETS[0]}", check=False)
+    detached.run("enqueue", "t", SECRETS[1], "{}")
+    wait_for(lambda: detached.json("sync", "status")["last_error"],
+             what="a failed attempt")
+    # a reload that is refused, one that changes the string
+    good = detached.config_path.read_text()
+    detached.config_path.write_text(good.replace(
+        '"sink": "pgsql"', f'"sink": "password={SECRETS[2]}"'))
+    assert detached.run("reload", check=False).returncode == 78
+    detached.config_path.write_text(good)
+    detached.configure({"database": {
+        "conninfo": f"host=127.0.0.1 port=1 password='{SECRETS[2]}'"}})
+    detached.run("reload")
+    detached.run("sync", "now", check=False)
+    assert detached.stop() == 0
+    text = detached.log.read_text()
+    for secret in SECRETS:
+        assert secret not in text
+    assert "refused" in text and "***" in text

@@ -18,6 +18,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/log_redact.h"
 
 struct log_file {
     char path[64];
@@ -217,6 +218,50 @@ static void lost_lines_are_counted(void **state)
     assert_int_equal(error.code, ERROR_CANT_CREATE);
 }
 
+/* What text becomes, as a message. */
+static const char *said(struct log_file *file, const char *text)
+{
+    assert_int_equal(truncate(file->path, 0), 0);
+    log_event(LOG_INFO_LEVEL, text, LOG_TEXT("field", text));
+    const char *line = logged(file);
+    const char *message = strstr(line, ": ") + 2;
+    char *end = strstr(message, " field=");
+    assert_non_null(end);
+    *end = '\0';
+    return message;
+}
+
+static void secrets_are_hidden(void **state)
+{
+    open_log(*state, LOG_FORMAT_TEXT, false);
+    log_hide("abc"); /* too short to be told from other text */
+    log_hide("hunter22");
+    log_hide("hunter2233");
+    static const char *const cases[][2] = {
+        {"abc hunter22 hunter22", "abc *** ***"},
+        {"xhunter2233x", "x***x"},
+        {"nothing of that", "nothing of that"},
+        {"password=geheim host=x", "password=*** host=x"},
+        {"password = 'ge \\'heim' host=x", "password = ***' host=x"},
+        {"PGPASSWORD=x", "PGPASSWORD=***"},
+        {"a=b sslpassword=", "a=b sslpassword=***"},
+        {"to postgresql://me:ge@heim@db:1/x now",
+         "to postgresql://me:***@db:1/x "
+         "now"},
+        {"http://db/x?a=1&password=q&b=2", "http://db/x?a=1&password=***&b=2"},
+        {"mail me@home: it = that", "mail me@home: it = that"},
+        {"://:@ = @ password", "://:***@ = @ password"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_string_equal(said(*state, cases[i][0]), cases[i][1]);
+    assert_null(strstr(logged(*state), "hunter"));
+    /* more than anyone would write: the rest is hidden */
+    char many[2000] = "";
+    for (int i = 0; i < 100; i++)
+        strcat(many, "password=p;");
+    assert_null(strstr(said(*state, many), "=p"));
+}
+
 #define L(test) cmocka_unit_test_setup_teardown(test, log_setup, log_teardown)
 
 int main(void)
@@ -225,7 +270,7 @@ int main(void)
         L(log_writes_json),        L(log_writes_text),
         L(log_has_levels),         L(long_lines_stay_json),
         L(repeats_are_limited),    L(log_is_reopened_by_name),
-        L(lost_lines_are_counted),
+        L(lost_lines_are_counted), L(secrets_are_hidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

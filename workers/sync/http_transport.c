@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log_redact.h"
 #include "common/base/buffer.h"
 #include "common/base/crash_point.h"
 #include "common/config/config.h"
@@ -193,6 +194,7 @@ static int read_token(const struct config *config, char *token,
         token[size] = '\0';
     }
     token[strcspn(token, "\r\n")] = '\0';
+    log_hide(token);
     return 0;
 }
 
