@@ -37,7 +37,8 @@ static uint64_t hash_message(enum log_level level, const char *message)
     uint64_t rest = size;
     memcpy(&rest, message, size);
     hash = (hash ^ rest) * 0x9fb21c651e98df25u;
-    return hash ^ hash >> 29;
+    hash = (hash ^ hash >> 32) * 0x9fb21c651e98df25u;
+    return hash ^ hash >> 32;
 }
 
 static void leave_out(struct repeat *repeat, enum log_level level,

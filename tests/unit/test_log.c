@@ -183,6 +183,59 @@ static void repeats_are_limited(void **state)
     assert_non_null(strstr(logged(*state), "something else"));
 }
 
+static uint64_t left_out;
+
+static void count_repeated(enum log_count what, uint64_t number)
+{
+    if (what == LOG_COUNT_REPEATED)
+        left_out += number;
+}
+
+/* How many equal messages a text says there were. */
+static unsigned long count_told(const char *text)
+{
+    unsigned long told = 0;
+    const char *at = text;
+    while ((at = strstr(at, " times=")) != NULL)
+        told += strtoul(at += 7, NULL, 10);
+    for (at = text; (at = strstr(at, "repeats_left_out=")) != NULL;)
+        told += strtoul(at += 17, NULL, 10);
+    for (at = text; (at = strstr(at, ": again")) != NULL; at++)
+        told++;
+    return told;
+}
+
+static void left_out_repeats_are_told(void **state)
+{
+    static const struct log_hooks hooks = {.count = count_repeated};
+    open_log(*state, LOG_FORMAT_TEXT, false);
+    log_share(NULL, 0, &hooks);
+    left_out = 0;
+    for (int i = 0; i < 100; i++)
+        log_info("again %d", i % 2);
+    assert_in_range(left_out, 1, 80);
+    log_tell_repeats(true);
+    const char *text = logged(*state);
+    assert_non_null(strstr(text, " times="));
+    assert_non_null(strstr(text, "message was repeated repeated=\"again 0\""));
+    assert_int_equal(count_told(text), 100);
+    /* they are told once */
+    log_tell_repeats(true);
+    assert_int_equal(count_told(logged(*state)), 100);
+    log_share(NULL, 0, NULL);
+}
+
+/* A child tells what it left out itself. */
+static void a_fork_has_repeats_of_its_own(void **state)
+{
+    open_log(*state, LOG_FORMAT_TEXT, false);
+    for (int i = 0; i < 100; i++)
+        log_info("from the parent");
+    log_identify("sync", 2);
+    log_tell_repeats(true);
+    assert_null(strstr(logged(*state), " times="));
+}
+
 static void log_is_reopened_by_name(void **state)
 {
     struct log_file *file = *state;
@@ -267,10 +320,16 @@ static void secrets_are_hidden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        L(log_writes_json),        L(log_writes_text),
-        L(log_has_levels),         L(long_lines_stay_json),
-        L(repeats_are_limited),    L(log_is_reopened_by_name),
-        L(lost_lines_are_counted), L(secrets_are_hidden),
+        L(log_writes_json),
+        L(log_writes_text),
+        L(log_has_levels),
+        L(long_lines_stay_json),
+        L(repeats_are_limited),
+        L(left_out_repeats_are_told),
+        L(a_fork_has_repeats_of_its_own),
+        L(log_is_reopened_by_name),
+        L(lost_lines_are_counted),
+        L(secrets_are_hidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
