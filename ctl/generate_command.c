@@ -141,10 +141,11 @@ static int submit_some(struct generate *generate, struct store_session *session,
     for (size_t i = 0; i < count; i++)
         calls[i] = (struct store_call){
             .statement = STATEMENT_JOB_SUBMIT,
-            .argument_count = 5,
+            .argument_count = 6,
             .arguments = {value_text("render"), value_integer(PRIORITY_NORMAL),
                           value_text(generate->specs[first + i]),
-                          value_integer(0), value_integer(now_ms)}};
+                          value_integer(0), value_integer(now_ms),
+                          value_integer(store_token())}};
     const struct store_request request = {calls, count};
     if (store_session_call(session, &request, arena, &answer, error) != 0)
         return -1;

@@ -382,6 +382,13 @@ bool upgrade_defers_reload(struct master *master)
     return true;
 }
 
+/* The signal is blocked, and so kept, until the new master reads it. */
+void upgrade_reopen_logs(const struct master *master)
+{
+    if (master->upgrade.pid != 0)
+        kill(master->upgrade.pid, SIGUSR1);
+}
+
 void upgrade_abandon(struct master *master)
 {
     enum upgrade_state state = master->upgrade.state;

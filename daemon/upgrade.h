@@ -63,6 +63,9 @@ void upgrade_check(struct master *master);
  * whoever serves then. */
 bool upgrade_defers_reload(struct master *master);
 
+/* The new master has a log open, too. */
+void upgrade_reopen_logs(const struct master *master);
+
 /* The daemon stops: so does the new master. */
 void upgrade_abandon(struct master *master);
 

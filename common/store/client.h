@@ -51,8 +51,8 @@ bool store_session_is_direct(const struct store_session *session);
 /* Runs one request.  0 when it was committed; -1 with the store's error
  * otherwise.  When the connection is lost before the answer the session
  * connects (or takes the lock) again and repeats the request when it
- * consists of statements that are safe to repeat (OUTBOX_APPEND with a
- * token, HOOK_RECORD, DETAILS_FOLD); else ERROR_TRY_AGAIN "not known whether". */
+ * consists of statements that are safe to repeat (OUTBOX_APPEND and
+ * JOB_SUBMIT with a token, HOOK_RECORD, DETAILS_FOLD); else ERROR_TRY_AGAIN "not known whether". */
 int store_session_call(struct store_session *session,
                        const struct store_request *request,
                        struct arena *arena, struct store_answer *answer,
@@ -63,7 +63,7 @@ int store_session_call(struct store_session *session,
 int store_session_wait(struct store_session *session, uint32_t topics,
                        unsigned timeout_ms, struct error *error);
 
-/* A random number that is not 0, for OUTBOX_APPEND. */
+/* A random number that is not 0, for OUTBOX_APPEND and JOB_SUBMIT. */
 int64_t store_token(void);
 
 /* --- on an event base --- */

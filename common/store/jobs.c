@@ -26,10 +26,83 @@ static int64_t backoff_ms(int64_t attempt)
     return wait < BACKOFF_MOST_MS ? wait : BACKOFF_MOST_MS;
 }
 
-int run_job_submit(struct statement_call *call)
+/* As in outbox_append.c. */
+static int load_tokens(struct store_writer *writer, struct error *error)
+{
+    size_t depth = TOKENS_LOOKBACK + writer->request.call_count;
+    if (writer->job_tokens_depth >= depth ||
+        (writer->job_tokens_depth != 0 &&
+         writer->request.call_count <= TOKENS_LOOKBACK))
+        return 0;
+    sqlite3_stmt *rows =
+        SQL_QUERY(writer, SQL_JOB_TOKENS, error, value_integer((int64_t)depth));
+    if (rows == NULL)
+        return -1;
+    int step;
+    while ((step = sql_step(writer, rows, error)) > 0) {
+        int64_t token = sqlite3_column_int64(rows, 1);
+        if (token != 0)
+            recent_tokens_add(writer->old_tokens, token,
+                              sqlite3_column_int64(rows, 0));
+    }
+    writer->job_tokens_depth = (uint32_t)depth;
+    return step;
+}
+
+static int guess_id(struct store_writer *writer, int64_t token, int64_t *id,
+                    struct error *error)
+{
+    if (outbox_tokens_ready(writer, error) != 0)
+        return -1;
+    if (recent_tokens_find(writer->tokens, token, id))
+        return 1;
+    if (!writer->repeats)
+        return 0;
+    if (load_tokens(writer, error) != 0)
+        return -1;
+    return recent_tokens_find(writer->old_tokens, token, id);
+}
+
+/* 1 and *id when a job has the token, 0, or -1. */
+static int find_submitted(struct store_writer *writer, int64_t token,
+                          int64_t *id, struct error *error)
+{
+    if (token == 0)
+        return 0;
+    int found = guess_id(writer, token, id, error);
+    if (found <= 0)
+        return found;
+    sqlite3_stmt *row =
+        SQL_QUERY(writer, SQL_JOB_TOKEN, error, value_integer(*id));
+    if (row == NULL)
+        return -1;
+    int step = sql_step(writer, row, error);
+    bool same = step > 0 && sqlite3_column_int64(row, 0) == token;
+    sqlite3_reset(row);
+    return step < 0 ? -1 : same;
+}
+
+static int insert_job(struct statement_call *call, int64_t *id)
 {
     const struct value *v = call->arguments;
     struct store_writer *writer = call->writer;
+    bool is_long = v[2].size > SPEC_INLINE_MAX;
+    if (SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1],
+                is_long ? value_null() : v[2], v[3], v[4], v[5]) != 0)
+        return -1;
+    *id = sqlite3_last_insert_rowid(writer->db);
+    if (is_long && SQL_RUN(writer, SQL_JOB_SPEC_INSERT, call->error,
+                           value_integer(*id), v[2]) != 0)
+        return -1;
+    if (v[5].integer != 0)
+        recent_tokens_add(writer->tokens, v[5].integer, *id);
+    writer->topics |= TOPIC_JOB_QUEUED;
+    return 0;
+}
+
+int run_job_submit(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
     if (v[0].size == 0 || v[0].size > 64)
         return error_set(call->error, ERROR_DATA,
                          "a job's kind is a word of 1 to 64 bytes");
@@ -41,18 +114,13 @@ int run_job_submit(struct statement_call *call)
     if (v[3].integer < 0)
         return error_set(call->error, ERROR_DATA,
                          "a job's timeout cannot be negative");
-    bool is_long = v[2].size > SPEC_INLINE_MAX;
-    if (argument_is_json("the job's specification", &v[2], call->error) != 0 ||
-        SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1],
-                is_long ? value_null() : v[2], v[3], v[4]) != 0)
+    if (argument_is_json("the job's specification", &v[2], call->error) != 0)
         return -1;
-    int64_t id = sqlite3_last_insert_rowid(writer->db);
-    if (is_long && SQL_RUN(writer, SQL_JOB_SPEC_INSERT, call->error,
-                           value_integer(id), v[2]) != 0)
-        return -1;
-    call->result->changed = id;
-    writer->topics |= TOPIC_JOB_QUEUED;
-    return 0;
+    int found = find_submitted(call->writer, v[5].integer,
+                               &call->result->changed, call->error);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    return insert_job(call, &call->result->changed);
 }
 
 static int copy_column(struct statement_call *call, sqlite3_stmt *row,

@@ -22,7 +22,6 @@
 #define PAUSE_MOST_MS        50
 #define READ_STEP_BYTES      16384
 #define WAL_CHECKPOINT_BYTES (4 << 20)
-#define TOKEN_ARGUMENT       6 /* of OUTBOX_APPEND */
 
 struct store_session {
     const struct config *config;
@@ -350,14 +349,22 @@ static enum talk talk_once(struct store_session *session,
 
 /* --- calls --- */
 
+/* Where a statement has its token; 0: it has none. */
+static size_t token_argument(unsigned statement)
+{
+    return statement == STATEMENT_OUTBOX_APPEND ? 6
+           : statement == STATEMENT_JOB_SUBMIT  ? 5
+                                                : 0;
+}
+
 static bool is_repeatable(const struct store_request *request)
 {
     for (size_t i = 0; i < request->call_count; i++) {
         const struct store_call *call = &request->calls[i];
-        bool token = call->statement == STATEMENT_OUTBOX_APPEND &&
-                     call->argument_count > TOKEN_ARGUMENT &&
-                     call->arguments[TOKEN_ARGUMENT].integer != 0;
-        if (!token && call->statement != STATEMENT_HOOK_RECORD &&
+        size_t token = token_argument(call->statement);
+        bool has_token = token != 0 && call->argument_count > token &&
+                         call->arguments[token].integer != 0;
+        if (!has_token && call->statement != STATEMENT_HOOK_RECORD &&
             call->statement != STATEMENT_DETAILS_FOLD)
             return false;
     }

@@ -72,8 +72,9 @@ X(DETAILS_FOLD, CALLER_ANY, "i", \
 X(EXPIRE, CALLER_STORE, "iiii", \
   "enum expiry, older than (wall clock), where from, most rows: a step of retention; answers rows deleted -> where to " \
   "go on, 0 when this walk is over") \
-X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titii", \
-  "kind, priority, spec as JSON, timeout ms (0: default), now -> id") \
+X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiii", \
+  "kind, priority, spec as JSON, timeout ms (0: default), now, token (0: none) -> id; a token that is there already " \
+  "answers its id: a lost answer may be asked for again") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
   "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
   "specs are past 8 MiB: then changed is one more than the rows") \

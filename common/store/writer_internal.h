@@ -218,6 +218,7 @@ struct store_writer {
     bool is_private;                      /* leaves nobody without answer */
     bool is_asked_once;                   /* no token can come again */
     uint32_t tokens_depth[OUTBOX_STRIPES]; /* rows looked back at */
+    uint32_t job_tokens_depth;             /* of jobs */
 
     int wal_pages;
     int wal_checkpointed;

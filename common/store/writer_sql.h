@@ -183,7 +183,9 @@ X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id
   "VALUES (?1,?2,?3,?4,?5,?6)") \
 X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \
 X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
-X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms) VALUES (?1,?2,?3,?4,?5)") \
+X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms, token) VALUES (?1,?2,?3,?4,?5,?6)") \
+X(JOB_TOKEN, "SELECT token FROM generation_jobs WHERE id = ?1") \
+X(JOB_TOKENS, "SELECT id, token FROM generation_jobs ORDER BY id DESC LIMIT ?1") \
 X(JOB_SPEC_INSERT, "INSERT INTO generation_specs VALUES (?1,?2)") \
 X(JOBS_QUEUED, "SELECT id, kind, coalesce(spec, (SELECT s.spec FROM generation_specs s WHERE s.job_id = generation_jobs.id)), " \
   "attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \

@@ -19,8 +19,7 @@
 
 #define JOBS_PER_CALL 500
 
-static int submit(struct store_session *session, int count,
-                  struct error *error)
+static int submit(struct store_session *session, int count, struct error *error)
 {
     static struct store_call calls[JOBS_PER_CALL];
     const struct store_request request = {calls, (size_t)count};
@@ -29,10 +28,11 @@ static int submit(struct store_session *session, int count,
     for (int i = 0; i < count; i++)
         calls[i] = (struct store_call){
             .statement = STATEMENT_JOB_SUBMIT,
-            .argument_count = 5,
+            .argument_count = 6,
             .arguments = {value_text("noop"), value_integer(2),
                           value_text("{}"), value_integer(0),
-                          value_integer(clock_wall_ms())}};
+                          value_integer(clock_wall_ms()),
+                          value_integer(store_token())}};
     arena_init(&arena, 16u << 20);
     int result = store_session_call(session, &request, &arena, &answer, error);
     arena_deinit(&arena);

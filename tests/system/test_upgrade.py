@@ -4,6 +4,7 @@ what fails leaves the old master serving."""
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import subprocess
 import pytest
 
 from harness import NotifySocket, alive, binaries, wait_for
+from load import Load
 
 
 class Program:
@@ -48,6 +50,12 @@ def upgrade(daemon):
     assert daemon.follow() == 0
     assert daemon.pid == answer["pid"]
     return answer["pid"]
+
+
+def records(daemon):
+    with contextlib.closing(daemon.centre()) as centre:
+        return {row[0] for row in centre.execute(
+            "SELECT record_id FROM synced_records")}
 
 
 def inodes(daemon):
@@ -184,6 +192,88 @@ def test_what_fails_leaves_the_old_one(daemon, program, folder, fault):
     program.use(binaries() / "tidemilld")
     upgrade(daemon)
     assert daemon.json("status")["upgrade"]["error"] is None
-    with contextlib.closing(daemon.centre()) as centre:
-        assert {row[0] for row in centre.execute(
-            "SELECT record_id FROM synced_records")} == {"before", "after"}
+    assert records(daemon) == {"before", "after"}
+
+
+def test_nobody_notices(daemon, program, folder):
+    """Clients of all kinds through two upgrades and one that fails."""
+    daemon.configure({"supervisor": {"hello_timeout": "5s"}})
+    daemon.start(program=program.path)
+    load = Load(daemon, folder).start(enqueue=2, hook=1, generate=1, status=1,
+                                      sync=1)
+    for _ in range(2):
+        load.wait_for_each(3)
+        upgrade(daemon)
+    load.wait_for_each(3)
+    newer_store(program, daemon, folder)
+    assert daemon.run("upgrade", check=False).returncode == 78
+    load.wait_for_each(3)
+    load.settle()
+
+
+def new_master(daemon):
+    """Its pid, as soon as it is started."""
+    def look():
+        return re.findall(r'is started.*"new_pid":(\d+)', daemon.log_text())
+    return int(wait_for(look, what="the new master", step=0.0005)[-1])
+
+
+def at_once(daemon):
+    return True
+
+
+def prepared(daemon):
+    return "the new master is prepared" in daemon.log_text()
+
+
+def left(daemon):
+    return "the workers have left" in daemon.log_text()
+
+
+@pytest.mark.parametrize("moment", [at_once, prepared, left],
+                         ids=lambda moment: moment.__name__)
+def test_the_old_master_dies(daemon, program, moment):
+    """The new one goes on by itself."""
+    daemon.start(program=program.path)
+    daemon.run("enqueue", "t", "before", "{}")
+    daemon.signal(signal.SIGUSR2)
+    new = new_master(daemon)
+    wait_for(lambda: moment(daemon), what=moment.__name__, step=0.0005)
+    daemon.process.kill()
+    daemon.process.wait(60)
+    wait_for(lambda: daemon.named_pid() == new, what="the new one's pid")
+    daemon.follow()
+    serves(daemon, new)
+
+
+@pytest.mark.parametrize("moment", [at_once, prepared, left],
+                         ids=lambda moment: moment.__name__)
+def test_the_new_master_dies(daemon, program, moment):
+    """The old one goes on as it was."""
+    daemon.start(program=program.path)
+    daemon.run("enqueue", "t", "before", "{}")
+    daemon.signal(signal.SIGUSR2)
+    new = new_master(daemon)
+    wait_for(lambda: moment(daemon), what=moment.__name__, step=0.0005)
+    # stopped it cannot leave between our look and the kill
+    daemon.signal(signal.SIGSTOP)
+    if "handed over" in daemon.log_text():
+        daemon.signal(signal.SIGCONT)  # we came late: this is the end
+        daemon.follow()
+        serves(daemon, new)
+        return
+    os.kill(new, signal.SIGKILL)
+    daemon.signal(signal.SIGCONT)
+    wait_for(lambda: "the upgrade has failed" in daemon.log_text(),
+             what="the failure to be told")
+    serves(daemon, daemon.pid)
+
+
+def serves(daemon, pid):
+    """The daemon is that process, everything accepted is there, and the next
+    upgrade goes well."""
+    assert daemon.json("status")["pid"] == pid == daemon.named_pid()
+    daemon.run("enqueue", "t", "after", "{}")
+    daemon.run("sync", "drain")
+    assert records(daemon) == {"before", "after"}
+    upgrade(daemon)

@@ -18,13 +18,37 @@ static int deinit(void **state)
     return 0;
 }
 
+static int64_t submit_as(struct store_fixture *f, int64_t token)
+{
+    struct store_call call = CALL(JOB_SUBMIT, T("render"), I(2), T("{\"a\":1}"),
+                                  I(0), I(1000), I(token));
+    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
+    return f->answer.results[0].changed;
+}
+
 static int64_t submit(struct store_fixture *f, int priority)
 {
     struct store_call call = CALL(JOB_SUBMIT, T("render"), I(priority),
-                                  T("{\"a\":1}"), I(0), I(1000));
+                                  T("{\"a\":1}"), I(0), I(1000), I(0));
     assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
     assert_true(store_writer_topics(f->writer) & TOPIC_JOB_QUEUED);
     return f->answer.results[0].changed;
+}
+
+/* A lost answer is asked for again, of the same writer or of the next. */
+static void test_tokens(void **state)
+{
+    struct store_fixture *f = *state;
+    int64_t first = submit_as(f, 77);
+    assert_int_equal(submit_as(f, 77), first);
+    int64_t second = submit_as(f, 78);
+    assert_int_not_equal(second, first);
+    fixture_close(f);
+    fixture_open(f);
+    assert_int_equal(submit_as(f, 77), first);
+    assert_int_equal(submit_as(f, 78), second);
+    assert_true(submit_as(f, 79) > second);
+    assert_int_not_equal(submit_as(f, 0), submit_as(f, 0));
 }
 
 /* Claims; the rows stay in f->answer. */
@@ -174,7 +198,7 @@ static void test_claim_is_bounded_by_bytes(void **state)
     spec[size] = '\0';
     for (int i = 0; i < 5; i++) {
         struct store_call call =
-            CALL(JOB_SUBMIT, T("render"), I(2), T(spec), I(0), I(1000));
+            CALL(JOB_SUBMIT, T("render"), I(2), T(spec), I(0), I(1000), I(0));
         assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
     }
     free(spec);
@@ -217,9 +241,8 @@ static void test_records(void **state)
              T("11"), T("c.yaml"), I(1));
     struct store_call phases = CALL(TIMINGS_RECORD, I(1), T("s"), T("EFFECT"),
                                     T("[[\"total\",3]]"), I(2), I(1));
-    struct store_call metric =
-        CALL(SYNC_METRIC, I(1), I(2), I(3), T("urgent"), I(1), N, I(2), I(3),
-             I(0));
+    struct store_call metric = CALL(SYNC_METRIC, I(1), I(2), I(3), T("urgent"),
+                                    I(1), N, I(2), I(3), I(0));
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &file, 1), ERROR_NONE);
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &phases, 1), ERROR_NONE);
     assert_int_equal(fixture_run(f, CALLER_SYNC, &metric, 1), ERROR_NONE);
@@ -246,6 +269,7 @@ static void test_records(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_tokens),
         TEST(test_order_and_finish),
         TEST(test_backoff),
         TEST(test_adopt),
