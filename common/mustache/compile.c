@@ -44,7 +44,10 @@ struct program_span compile_add_name(struct compiler *c, const char *name,
 void compile_add_instruction(struct compiler *c,
                              const struct program_instruction *instruction)
 {
-    buffer_append(&c->instructions, instruction, sizeof(*instruction));
+    struct program_instruction placed = *instruction;
+    if (placed.place.line == 0) /* text: before the tag that was read last */
+        placed.place = c->scan.place;
+    buffer_append(&c->instructions, &placed, sizeof(placed));
 }
 
 void compile_flush_text(struct compiler *c)

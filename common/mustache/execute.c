@@ -331,7 +331,7 @@ static int run_lambda(struct execution *x, const struct call *call,
     if (execution_run(x, call, index + 1, section->extent, context) != 0)
         return -1;
     size_t size = (size_t)(x->at - x->out->bytes) - start;
-    if (execution_step(x, call, section->place, size / 8) != 0)
+    if (execution_step(x, call, section->place, size / 2) != 0)
         return -1;
     struct buffer made;
     buffer_init(&made, x->output_end);
@@ -408,8 +408,7 @@ int execution_run(struct execution *x, const struct call *call, uint32_t begin,
     const struct mustache_program *program = call->unit->program;
     const struct program_instruction *instructions =
         program_instructions(program);
-    uint32_t executed = 1;
-    for (uint32_t i = begin; i < end; i++, executed++) {
+    for (uint32_t i = begin; i < end; i++) {
         const struct program_instruction *instruction = &instructions[i];
         int result = 0;
         switch ((enum program_op)instruction->op) {
@@ -445,10 +444,10 @@ int execution_run(struct execution *x, const struct call *call, uint32_t begin,
         case PROGRAM_OP_END:
             break;
         }
-        if (result != 0)
+        if (result != 0 || execution_step(x, call, instruction->place, 1) != 0)
             return -1;
     }
-    return execution_step(x, call, (struct program_place){1, 1}, executed);
+    return execution_step(x, call, (struct program_place){1, 1}, 1);
 }
 
 static size_t output_end(const struct mustache_options *options,

@@ -12,6 +12,10 @@
  * were written may add up to: a template that writes nothing still ends. */
 #define EXECUTION_STEPS_MAX (1u << 27)
 
+/* What it counts to ask for a partial by a name from the data: perhaps a
+ * file is looked for. */
+#define EXECUTION_RESOLVE_STEPS 256
+
 /* Sections within each other, over all partials. */
 #define EXECUTION_SECTION_MAX 1024
 

@@ -38,6 +38,7 @@ static struct unit *find_partial(struct execution *x, const struct call *call,
 {
     struct error error = {.code = ERROR_NONE};
     const struct mustache_program *found = NULL;
+    x->steps += EXECUTION_RESOLVE_STEPS;
     if (x->options->resolver != NULL)
         found = x->options->resolver(x->options->resolver_context, name, size,
                                      &error);

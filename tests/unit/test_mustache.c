@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is ours in the template engine: strictness, escapes, errors, bounds,
+ * What is ours in the template engine: strictness, escapes, errors,
  * programs as bytes, directories of partials, and the manual's examples.
  */
 #include <setjmp.h>
@@ -170,80 +170,6 @@ static void test_strict(void **state)
                  "null or false (included from main:2:1)");
     expect("null is defined", "({{v}}{{#v}}x{{/v}})", "{\"v\":null}", NULL,
            (struct mustache_options){.strict = true}, "()");
-}
-
-static void test_bounds(void **state)
-{
-    (void)state;
-    expect_error("x{{>p}}", "{}", "{\"p\":\"\\n{{>q}}\",\"q\":\"{{>p}}\"}",
-                 false, "a template that includes itself for ever");
-    expect_error("x{{>p}}", "{}", "{\"p\":\"\\n{{>q}}\",\"q\":\"{{>p}}\"}",
-                 false, "(included from p:2:1, from q:1:1, ");
-    expect_error("x{{>p}}", "{}", "{\"p\":\"\\n{{>q}}\",\"q\":\"{{>p}}\"}",
-                 false, ", from main:1:2)");
-    /* Doubling at each of 40 levels, without any output. */
-    expect_error("{{>p}}", "{\"m\":{\"m\":{\"m\":1}}}",
-                 "{\"p\":\"{{#m}}{{>p}}{{>p}}{{/m}}\"}", false,
-                 "a template that includes itself for ever");
-    struct buffer list;
-    buffer_init(&list, 1u << 20);
-    buffer_append_text(&list, "{\"l\":[0");
-    for (unsigned i = 0; i < 999; i++)
-        buffer_append_text(&list, ",0");
-    buffer_append_text(&list, "]}");
-    expect_error("{{#l}}{{#l}}{{#l}}{{/l}}{{/l}}{{/l}}", list.bytes, NULL,
-                 false, "given up after");
-    struct buffer out;
-    struct error error;
-    struct mustache_options options = {.output_max = 1500};
-    assert_int_equal(
-        render("{{#l}}ab{{/l}}", list.bytes, NULL, options, &out, &error), -1);
-    assert_non_null(strstr(error.text, "more than 1500 bytes of output"));
-    assert_true(out.size <= 1500);
-    buffer_deinit(&out);
-    options.output_max = 2000;
-    assert_int_equal(
-        render("{{#l}}ab{{/l}}", list.bytes, NULL, options, &out, &error), 0);
-    assert_int_equal(out.size, 2000);
-    buffer_deinit(&out);
-    buffer_deinit(&list);
-}
-
-static void test_section_depth(void **state)
-{
-    (void)state;
-    struct buffer text;
-    buffer_init(&text, 1u << 20);
-    for (unsigned i = 0; i < MUSTACHE_SECTION_DEPTH_MAX; i++)
-        buffer_append_text(&text, "{{#a}}");
-    buffer_append_text(&text, "x");
-    for (unsigned i = 0; i < MUSTACHE_SECTION_DEPTH_MAX; i++)
-        buffer_append_text(&text, "{{/a}}");
-    expect("deep", text.bytes, "{\"a\":1}", NULL, (struct mustache_options){0},
-           "x");
-    buffer_reset(&text);
-    for (unsigned i = 0; i <= MUSTACHE_SECTION_DEPTH_MAX; i++)
-        buffer_append_text(&text, "{{#a}}");
-    expect_error(text.bytes, "{}", NULL, false, "sections nested too deep");
-    buffer_deinit(&text);
-}
-
-/* Neither sections that push nothing nor partials exhaust the stack. */
-static void test_call_depth(void **state)
-{
-    (void)state;
-    struct buffer partials;
-    buffer_init(&partials, 1u << 20);
-    buffer_append_text(&partials, "{\"p\":\"");
-    for (unsigned i = 0; i < 100; i++)
-        buffer_append_text(&partials, "{{^a}}");
-    buffer_append_text(&partials, "{{>p}}");
-    for (unsigned i = 0; i < 100; i++)
-        buffer_append_text(&partials, "{{/a}}");
-    buffer_append_text(&partials, "\"}");
-    expect_error("{{>p}}", "{}", partials.bytes, false,
-                 "more than 1024 sections within each other");
-    buffer_deinit(&partials);
 }
 
 /* More names than the first scratch has room for, and partials. */
@@ -557,9 +483,6 @@ int main(void)
         cmocka_unit_test(test_long_values),
         cmocka_unit_test(test_compile_errors),
         cmocka_unit_test(test_strict),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_section_depth),
-        cmocka_unit_test(test_call_depth),
         cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_program_moves),
