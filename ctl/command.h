@@ -73,7 +73,7 @@ X("test offline", command_test_offline, STRICT, "--duration D [--rate N] [--keep
   "exercise an absent centre, and verify what comes of it") \
 X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
-X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--strict]", \
+X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--syntax S] [--strict]", \
   "render one template to standard output, without the daemon") \
 X("jobs list", command_jobs_list, STRICT, "[--state S] [--limit N]", \
   "list jobs, the newest first") \

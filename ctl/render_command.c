@@ -16,9 +16,30 @@ struct render_options {
     const char *template_path;
     const char *data_path;
     const char *partials_path;
+    enum mustache_syntax syntax;
     enum mustache_escape escape;
+    bool escape_given;
     bool strict;
 };
+
+static int parse_word(const struct command_context *context, int option,
+                      struct render_options *options)
+{
+    if (option == 'y')
+        return mustache_syntax_parse(optarg, &options->syntax) == 0
+                   ? 0
+                   : print_usage(context,
+                                 "no such syntax: %s; use mustache or "
+                                 "placeholder",
+                                 optarg);
+    options->escape_given = true;
+    return mustache_escape_parse(optarg, &options->escape) == 0
+               ? 0
+               : print_usage(context,
+                             "no such escape: %s; use none, html, json, c or "
+                             "sql",
+                             optarg);
+}
 
 static int parse_options(const struct command_context *context, int argc,
                          char **argv, struct render_options *options)
@@ -29,9 +50,11 @@ static int parse_options(const struct command_context *context, int argc,
         {"partials", required_argument, NULL, 'p'},
         {"escape", required_argument, NULL, 'e'},
         {"strict", no_argument, NULL, 's'},
+        {"syntax", required_argument, NULL, 'y'},
         {NULL, 0, NULL, 0},
     };
     int option;
+    int status = 0;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (option == 't')
             options->template_path = optarg;
@@ -41,14 +64,16 @@ static int parse_options(const struct command_context *context, int argc,
             options->partials_path = optarg;
         else if (option == 's')
             options->strict = true;
-        else if (option != 'e')
+        else if (option != 'e' && option != 'y')
             return print_usage_line(context);
-        else if (mustache_escape_parse(optarg, &options->escape) != 0)
-            return print_usage(context,
-                               "no such escape: %s; use none, html, json, c "
-                               "or sql",
-                               optarg);
+        else
+            status = parse_word(context, option, options);
+        if (status != 0)
+            return status;
     }
+    if (!options->escape_given &&
+        options->syntax == MUSTACHE_SYNTAX_PLACEHOLDER)
+        options->escape = MUSTACHE_ESCAPE_NONE;
     if (options->template_path == NULL || options->data_path == NULL)
         return print_usage(context, "--template and --data are needed");
     if (optind != argc)
@@ -84,7 +109,8 @@ static int render(const struct render_options *options, struct arena *arena,
                    &size, error) != 0 ||
         read_data(options->data_path, arena, &data, error) != 0)
         return -1;
-    program = mustache_compile(options->template_path, text, size, error);
+    program = mustache_compile(options->syntax, options->template_path, text,
+                               size, error);
     if (program != NULL && options->partials_path != NULL) {
         partials = mustache_directory_new(options->partials_path, error);
         if (partials == NULL)

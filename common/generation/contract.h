@@ -182,4 +182,10 @@ const char *fold_name(enum fold fold);
 struct node *contract_data(struct arena *arena,
                            const struct contract *contract);
 
+/* Adds the names that templates with placeholders use (NODE_TYPE, DOMAIN and
+ * so on, see tidemill-templates(7)) to that.  0, or -1: no memory. */
+int contract_add_placeholders(struct arena *arena,
+                              const struct contract *contract,
+                              struct node *data);
+
 #endif

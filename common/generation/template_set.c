@@ -29,6 +29,7 @@ struct item {
     const char *name;
     struct mustache_program *program;
     struct mustache_program *path_program; /* NULL for a partial */
+    enum mustache_syntax syntax;
     unsigned mode;
 };
 
@@ -120,43 +121,70 @@ static int read_source(struct template_set *set, const char *path, char **bytes,
     return 0;
 }
 
-static struct mustache_program *
-load_program(struct template_set *set, const char *path, struct error *error)
+static struct mustache_program *load_program(struct template_set *set,
+                                             enum mustache_syntax syntax,
+                                             const char *path,
+                                             struct error *error)
 {
     char *bytes = NULL;
     size_t size = 0;
     if (read_source(set, path, &bytes, &size, error) != 0)
         return NULL;
     struct mustache_program *program =
-        mustache_compile(path, bytes, size, error);
+        mustache_compile(syntax, path, bytes, size, error);
     free(bytes);
     return program;
+}
+
+/* One entry of `files`, checked. */
+static int check_entry(const struct template_set *set, const struct node *entry,
+                       struct item *item, struct error *error)
+{
+    static const char *const keys[] = {"template", "output", "executable",
+                                       "syntax"};
+    const struct node *values[4];
+    for (size_t i = 0; i < 4; i++)
+        values[i] = document_get(entry, keys[i]);
+    for (const struct node *key = entry->first; key != NULL; key = key->next) {
+        if (key != values[0] && key != values[1] && key != values[2] &&
+            key != values[3])
+            return error_set(error, ERROR_DATA,
+                             "%s/%s/" SET_FILE_NAME ":%u:%u: unknown key "
+                             "'%s'; the keys of a file are template, output, "
+                             "executable and syntax",
+                             set->template_dir, set->folder, key->key_line,
+                             key->key_column, key->key);
+    }
+    if (values[0] == NULL || values[0]->kind != NODE_STRING ||
+        values[1] == NULL || values[1]->kind != NODE_STRING ||
+        (values[2] != NULL && values[2]->kind != NODE_BOOL))
+        return error_set(error, ERROR_DATA,
+                         "%s/%s/" SET_FILE_NAME ":%u:%u: a file needs the "
+                         "texts template and output",
+                         set->template_dir, set->folder, entry->line,
+                         entry->column);
+    item->mode = values[2] != NULL && values[2]->boolean ? 0755 : 0644;
+    item->syntax = MUSTACHE_SYNTAX_MUSTACHE;
+    if (values[3] != NULL &&
+        (values[3]->kind != NODE_STRING ||
+         mustache_syntax_parse(values[3]->text, &item->syntax) != 0))
+        return error_set(error, ERROR_DATA,
+                         "%s/%s/" SET_FILE_NAME ":%u:%u: no such syntax; "
+                         "use mustache or placeholder",
+                         set->template_dir, set->folder, values[3]->line,
+                         values[3]->column);
+    return 0;
 }
 
 static int load_file(struct template_set *set, const struct node *entry,
                      struct error *error)
 {
     char path[PATH_ROOM];
+    struct item checked = {0};
     const struct node *name = document_get(entry, "template");
     const struct node *output = document_get(entry, "output");
-    const struct node *executable = document_get(entry, "executable");
-    for (const struct node *key = entry->first; key != NULL; key = key->next) {
-        if (key != name && key != output && key != executable)
-            return error_set(error, ERROR_DATA,
-                             "%s/%s/" SET_FILE_NAME ":%u:%u: unknown key "
-                             "'%s'; the keys of a file are template, output "
-                             "and executable",
-                             set->template_dir, set->folder, key->key_line,
-                             key->key_column, key->key);
-    }
-    if (name == NULL || name->kind != NODE_STRING || output == NULL ||
-        output->kind != NODE_STRING ||
-        (executable != NULL && executable->kind != NODE_BOOL))
-        return error_set(error, ERROR_DATA,
-                         "%s/%s/" SET_FILE_NAME ":%u:%u: a file needs the "
-                         "texts template and output",
-                         set->template_dir, set->folder, entry->line,
-                         entry->column);
+    if (check_entry(set, entry, &checked, error) != 0)
+        return -1;
     if (safe_path_check(name->text, name->text_size, error) != 0)
         return error_prefix(error, "template set %s", set->folder);
     if (set->file_count == TEMPLATE_SET_FILES_MAX)
@@ -169,15 +197,15 @@ static int load_file(struct template_set *set, const struct node *entry,
         snprintf(path, sizeof(path), "%s/%s/%s" SUFFIX, set->template_dir,
                  set->folder, name->text);
     struct item *item = &set->files[set->file_count];
+    *item = checked;
     item->name = arena_strdup(&set->arena, name->text);
-    item->mode = executable != NULL && executable->boolean ? 0755 : 0644;
-    item->path_program =
-        mustache_compile("output path in " SET_FILE_NAME, output->text,
-                         output->text_size, error);
+    item->path_program = mustache_compile(
+        MUSTACHE_SYNTAX_MUSTACHE, "output path in " SET_FILE_NAME, output->text,
+        output->text_size, error);
     if (item->path_program == NULL)
         return -1;
     set->file_count++; /* from here on it is freed with the set */
-    item->program = load_program(set, path, error);
+    item->program = load_program(set, item->syntax, path, error);
     return item->program == NULL || item->name == NULL ? -1 : 0;
 }
 
@@ -236,7 +264,7 @@ static int load_partial(struct template_set *set, const char *folder,
     snprintf(path, sizeof(path), "%.4200s/%.255s", folder, file);
     struct item *item = &set->partials[set->partial_count];
     item->name = arena_copy(&set->arena, file, length - suffix);
-    item->program = load_program(set, path, error);
+    item->program = load_program(set, MUSTACHE_SYNTAX_MUSTACHE, path, error);
     if (item->program == NULL || item->name == NULL)
         return -1;
     set->partial_count++;
@@ -333,14 +361,15 @@ resolve(void *context, const char *name, size_t name_size, struct error *error)
     return item == NULL ? NULL : item->program;
 }
 
+/* Placeholders that are not ours may be the output's own braces. */
 static char *render_text(const struct template_set *set,
                          const struct mustache_program *program,
-                         const struct node *data, struct arena *arena,
-                         size_t *size, struct error *error)
+                         enum mustache_syntax syntax, const struct node *data,
+                         struct arena *arena, size_t *size, struct error *error)
 {
     struct mustache_options options = {
         .escape = MUSTACHE_ESCAPE_NONE,
-        .strict = true,
+        .strict = syntax == MUSTACHE_SYNTAX_MUSTACHE,
         .resolver = resolve,
         .resolver_context = (void *)(uintptr_t)set,
     };
@@ -364,15 +393,16 @@ static int render_file(const struct template_set *set, const struct item *item,
                        struct error *error)
 {
     size_t path_size = 0, size = 0;
-    char *path =
-        render_text(set, item->path_program, data, arena, &path_size, error);
+    char *path = render_text(set, item->path_program, MUSTACHE_SYNTAX_MUSTACHE,
+                             data, arena, &path_size, error);
     if (path == NULL)
         return -1;
     if (path_size == 0)
         return 0;
     if (safe_path_check(path, path_size, error) != 0)
         return error_prefix(error, "template %s", item->name);
-    char *bytes = render_text(set, item->program, data, arena, &size, error);
+    char *bytes = render_text(set, item->program, item->syntax, data, arena,
+                              &size, error);
     char *whole = arena_printf(arena, "%s/%s", node_name, path);
     if (bytes == NULL)
         return -1;
@@ -389,11 +419,22 @@ static int render_file(const struct template_set *set, const struct item *item,
     return 0;
 }
 
+static bool has_placeholders(const struct template_set *set)
+{
+    for (size_t i = 0; i < set->file_count; i++)
+        if (set->files[i].syntax == MUSTACHE_SYNTAX_PLACEHOLDER)
+            return true;
+    return false;
+}
+
 int template_set_render(const struct template_set *set,
                         const struct contract *contract, struct arena *arena,
                         struct output *output, struct error *error)
 {
     struct node *data = contract_data(arena, contract);
+    if (data != NULL && has_placeholders(set) &&
+        contract_add_placeholders(arena, contract, data) != 0)
+        data = NULL;
     output->files =
         arena_calloc(arena, set->file_count + 1, sizeof(*output->files));
     output->file_count = 0;

@@ -6,6 +6,7 @@
  *     files:
  *       - {template: node.py, output: "{{version_dir}}/node.py"}
  *       - {template: shared/errors.py, output: ..., executable: true}
+ *       - {template: old.py, output: ..., syntax: placeholder}
  *
  * `template` NAME is NAME.mustache in the set's folder, or below shared/ of
  * the template directory when it starts with shared/.  `output` is itself a

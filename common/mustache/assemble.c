@@ -34,11 +34,15 @@ static void move_spans(struct mustache_program *program)
             instructions[i].span.at += by;
 }
 
+static uint32_t aligned(uint32_t size)
+{
+    return (size + PROGRAM_ALIGNMENT - 1) & ~(PROGRAM_ALIGNMENT - 1);
+}
+
 static uint32_t place_table(uint32_t *size, const struct buffer *table)
 {
-    uint32_t at = *size;
-    *size = (uint32_t)(at + table->size + PROGRAM_ALIGNMENT - 1) &
-            ~(PROGRAM_ALIGNMENT - 1);
+    uint32_t at = aligned(*size);
+    *size = at + (uint32_t)table->size;
     return at;
 }
 
@@ -56,6 +60,7 @@ struct mustache_program *compile_assemble(struct compiler *c)
         .version = PROGRAM_VERSION,
         .header_size = sizeof(head),
         .size = sizeof(head),
+        .syntax = c->syntax,
         .literal_size = (uint32_t)c->literals.size,
         .instruction_count = compile_instruction_count(c),
         .pair_count = compile_count(&c->pairs, sizeof(struct program_pair)),
@@ -71,10 +76,10 @@ struct mustache_program *compile_assemble(struct compiler *c)
     head.path_at = place_table(&head.size, &c->paths);
     head.part_at = place_table(&head.size, &c->parts);
     head.partial_at = place_table(&head.size, &c->partials);
-    head.text_at = head.size;
+    head.text_at = aligned(head.size);
     head.text_size =
         (uint32_t)(c->literals.size + c->names.size + PROGRAM_SLACK);
-    head.size += head.text_size;
+    head.size = head.text_at + head.text_size;
     struct mustache_program *program = calloc(1, head.size);
     if (program == NULL || c->names.failed) {
         free(program);

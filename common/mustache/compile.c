@@ -13,6 +13,7 @@
 #include "common/base/text.h"
 #include "common/mustache/compile.h"
 #include "common/mustache/lambda.h"
+#include "common/mustache/placeholder.h"
 
 /* Names whose hashes were chosen to collide would take a time that grows
  * with the square of their number. */
@@ -151,13 +152,28 @@ static int grow_interned(struct compiler *c)
     return 0;
 }
 
-/* Splits a.b.c at its dots. */
+static void add_part(struct compiler *c, const struct scan_word *word,
+                     struct program_path *path, const char *at, size_t size)
+{
+    struct program_part part = {
+        .name = {path->name.at + (uint32_t)(at - word->name), (uint32_t)size},
+        .hash = text_hash(TEXT_HASH_START, at, size),
+    };
+    buffer_append(&c->parts, &part, sizeof(part));
+    path->part_count++;
+}
+
+/* Splits a.b.c at its dots; {A} has one part, within the braces. */
 static int add_parts(struct compiler *c, const struct scan_word *word,
                      struct program_path *path)
 {
     const char *at = word->name;
     const char *end = at + word->name_size;
     path->part = compile_count(&c->parts, sizeof(struct program_part));
+    if (c->syntax == MUSTACHE_SYNTAX_PLACEHOLDER) {
+        add_part(c, word, path, at + 1, word->name_size - 2);
+        return 0;
+    }
     if (*at == '.') {
         path->from_current = 1;
         if (++at == end)
@@ -171,13 +187,7 @@ static int add_parts(struct compiler *c, const struct scan_word *word,
                 c, word->place,
                 "a dotted name with nothing between its dots; write "
                 "a.b, or . alone for the current item");
-        struct program_part part = {
-            .name = {path->name.at + (uint32_t)(at - word->name),
-                     (uint32_t)size},
-            .hash = text_hash(TEXT_HASH_START, at, size),
-        };
-        buffer_append(&c->parts, &part, sizeof(part));
-        path->part_count++;
+        add_part(c, word, path, at, size);
         at = dot == NULL ? NULL : dot + 1;
     }
     return 0;
@@ -232,7 +242,7 @@ static bool has_newline(const struct compiler *c, struct program_span literal)
            memchr(c->literals.bytes + literal.at, '\n', literal.size) != NULL;
 }
 
-static int compile_value(struct compiler *c, const struct scan_word *word)
+int compile_value(struct compiler *c, const struct scan_word *word)
 {
     struct program_pair pair = {
         .literal = c->pending,
@@ -473,7 +483,8 @@ static struct buffer *tables_of(struct compiler *c, size_t index)
     return index < sizeof(tables) / sizeof(tables[0]) ? tables[index] : NULL;
 }
 
-struct mustache_program *mustache_compile(const char *name, const char *text,
+struct mustache_program *mustache_compile(enum mustache_syntax syntax,
+                                          const char *name, const char *text,
                                           size_t size, struct error *error)
 {
     struct mustache_program *program = NULL;
@@ -491,11 +502,13 @@ struct mustache_program *mustache_compile(const char *name, const char *text,
     }
     memset(c, 0, offsetof(struct compiler, open));
     c->error = error;
+    c->syntax = syntax;
     scan_init(&c->scan, name, text, size);
     struct buffer *table;
     for (size_t i = 0; (table = tables_of(c, i)) != NULL; i++)
         buffer_init(table, TABLE_MAX);
-    if (compile_words(c) == 0) {
+    if (syntax == MUSTACHE_SYNTAX_PLACEHOLDER ? placeholder_compile(c) == 0
+                                              : compile_words(c) == 0) {
         program = out_of_memory(c) ? NULL : compile_assemble(c);
         if (program == NULL)
             error_set(error, ERROR_SYSTEM, "compile %s: no memory left", name);

@@ -21,6 +21,7 @@ struct open_tag {
 struct compiler {
     struct scan scan;
     struct error *error;
+    enum mustache_syntax syntax;
     struct buffer instructions, pairs, paths, parts, partials;
     struct buffer literals, names;
     struct program_span pending; /* literals that no instruction has yet */
@@ -70,6 +71,9 @@ uint32_t compile_add_partial(struct compiler *c, const struct scan_word *word);
 /* The number of a name of the data; one that was seen before has one. */
 int compile_add_path(struct compiler *c, const struct scan_word *word,
                      uint32_t *index);
+
+/* A value's tag, behind the literal that was added last. */
+int compile_value(struct compiler *c, const struct scan_word *word);
 
 /* Text of the template as a literal; begins: a line of the template. */
 void compile_add_literal(struct compiler *c, const char *text, size_t size,

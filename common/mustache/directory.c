@@ -173,7 +173,8 @@ load_partial(struct mustache_directory *directory, const char *name,
     struct mustache_program *program = NULL;
     buffer_init(&text, MUSTACHE_TEMPLATE_MAX + 65536);
     if (read_all(descriptor, shown, &text, error) == 0)
-        program = mustache_compile(shown, text.bytes == NULL ? "" : text.bytes,
+        program = mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, shown,
+                                   text.bytes == NULL ? "" : text.bytes,
                                    text.size, error);
     buffer_deinit(&text);
     close(descriptor);

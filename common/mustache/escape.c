@@ -22,6 +22,17 @@ int mustache_escape_parse(const char *text, enum mustache_escape *escape)
     return -1;
 }
 
+int mustache_syntax_parse(const char *text, enum mustache_syntax *syntax)
+{
+    if (strcmp(text, "mustache") == 0)
+        *syntax = MUSTACHE_SYNTAX_MUSTACHE;
+    else if (strcmp(text, "placeholder") == 0)
+        *syntax = MUSTACHE_SYNTAX_PLACEHOLDER;
+    else
+        return -1;
+    return 0;
+}
+
 /* Which escapes change a byte: bit 1 << escape. */
 #define HTML (1u << MUSTACHE_ESCAPE_HTML)
 #define JSON (1u << MUSTACHE_ESCAPE_JSON)

@@ -10,6 +10,7 @@
 
 #include "common/mustache/escape.h"
 #include "common/mustache/lambda.h"
+#include "common/mustache/placeholder.h"
 
 /* Links of a chain that a message shows from either end. */
 #define CHAIN_SHOWN 4
@@ -102,8 +103,8 @@ static void close_window(struct execution *x)
     x->out->size = (size_t)(x->at - x->out->bytes);
 }
 
-static int output_full(struct execution *x, const struct call *call,
-                       struct program_place place)
+int execution_fail_output(struct execution *x, const struct call *call,
+                          struct program_place place)
 {
     return execution_fail(x, call, place,
                           "more than %zu bytes of output, or no memory for "
@@ -118,10 +119,10 @@ static int append_slow(struct execution *x, const struct call *call,
 {
     close_window(x);
     if (size > x->output_end - x->out->size)
-        return output_full(x, call, place);
+        return execution_fail_output(x, call, place);
     buffer_append(x->out, text, size);
     if (x->out->failed)
-        return output_full(x, call, place);
+        return execution_fail_output(x, call, place);
     open_window(x);
     return 0;
 }
@@ -191,7 +192,7 @@ static int reopen_window(struct execution *x, const struct call *call,
     if (x->out->size > x->output_end)
         x->out->size = x->output_end;
     open_window(x);
-    return full ? output_full(x, call, place) : 0;
+    return full ? execution_fail_output(x, call, place) : 0;
 }
 
 static int append_escaped(struct execution *x, const struct call *call,
@@ -214,7 +215,7 @@ static int append_json(struct execution *x, const struct call *call,
     }
     buffer_init(&json, x->output_end);
     document_write_json(node, &json);
-    int result = json.failed ? output_full(x, call, pair->place)
+    int result = json.failed ? execution_fail_output(x, call, pair->place)
                              : append_escaped(x, call, pair->place, json.bytes,
                                               json.size);
     buffer_deinit(&json);
@@ -338,7 +339,7 @@ static int run_lambda(struct execution *x, const struct call *call,
     lambda_apply(lambda, x->out->bytes + start, size, &made);
     x->at -= size;
     x->inline_at = SIZE_MAX;
-    int result = made.failed ? output_full(x, call, section->place)
+    int result = made.failed ? execution_fail_output(x, call, section->place)
                  : made.size == 0
                      ? 0
                      : append(x, call, section->place, made.bytes, made.size);
@@ -480,6 +481,7 @@ int mustache_execute(const struct mustache_program *program,
     x.scratch_used = 0;
     arena_init(&x.arena, EXECUTION_MEMORY_MAX);
     struct call call = {.unit = unit_new(&x, program)};
+    const size_t start = out->size;
     size_t room = program->literal_size + 1024;
     if (room > x.output_end - out->size)
         room = x.output_end - out->size;
@@ -491,6 +493,8 @@ int mustache_execute(const struct mustache_program *program,
     struct context root = {data, NULL, 1};
     int result = execution_run(&x, &call, 0, program->instruction_count, &root);
     close_window(&x);
+    if (result == 0 && program->syntax == MUSTACHE_SYNTAX_PLACEHOLDER)
+        result = placeholder_finish(&x, &call, data, start);
     out->bytes[out->size] = '\0';
     arena_deinit(&x.arena);
     return result;

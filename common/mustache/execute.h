@@ -116,6 +116,9 @@ int execution_fail(struct execution *x, const struct call *call,
                    struct program_place place, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Too much output, or too many steps. */
+int execution_fail_output(struct execution *x, const struct call *call,
+                          struct program_place place);
 int execution_fail_steps(struct execution *x, const struct call *call,
                          struct program_place place);
 

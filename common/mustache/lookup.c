@@ -165,6 +165,17 @@ static void slot_take(struct execution *x, struct slot *slot,
         memcpy(slot->head, slot->text, slot->size);
 }
 
+/* What the data does not know stays as it was written. */
+static void slot_keep(struct slot *slot, const char *text, uint32_t size)
+{
+    slot->text = text;
+    slot->size = size;
+    if (size > PROGRAM_SLACK)
+        slot->bits |= PAIR_LONG_VALUE;
+    else
+        memcpy(slot->head, text, size);
+}
+
 int slot_fill(struct execution *x, const struct call *call, uint32_t path_index,
               const struct context *context, struct program_place place,
               bool for_section)
@@ -183,6 +194,8 @@ int slot_fill(struct execution *x, const struct call *call, uint32_t path_index,
     if (slot->node != NULL && slot->node->text_size > UINT32_MAX)
         return execution_fail(x, call, place, "a value over 4 GiB");
     slot_take(x, slot, slot->node);
+    if (slot->node == NULL && program->syntax == MUSTACHE_SYNTAX_PLACEHOLDER)
+        slot_keep(slot, program_text(program) + path->name.at, path->name.size);
     /* What is right for a section need not be for a value. */
     slot->stamp = slot->node == NULL && is_lambda ? 0 : context->stamp;
     return execution_step(x, call, place, slot->size / PROGRAM_SLACK);

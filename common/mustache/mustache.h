@@ -36,6 +36,17 @@ enum mustache_escape {
 /* "none", "html", "json", "c", "sql"; -1 when unknown. */
 int mustache_escape_parse(const char *text, enum mustache_escape *escape);
 
+/* How a template is written: in Mustache, or as text with placeholders
+ * {UPPER_SNAKE} (letters A to Z and _), which are replaced one name after the
+ * other in the order of the data; unknown ones and all other braces stay. */
+enum mustache_syntax {
+    MUSTACHE_SYNTAX_MUSTACHE,
+    MUSTACHE_SYNTAX_PLACEHOLDER,
+};
+
+/* "mustache", "placeholder"; -1 when unknown. */
+int mustache_syntax_parse(const char *text, enum mustache_syntax *syntax);
+
 #define MUSTACHE_PARTIAL_DEPTH_MAX 64
 #define MUSTACHE_SECTION_DEPTH_MAX 128
 #define MUSTACHE_TEMPLATE_MAX      (4u << 20)
@@ -46,7 +57,8 @@ struct mustache_program; /* flat: mustache_program_size bytes */
 /* Compiles a template.  name is for messages and stays in the program.
  * Errors: "NAME:LINE:COLUMN: what; what to do" with ERROR_DATA.  The result
  * is one malloc'ed block; free it with mustache_program_free. */
-struct mustache_program *mustache_compile(const char *name, const char *text,
+struct mustache_program *mustache_compile(enum mustache_syntax syntax,
+                                          const char *name, const char *text,
                                           size_t size, struct error *error);
 void mustache_program_free(struct mustache_program **program);
 size_t mustache_program_size(const struct mustache_program *program);

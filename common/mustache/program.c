@@ -27,6 +27,7 @@ static bool header_valid(const struct mustache_program *p, size_t size)
 {
     return p->magic == PROGRAM_MAGIC && p->version == PROGRAM_VERSION &&
            p->header_size == sizeof(*p) && p->size == size &&
+           p->syntax <= MUSTACHE_SYNTAX_PLACEHOLDER &&
            table_valid(p, p->instruction_at, p->instruction_count,
                        sizeof(struct program_instruction)) &&
            table_valid(p, p->pair_at, p->pair_count,

@@ -86,7 +86,7 @@ struct program_pair {
 /* A name: a.b.c, found from the context stack, or from the current item
  * only for a leading dot; "." has no parts. */
 struct program_path {
-    struct program_span name;
+    struct program_span name; /* a placeholder's with its braces */
     uint32_t part;
     uint32_t part_count;
     uint32_t from_current; /* 0 or 1 */
@@ -104,6 +104,7 @@ struct mustache_program {
     uint16_t version;
     uint16_t header_size;
     uint32_t size; /* of the whole block */
+    uint32_t syntax; /* enum mustache_syntax */
     uint32_t literal_size;
     uint32_t instruction_at, instruction_count;
     uint32_t pair_at, pair_count;

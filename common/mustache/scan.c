@@ -36,7 +36,7 @@ static bool is_space(char c)
 
 /* Lines and columns (in characters, so bytes that continue one are not
  * counted) are found by going on from the last place. */
-static struct program_place place_of(struct scan *scan, size_t at)
+struct program_place scan_place(struct scan *scan, size_t at)
 {
     for (; scan->placed_at < at; scan->placed_at++) {
         unsigned char c = (unsigned char)scan->text[scan->placed_at];
@@ -151,7 +151,7 @@ static int read_tag(struct scan *scan, size_t begin, struct scan_word *word,
     size_t from = begin + scan->open.size;
     char mark = from < scan->size ? scan->text[from] : '\0';
     char before = mark == '{' ? '}' : mark == '=' ? '=' : '\0';
-    word->place = place_of(scan, begin);
+    word->place = scan_place(scan, begin);
     word->kind = mark == '{' ? SCAN_RAW : kind_of(mark);
     if (word->kind != SCAN_VALUE)
         from++;

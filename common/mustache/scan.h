@@ -67,6 +67,9 @@ struct scan_word {
 void scan_init(struct scan *scan, const char *name, const char *text,
                size_t size);
 
+/* Lines and columns (in characters) of a byte; bytes in ascending order. */
+struct program_place scan_place(struct scan *scan, size_t at);
+
 /* The next word; 0, or -1 with "NAME:LINE:COLUMN: ...".  Whoever calls it
  * then says with scan_take what becomes of the tag's line. */
 int scan_next(struct scan *scan, struct scan_word *word, struct error *error);

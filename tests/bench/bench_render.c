@@ -62,8 +62,9 @@ static void read_template(struct bench *bench, const char *folder)
         die("cannot read the template");
     bench->template_size = fread(bench->template, 1, 1u << 20, file);
     fclose(file);
-    bench->program = mustache_compile("bench", bench->template,
-                                      bench->template_size, &error);
+    bench->program =
+        mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, "bench", bench->template,
+                         bench->template_size, &error);
     if (bench->program == NULL)
         die(error.text);
 }
@@ -99,8 +100,9 @@ static void render(struct bench *bench)
     bool cold = strcmp(bench->mode, "cold") == 0;
     struct mustache_program *program = bench->program;
     if (cold)
-        program = mustache_compile("bench", bench->template,
-                                   bench->template_size, &error);
+        program =
+            mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, "bench", bench->template,
+                             bench->template_size, &error);
     if (program == NULL || mustache_execute(program, bench->data, &options,
                                             &bench->out, &error) != 0)
         die(error.text);

@@ -36,7 +36,8 @@ static const struct mustache_program *resolve(void *context, const char *name,
             return partials->programs[i];
     assert_true(partials->count < PARTIALS_MAX);
     struct mustache_program *program =
-        mustache_compile(found->key, found->text, found->text_size, error);
+        mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, found->key, found->text,
+                         found->text_size, error);
     if (program == NULL)
         return NULL;
     partials->names[partials->count] = found->key;
@@ -58,6 +59,15 @@ int render(const char *template, const char *data, const char *partials,
            struct mustache_options options, struct buffer *out,
            struct error *error)
 {
+    return render_as(MUSTACHE_SYNTAX_MUSTACHE, template, data, partials,
+                     options, out, error);
+}
+
+int render_as(enum mustache_syntax syntax, const char *template,
+              const char *data, const char *partials,
+              struct mustache_options options, struct buffer *out,
+              struct error *error)
+{
     struct arena arena;
     arena_init(&arena, 64u << 20);
     struct partials known = {
@@ -69,7 +79,7 @@ int render(const char *template, const char *data, const char *partials,
     error_clear(error);
     int result = -1;
     struct mustache_program *program =
-        mustache_compile("main", template, strlen(template), error);
+        mustache_compile(syntax, "main", template, strlen(template), error);
     if (program != NULL) {
         assert_true(
             mustache_program_valid(program, mustache_program_size(program)));

@@ -18,6 +18,11 @@ int render(const char *template, const char *data, const char *partials,
            struct mustache_options options, struct buffer *out,
            struct error *error);
 
+int render_as(enum mustache_syntax syntax, const char *template,
+              const char *data, const char *partials,
+              struct mustache_options options, struct buffer *out,
+              struct error *error);
+
 /* The output must be this; name is for messages. */
 void expect(const char *name, const char *template, const char *data,
             const char *partials, struct mustache_options options,

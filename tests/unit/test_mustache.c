@@ -205,7 +205,7 @@ static void test_append(void **state)
     arena_init(&arena, 1u << 20);
     buffer_init(&out, 1u << 20);
     struct mustache_program *program =
-        mustache_compile("t", "<{{a}}>", 7, &error);
+        mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, "t", "<{{a}}>", 7, &error);
     const struct node *data = read_json(&arena, "{\"a\":1}");
     buffer_append_text(&out, "head ");
     assert_int_equal(mustache_execute(program, data, &options, &out, &error),
@@ -236,8 +236,9 @@ static void test_program_moves(void **state)
     struct mustache_options options = {0};
     arena_init(&arena, 1u << 20);
     buffer_init(&out, 1u << 20);
-    struct mustache_program *program = mustache_compile(
-        "t", program_template, sizeof(program_template) - 1, &error);
+    struct mustache_program *program =
+        mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, "t", program_template,
+                         sizeof(program_template) - 1, &error);
     size_t size = mustache_program_size(program);
     void *copy = malloc(size);
     memcpy(copy, program, size);
@@ -268,8 +269,9 @@ static void test_program_damaged(void **state)
     arena_init(&arena, 1u << 20);
     const struct node *data =
         read_json(&arena, "{\"a\":1,\"b\":{\"c\":2},\"l\":[3,4]}");
-    struct mustache_program *program = mustache_compile(
-        "t", program_template, sizeof(program_template) - 1, &error);
+    struct mustache_program *program =
+        mustache_compile(MUSTACHE_SYNTAX_MUSTACHE, "t", program_template,
+                         sizeof(program_template) - 1, &error);
     size_t size = mustache_program_size(program);
     uint64_t random = 42;
     unsigned passed = 0;
@@ -313,8 +315,8 @@ static int render_in(struct mustache_directory *directory, const char *template,
     };
     error_clear(error);
     buffer_init(out, 1u << 20);
-    struct mustache_program *program =
-        mustache_compile("main", template, strlen(template), error);
+    struct mustache_program *program = mustache_compile(
+        MUSTACHE_SYNTAX_MUSTACHE, "main", template, strlen(template), error);
     int result = mustache_execute(program, NULL, &options, out, error);
     mustache_program_free(&program);
     return result;
@@ -415,8 +417,9 @@ static unsigned read_examples(struct buffer *examples, unsigned count)
 }
 
 /* Says the page what is so?  A template, its data, what it gives. */
-static void check_example(const char *template, const char *data,
-                          const char *partials, const char *expected)
+static void check_example(enum mustache_syntax syntax, const char *template,
+                          const char *data, const char *partials,
+                          const char *expected)
 {
     struct arena arena;
     struct node *root;
@@ -428,8 +431,12 @@ static void check_example(const char *template, const char *data,
                            &document_limits_default, &root, &error) != 0)
         fail_msg("%s", error.text);
     document_write_json(root, &json);
-    expect("example", template, json.bytes, partials,
-           (struct mustache_options){0}, expected);
+    struct buffer out;
+    if (render_as(syntax, template, json.bytes, partials,
+                  (struct mustache_options){0}, &out, &error) != 0)
+        fail_msg("%s", error.text);
+    assert_string_equal(out.bytes, expected);
+    buffer_deinit(&out);
     buffer_deinit(&json);
     arena_deinit(&arena);
 }
@@ -444,7 +451,7 @@ static void put_partial(struct buffer *partials, const char *name,
     buffer_append_text(partials, "}");
 }
 
-#define EXAMPLE_COUNT 10
+#define EXAMPLE_COUNT 13
 
 static void test_manual_page(void **state)
 {
@@ -456,21 +463,23 @@ static void test_manual_page(void **state)
     if (found == 0)
         skip();
     assert_int_equal(found, EXAMPLE_COUNT);
-    check_example(examples[0].bytes, examples[1].bytes, NULL,
-                  examples[2].bytes);
+    check_example(MUSTACHE_SYNTAX_MUSTACHE, examples[0].bytes,
+                  examples[1].bytes, NULL, examples[2].bytes);
     put_partial(&partials, "item", &examples[3]);
-    check_example("{{>item}}\n", examples[4].bytes, partials.bytes,
-                  examples[5].bytes);
+    check_example(MUSTACHE_SYNTAX_MUSTACHE, "{{>item}}\n", examples[4].bytes,
+                  partials.bytes, examples[5].bytes);
     buffer_deinit(&partials);
     put_partial(&partials, "module", &examples[6]);
-    check_example(examples[7].bytes, "list: items", partials.bytes,
-                  examples[8].bytes);
+    check_example(MUSTACHE_SYNTAX_MUSTACHE, examples[7].bytes, "list: items",
+                  partials.bytes, examples[8].bytes);
     buffer_deinit(&partials);
-    check_example(examples[9].bytes,
+    check_example(MUSTACHE_SYNTAX_MUSTACHE, examples[9].bytes,
                   "points: [{x: 1, y: 2, label: a}, {x: 3, y: 4, label: b}]",
                   NULL,
                   "static const struct point points[] = {\n"
                   "    {{1, 2}, \"a\"},\n    {{3, 4}, \"b\"},\n};\n");
+    check_example(MUSTACHE_SYNTAX_PLACEHOLDER, examples[10].bytes,
+                  examples[11].bytes, NULL, examples[12].bytes);
     for (unsigned i = 0; i < EXAMPLE_COUNT; i++)
         buffer_deinit(&examples[i]);
 }

@@ -194,6 +194,30 @@ static void test_bad_templates(void **state)
     assert_int_equal(access(at(fixture, "out/.tidemill"), F_OK), -1);
 }
 
+static void test_placeholders(void **state)
+{
+    struct fixture *fixture = *state;
+    put_templates(fixture, "x", "");
+    put(fixture, "t/effect/set.yaml",
+        "files: [{template: a, output: \"{{service}}.txt\", "
+        "syntax: placeholder}]\n");
+    put(fixture, "t/effect/a.mustache",
+        "{NODE_TYPE} {DOMAIN} {DOMAIN_PASCAL} {MICROSERVICE_NAME} "
+        "{MICROSERVICE_NAME_PASCAL}({MIXIN_INHERITANCE})\n"
+        "{BUSINESS_DESCRIPTION}\n{OPERATIONS}\n[{FEATURES}]\n"
+        "    {BUSINESS_LOGIC_STUB}\n{major: 1} {} {OURS} {{service}}\n");
+    assert_int_equal(run_own(fixture), 0);
+    assert_string_equal(fixture->job.output.files[0].path,
+                        "node_shop_cart_effect/cart.txt");
+    assert_string_equal(fixture->job.output.files[0].bytes,
+                        "EFFECT shop Shop cart Cart()\nKeeps what is bought\n"
+                        "- add\n[]\n    raise NotImplementedError\n"
+                        "{major: 1} {} {OURS} {{service}}\n");
+    put(fixture, "t/effect/set.yaml",
+        "files: [{template: a, output: b, syntax: jinja}]\n");
+    refused(fixture, run_own(fixture), ERROR_DATA, "1:42: no such syntax");
+}
+
 static void test_an_empty_path_leaves_a_file_out(void **state)
 {
     struct fixture *fixture = *state;
@@ -285,6 +309,7 @@ int main(void)
         TEST(test_the_real_templates),
         TEST(test_changed_templates_are_noticed),
         TEST(test_bad_templates),
+        TEST(test_placeholders),
         TEST(test_an_empty_path_leaves_a_file_out),
         TEST(test_bad_specifications),
         TEST(test_the_report),
