@@ -40,7 +40,7 @@ X("upgrade", command_upgrade, LENIENT, "", \
 X("reopen-logs", command_reopen_logs, LENIENT, "", \
   "open the log files again, after they were moved away") \
 X("log-level", command_log_level, LENIENT, "[COMPONENT|all LEVEL|default]", \
-  "show what each component logs, or change it until the next reload") \
+  "show what each component logs, or change it until a reload") \
 X("doctor", command_doctor, LENIENT, "", \
   "look for what is missing or wrong on this host") \
 X("enqueue", command_enqueue, STRICT, "TABLE RECORD_ID [--operation O] [--priority P] [DATA|-] | --batch FILE|- [--atomic]", \

@@ -13,6 +13,7 @@
 
 #include "common/base/buffer.h"
 #include "common/base/clock.h"
+#include "ctl/correlation.h"
 
 #define PASS_TIMEOUT_MS 2000
 #define ANSWER_MAX      (8u << 20)
@@ -184,8 +185,9 @@ json_t *control_ask(const struct config *config, enum control_command command,
     unsigned losses = 0;
     int result;
     buffer_init(&line, ANSWER_MAX);
-    json_t *request = json_pack("{s:s,s:o*}", "command", control_names[command],
-                                "args", args);
+    json_t *request =
+        json_pack("{s:s,s:s,s:o*}", "command", control_names[command],
+                  "correlation_id", correlation_id(), "args", args);
     char *words = json_dumps(request, JSON_COMPACT);
     char *text;
     json_decref(request);

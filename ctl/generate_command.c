@@ -16,6 +16,7 @@
 #include "common/store/client.h"
 #include "ctl/arguments.h"
 #include "ctl/command.h"
+#include "ctl/correlation.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
@@ -82,10 +83,10 @@ static char *make_spec(struct generate *generate, const char *path,
     }
     if (contract_read(arena, path, text, size, errors) == NULL)
         return NULL;
-    json_t *spec =
-        json_pack("{s:s,s:s%,s:s,s:s,s:{}}", "contract", absolute,
-                  "contract_text", text, size, "output", generate->output,
-                  "template_dir", generate->template_dir, "options");
+    json_t *spec = json_pack(
+        "{s:s,s:s%,s:s,s:s,s:{},s:s}", "contract", absolute, "contract_text",
+        text, size, "output", generate->output, "template_dir",
+        generate->template_dir, "options", "correlation_id", correlation_id());
     char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
     json_decref(spec);
     if (json == NULL)

@@ -2,7 +2,9 @@
 #include "daemon/requests.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "daemon/channel.h"
@@ -102,19 +104,33 @@ static const struct {
     [REQUEST_STOP] = {"stop", do_stop},
 };
 
+static int run_request(struct master *master, const struct message *message)
+{
+    char argument[MESSAGE_TEXT_MAX];
+    snprintf(argument, sizeof(argument), "%s", message->text);
+    char *correlation = strchr(argument, '\t');
+    if (correlation != NULL) {
+        *correlation++ = '\0';
+        if (!log_correlation_is_valid(correlation))
+            return -1;
+        log_set_correlation(correlation);
+    }
+    log_event(LOG_INFO_LEVEL, "an operator asks",
+              LOG_TEXT("request", request_rows[message->number].name),
+              LOG_TEXT("argument", argument));
+    int result = request_rows[message->number].action(master, argument);
+    log_set_correlation(NULL);
+    return result;
+}
+
 void requests_take(struct master *master, struct slot *slot,
                    const struct message *message)
 {
     bool known = slot->role == ROLE_GATEWAY &&
                  message->number < REQUEST_COUNT &&
                  request_rows[message->number].action != NULL;
-    if (known) {
-        log_event(LOG_INFO_LEVEL, "an operator asks",
-                  LOG_TEXT("request", request_rows[message->number].name),
-                  LOG_TEXT("argument", message->text));
-        if (request_rows[message->number].action(master, message->text) == 0)
-            return;
-    }
+    if (known && run_request(master, message) == 0)
+        return;
     log_event(LOG_ERROR_LEVEL, "worker is killed for a request it may not make",
               LOG_TEXT("role", role_name(slot->role)),
               LOG_UINT("request", message->number));

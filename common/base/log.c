@@ -94,6 +94,20 @@ void log_set_correlation(const char *correlation_id)
              correlation_id == NULL ? "" : correlation_id);
 }
 
+const char *log_correlation(void)
+{
+    return log_state.correlation;
+}
+
+bool log_correlation_is_valid(const char *correlation_id)
+{
+    size_t size = strspn(correlation_id, "abcdefghijklmnopqrstuvwxyz"
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789._:/-");
+    return size > 0 && size <= LOG_CORRELATION_MAX &&
+           correlation_id[size] == '\0';
+}
+
 uint64_t log_lost(void)
 {
     return log_state.lost;

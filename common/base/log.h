@@ -140,8 +140,12 @@ bool log_wants(enum log_level level);
 void log_tell_repeats(bool all);
 
 /* Correlation id of the current work, in each line until it is set to NULL;
- * copied. */
+ * copied.  One that comes from elsewhere has 1 to LOG_CORRELATION_MAX of
+ * [A-Za-z0-9._:/-]. */
+#define LOG_CORRELATION_MAX 100
 void log_set_correlation(const char *correlation_id);
+const char *log_correlation(void); /* "": none */
+bool log_correlation_is_valid(const char *correlation_id);
 
 /* Lines lost since the start of this process. */
 uint64_t log_lost(void);

@@ -13,7 +13,6 @@
 
 #include "common/base/log.h"
 
-#define LOG_CORRELATION_MAX 100
 #define LOG_HEAD_MAX        160
 
 /* A process has one log. */

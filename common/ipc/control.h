@@ -2,7 +2,8 @@
  *
  * The control socket: what `tidemill` asks of the running daemon.
  *
- * A request is one line of JSON, {"command": NAME, "args": {...}}, an answer
+ * A request is one line of JSON, {"command": NAME, "correlation_id": TEXT,
+ * "args": {...}} (the id, as log.h has it, may be missing), an answer
  * is one line too: {"ok": true, "data": {...}}, or {"ok": false, "status": an
  * exit status of sysexits(3), "error": TEXT}.  Requests on a connection are
  * answered in their order.

@@ -44,7 +44,8 @@ enum message_kind {
 
 enum message_direction { MESSAGE_DOWN, MESSAGE_UP };
 
-/* What the gateway relays to the master for an operator.
+/* What the gateway relays to the master for an operator: the argument, and
+ * behind a TAB the correlation id, if there is one.
  * name, argument, what it asks */
 #define REQUEST_LIST(X)                                                        \
     X(RELOAD, "-", "read the configuration again")                             \

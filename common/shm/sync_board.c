@@ -67,3 +67,27 @@ void sync_view_get_error(struct sync_view *view, char *text, size_t room)
     }
     text[size - 1] = '\0';
 }
+
+void sync_board_set_asker(struct sync_board *board, uint64_t ticket,
+                          const char *correlation)
+{
+    struct sync_asker *asker = &board->askers[ticket % SYNC_ASKERS];
+    atomic_store(&asker->ticket, 0);
+    atomic_thread_fence(memory_order_seq_cst);
+    size_t size = strnlen(correlation, LOG_CORRELATION_MAX);
+    memcpy(asker->correlation, correlation, size);
+    asker->correlation[size] = '\0';
+    atomic_store(&asker->ticket, ticket);
+}
+
+void sync_board_get_asker(struct sync_board *board, uint64_t ticket,
+                          char correlation[LOG_CORRELATION_MAX + 1])
+{
+    struct sync_asker *asker = &board->askers[ticket % SYNC_ASKERS];
+    bool known = ticket != 0 && atomic_load(&asker->ticket) == ticket;
+    memcpy(correlation, asker->correlation, LOG_CORRELATION_MAX + 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    correlation[LOG_CORRELATION_MAX] = '\0';
+    if (!known || atomic_load(&asker->ticket) != ticket)
+        correlation[0] = '\0';
+}

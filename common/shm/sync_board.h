@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/log.h"
 #include "common/ipc/worker_contract.h"
 
 #define TRIGGER_LIST(X)                                                        \
@@ -99,6 +100,14 @@ struct sync_inspection {
     _Atomic int64_t records, complete;
 };
 
+/* Under which correlation id a ticket was asked for. */
+struct sync_asker {
+    _Atomic uint64_t ticket; /* 0: being written */
+    char correlation[LOG_CORRELATION_MAX + 1];
+};
+
+#define SYNC_ASKERS 16 /* that of ticket T is at T % SYNC_ASKERS */
+
 struct sync_board {
     alignas(128) _Atomic uint64_t ticket; /* last `sync now` asked for */
     _Atomic uint32_t enabled; /* the master's: sync.enabled, sync.sink, as */
@@ -110,9 +119,16 @@ struct sync_board {
     _Atomic uint64_t cut_until_ms; /* monotonic: until then the line to the
                                     * centre is cut, for an exercise */
     struct sync_inspection inspection;
+    struct sync_asker askers[SYNC_ASKERS];
     _Atomic uint32_t drain_wanted; /* drain until this is 0 or nothing pends */
     struct sync_view views[SYNC_SLOTS_MAX];
 };
+
+void sync_board_set_asker(struct sync_board *board, uint64_t ticket,
+                          const char *correlation);
+/* "" when it is not known, or no longer. */
+void sync_board_get_asker(struct sync_board *board, uint64_t ticket,
+                          char correlation[LOG_CORRELATION_MAX + 1]);
 
 void sync_view_set_error(struct sync_view *view, const char *text);
 void sync_view_get_error(struct sync_view *view, char *text, size_t room);

@@ -384,10 +384,14 @@ int worker_loop_request(struct worker_loop *loop, unsigned request,
 {
     if (request == REQUEST_NONE || request >= REQUEST_COUNT)
         return error_set(error, ERROR_USAGE, "no such request: %u", request);
-    if (strlen(argument) >= MESSAGE_TEXT_MAX)
+    char text[MESSAGE_TEXT_MAX];
+    const char *correlation = log_correlation();
+    int size = snprintf(text, sizeof(text), "%s%s%s", argument,
+                        correlation[0] != '\0' ? "\t" : "", correlation);
+    if (size >= MESSAGE_TEXT_MAX)
         return error_set(error, ERROR_USAGE,
                          "the argument of the request is too long");
-    return send_up(loop, MESSAGE_REQUEST, request, argument, error);
+    return send_up(loop, MESSAGE_REQUEST, request, text, error);
 }
 
 void worker_loop_leave(struct worker_loop *loop, enum worker_exit code)

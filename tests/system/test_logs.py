@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import DetachedDaemon, wait_for
+from harness import SOURCE, DetachedDaemon, wait_for
 
 
 @pytest.fixture
@@ -268,3 +268,45 @@ def test_secrets_stay_out_of_the_log(detached, folder):
     for secret in SECRETS:
         assert secret not in text
     assert "refused" in text and "***" in text
+
+
+def by_id(daemon, correlation):
+    """(component, message) of the lines with this correlation id."""
+    return {(line["component"], line["message"]) for line in lines(daemon)
+            if line.get("correlation_id") == correlation}
+
+
+def test_a_command_is_followed_to_the_centre(detached, folder):
+    detached.configure({"logging": {"level": "debug"}})
+    detached.start()
+    contract = sorted((SOURCE / "tests/fixtures/contracts").glob("*.yaml"))[0]
+    detached.run("generate", "--output", folder / "out", contract,
+                 env={"TIDEMILL_CORRELATION_ID": "order-66"})
+    wait_for(lambda: ("generation", "job done") in by_id(detached, "order-66"),
+             what="the job's line")
+    detached.run("sync", "now", env={"TIDEMILL_CORRELATION_ID": "carry:1"})
+    wait_for(lambda: by_id(detached, "carry:1") >= {
+        ("gateway", "operator's command"), ("master", "an operator asks"),
+        ("sync", "batch applied")}, what="the lines of the pass")
+    batches = [line for line in lines(detached)
+               if line["message"] == "batch applied"]
+    with detached.centre() as centre:
+        ledger = {tuple(row) for row in centre.execute(
+            "SELECT epoch, batch_id FROM ledger")}
+        data = [json.loads(row[0]) for row in centre.execute(
+            "SELECT data FROM synced_records"
+            " WHERE table_name = 'generation_jobs'")]
+    assert {(b["epoch"], b["batch_id"]) for b in batches} <= ledger
+    assert [d["correlation_id"] for d in data] == ["order-66"]
+    # one that is made up, and one that is none
+    detached.run("sync", "pause", env={"TIDEMILL_CORRELATION_ID": "a b\n"})
+    made = {line["correlation_id"] for line in lines(detached)
+            if line.get("command") == "sync-pause"}
+    assert made and all(len(m) == 16 for m in made)
+    # what nobody asked for has the batch's own
+    detached.run("sync", "resume")
+    detached.run("enqueue", "--priority", "urgent", "t", "r", "{}")
+    wait_for(lambda: [line for line in lines(detached)
+                      if str(line.get("correlation_id")).startswith("batch-")],
+             what="a batch by itself")
+    assert detached.stop() == 0

@@ -232,6 +232,7 @@ static uint64_t ask_for_pass(struct control_connection *connection)
     uint64_t ticket = atomic_fetch_add(&board->ticket, 1) + 1;
     char text[24];
     snprintf(text, sizeof(text), "%llu", (unsigned long long)ticket);
+    sync_board_set_asker(board, ticket, log_correlation());
     return relay(connection, REQUEST_SYNC_NOW, text) == 0 ? ticket : 0;
 }
 

@@ -159,6 +159,8 @@ static void run_line(struct control_connection *connection, const char *text,
     json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
     const char *name = json_string_value(json_object_get(line, "command"));
     const json_t *args = json_object_get(line, "args");
+    const char *correlation =
+        json_string_value(json_object_get(line, "correlation_id"));
     int command = name == NULL ? -1 : command_find(name);
     if (line == NULL)
         error_set(&error, ERROR_PROTOCOL,
@@ -175,6 +177,8 @@ static void run_line(struct control_connection *connection, const char *text,
         error_set(&error, ERROR_NOT_ALLOWED,
                   "'%s' is for root and the daemon's user; you are uid %u",
                   name, (unsigned)connection->uid);
+    if (correlation != NULL && log_correlation_is_valid(correlation))
+        log_set_correlation(correlation);
     if (error.code != ERROR_NONE) {
         control_refuse(connection, &error);
     } else {
@@ -185,6 +189,7 @@ static void run_line(struct control_connection *connection, const char *text,
                       LOG_INT("peer_pid", connection->pid));
         command_run((enum control_command)command, connection, args);
     }
+    log_set_correlation(NULL);
     json_decref(line);
 }
 

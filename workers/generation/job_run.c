@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers/generation/job_run.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -54,6 +56,14 @@ static void say_end(const struct job *job, const char *outcome,
                   LOG_TEXT("error", error->text));
 }
 
+/* Until its specification names the command that it came from. */
+static void correlate(const struct job *job)
+{
+    char id[32];
+    snprintf(id, sizeof(id), "job-%" PRId64, job->id);
+    log_set_correlation(id);
+}
+
 struct report *job_run(const struct job_runner *runner, const struct job *job,
                        uint64_t *duration_us)
 {
@@ -62,6 +72,7 @@ struct report *job_run(const struct job_runner *runner, const struct job *job,
     const char *outcome;
     uint64_t start_ns = clock_monotonic_ns();
     error_clear(&error);
+    correlate(job);
     bool is_render = strcmp(job->kind, "render") == 0;
     run_kind(runner, job, &render, &error);
     *duration_us = (clock_monotonic_ns() - start_ns) / 1000;
@@ -69,9 +80,10 @@ struct report *job_run(const struct job_runner *runner, const struct job *job,
         report_new(runner->reporter, job, is_render ? &render : NULL, &error,
                    *duration_us, &outcome);
     arena_reset(runner->arena);
-    if (report == NULL)
-        return NULL;
-    count_job(is_render ? &render : NULL, outcome, *duration_us);
-    say_end(job, outcome, &error);
+    if (report != NULL) {
+        count_job(is_render ? &render : NULL, outcome, *duration_us);
+        say_end(job, outcome, &error);
+    }
+    log_set_correlation(NULL);
     return report;
 }

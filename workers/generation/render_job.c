@@ -5,6 +5,7 @@
 
 #include "common/base/buffer.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/document/document.h"
 #include "common/generation/contract.h"
 #include "common/generation/template_set.h"
@@ -114,6 +115,11 @@ int render_job_run(struct template_cache *cache,
     if (read_spec(spec_text, spec_size, arena, &spec, error) != 0)
         return -1;
     job->contract = text_of(spec, "contract", NULL);
+    const char *correlation = text_of(spec, "correlation_id", "");
+    if (log_correlation_is_valid(correlation)) {
+        job->correlation = correlation;
+        log_set_correlation(correlation);
+    }
     int result =
         run(cache, default_template_dir, spec, arena, job, &since_ns, error);
     job->phase_us[RENDER_PHASE_TOTAL] = (since_ns - start_ns) / 1000;

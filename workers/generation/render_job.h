@@ -5,7 +5,8 @@
  *
  *     {"contract": absolute path, "contract_text": its bytes when it was
  *      submitted, "output": absolute directory, "template_dir": absolute
- *      directory (optional), "options": {"force": false} (optional)}
+ *      directory (optional), "options": {"force": false} (optional),
+ *      "correlation_id": that of the command (optional)}
  */
 #ifndef TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
 #define TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
@@ -40,6 +41,7 @@ const char *render_phase_name(enum render_phase phase);
 
 struct render_job {
     const char *contract;     /* NULL when the specification has none */
+    const char *correlation;  /* NULL when it has none, or none that is valid */
     const char *node_type;    /* NULL until the contract was read */
     struct output output;     /* whole after success */
     bool template_hit;

@@ -69,6 +69,8 @@ static void put_result(struct buffer *json, const struct job *job,
     put_member(json, "finished_at", clock_format(clock_wall_ms(), now));
     if (error->code != ERROR_NONE)
         put_member(json, "error", error->text);
+    if (render != NULL && render->correlation != NULL)
+        put_member(json, "correlation_id", render->correlation);
     if (render != NULL && render->contract != NULL)
         put_member(json, "contract", render->contract);
     if (render != NULL && render->node_type != NULL)

@@ -53,6 +53,7 @@ void pass_add(struct pass *pass, const struct batch *batch)
     metric_add(METRIC_SYNC_CONFLICTS_LOST, batch->conflicts[CONFLICT_LOST]);
     metric_add(METRIC_SYNC_CONFLICTS_PARKED, batch->conflicts[CONFLICT_PARKED]);
     log_event(LOG_DEBUG_LEVEL, "batch applied",
+              LOG_INT("epoch", batch->source.epoch),
               LOG_INT("batch_id", batch->source.batch_id),
               LOG_UINT("operations", batch->applied),
               LOG_UINT("refused", batch->refused),

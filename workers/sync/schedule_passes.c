@@ -15,7 +15,11 @@
 static void begin_pass(struct schedule *schedule,
                        const struct trigger_plan *plan)
 {
+    char asker[LOG_CORRELATION_MAX + 1] = "";
     pass_begin(&schedule->pass, plan, schedule->standing.ticket);
+    if (standing_asked(&schedule->standing))
+        sync_board_get_asker(schedule->board, schedule->pass.ticket, asker);
+    log_set_correlation(asker);
     if (plan->drain)
         pace_drain(&schedule->pace);
     schedule_attempted(schedule);
@@ -43,6 +47,7 @@ static void end_pass(struct schedule *schedule, const char *error)
     if (pass_report(pass, error, &call))
         pipeline_tell(schedule->pipeline, &call);
     pass->active = false;
+    log_set_correlation(NULL);
     atomic_store(&schedule->standing.view->in_pass, 0);
     if (error != NULL) {
         metric_add(METRIC_SYNC_FAILURES, 1);
@@ -236,9 +241,21 @@ static void tell_conflicts(const struct batch *batch)
                     batch->conflicts[CONFLICT_PARKED], batch->source.batch_id);
 }
 
+/* The key of the batch in the centre's ledger but for our system's id. */
+static void correlate(const struct batch *batch)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "batch-%" PRId64 "-%" PRId64,
+             batch->source.epoch, batch->source.batch_id);
+    log_set_correlation(key);
+}
+
 static void applied(void *self, const struct batch *batch)
 {
     struct schedule *schedule = self;
+    bool asked = log_correlation()[0] != '\0';
+    if (!asked)
+        correlate(batch);
     /* Its settlement may have to wait for the store, for as long as that
      * takes: no deadline. */
     if (pipeline_at_sink(schedule->pipeline) == 0) {
@@ -266,6 +283,8 @@ static void applied(void *self, const struct batch *batch)
                     "'tidemill sync dead' lists those",
                     batch->refused, batch->source.batch_id);
     tell_conflicts(batch);
+    if (!asked)
+        log_set_correlation(NULL);
 }
 
 void schedule_leave_if_over(struct schedule *schedule)
