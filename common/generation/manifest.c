@@ -38,6 +38,8 @@ static int take_files(const struct node *list, struct arena *arena,
             .template_name = text_of(item, "template"),
             .template_hash = text_of(item, "template_hash"),
             .contract_sha256 = text_of(item, "contract_sha256"),
+            .merged_sha256 = text_of(item, "merged_sha256"),
+            .edited_sha256 = text_of(item, "edited_sha256"),
         };
         struct error ignored;
         if (safe_path_check(file.path, strlen(file.path), &ignored) != 0 ||
@@ -111,6 +113,12 @@ static void put_file(const struct manifest_file *file, struct buffer *out)
     put_text(out, "template_hash", file->template_hash);
     buffer_append_text(out, ", ");
     put_text(out, "contract_sha256", file->contract_sha256);
+    if (file->merged_sha256[0] != '\0') {
+        buffer_append_text(out, ", ");
+        put_text(out, "merged_sha256", file->merged_sha256);
+        buffer_append_text(out, ", ");
+        put_text(out, "edited_sha256", file->edited_sha256);
+    }
     buffer_append_char(out, '}');
 }
 

@@ -9,6 +9,9 @@
  *      "template_set": ..., "template_hash": ..., "files": [
  *      {"path": ..., "sha256": ..., "size": ..., "mode": "0644",
  *       "template": ..., "template_hash": ..., "contract_sha256": ...}]}
+ *
+ * <output>/.tidemill/<node>.base has the texts that were generated last, for
+ * merging (base_texts.h).
  */
 #ifndef TIDEMILL_GENERATION_MANIFEST_H
 #define TIDEMILL_GENERATION_MANIFEST_H
@@ -32,6 +35,10 @@ struct manifest_file {
     const char *template_name;
     const char *template_hash;
     const char *contract_sha256;
+    /* Of a file that was merged by the job that wrote this manifest: the
+     * bytes on disk, and those before; "" otherwise. */
+    const char *merged_sha256;
+    const char *edited_sha256;
 };
 
 struct manifest {

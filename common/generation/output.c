@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/generation/base_texts.h"
 #include "common/generation/manifest.h"
+#include "common/generation/merge.h"
 #include "common/generation/output_place.h"
 #include "common/generation/safe_path.h"
 
@@ -23,6 +25,9 @@ struct writing {
     struct place place;
     struct manifest before;
     bool has_before;
+    bool has_folder;        /* the node's */
+    struct base_texts base; /* read when it is needed */
+    bool has_base;
 };
 
 const char *output_change_name(enum output_change change)
@@ -33,6 +38,12 @@ const char *output_change_name(enum output_change change)
 #undef X
     };
     return names[change];
+}
+
+bool output_change_writes(enum output_change change)
+{
+    return change == OUTPUT_CREATED || change == OUTPUT_CHANGED ||
+           change == OUTPUT_MERGED || change == OUTPUT_CONFLICT;
 }
 
 static int compare_files(const void *a, const void *b)
@@ -88,13 +99,18 @@ static int check_owner(const struct writing *writing, struct error *error)
                      output->contract, MANIFEST_DIRECTORY, output->node);
 }
 
+static const struct manifest_file *known_file(const struct writing *writing,
+                                              const char *path)
+{
+    return writing->has_before ? manifest_find(&writing->before, path) : NULL;
+}
+
 /* A changed file is kept when its bytes are not those that we wrote; an
  * empty one is what a crash of the machine leaves, not somebody's work. */
 static bool is_edited(const struct writing *writing, const char *path,
                       const char *bytes, size_t size)
 {
-    const struct manifest_file *known =
-        writing->has_before ? manifest_find(&writing->before, path) : NULL;
+    const struct manifest_file *known = known_file(writing, path);
     char sha256[65];
     if (size == 0)
         return false;
@@ -104,21 +120,91 @@ static bool is_edited(const struct writing *writing, const char *path,
     return strcmp(sha256, known->sha256) != 0;
 }
 
-static int plan_file(const struct writing *writing, struct output_file *file,
+static const struct base_text *find_base(struct writing *writing,
+                                         const char *sha256)
+{
+    if (!writing->has_base)
+        base_texts_read(writing->place.root, writing->output->node,
+                        &writing->arena, &writing->base);
+    writing->has_base = true;
+    return base_texts_find(&writing->base, sha256);
+}
+
+/* What was generated since the edit goes into it; without the text that was
+ * edited, the file is kept. */
+static int merge_file(struct writing *writing, struct output_file *file,
+                      const struct merge_text *edited, struct error *error)
+{
+    const struct manifest_file *known = known_file(writing, file->path);
+    const struct base_text *base =
+        known == NULL ? NULL : find_base(writing, known->sha256);
+    struct buffer out;
+    size_t conflicts;
+    file->change = OUTPUT_KEPT;
+    if (base == NULL || strcmp(known->sha256, file->sha256) == 0)
+        return 0; /* nothing new to merge */
+    buffer_init(&out, 2 * OUTPUT_FILE_MAX);
+    int result = merge_texts(
+        &writing->arena, &(struct merge_text){base->bytes, base->size}, edited,
+        &(struct merge_text){file->bytes, file->size}, &out, &conflicts);
+    file->merged_size = out.size;
+    file->merged =
+        result != 0 || out.failed
+            ? NULL
+            : arena_copy(writing->output->arena, out.bytes, out.size);
+    buffer_deinit(&out);
+    if (file->merged == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory to merge %s",
+                         file->path);
+    SHA256Data((const uint8_t *)file->merged, file->merged_size,
+               file->merged_sha256);
+    SHA256Data((const uint8_t *)edited->bytes, edited->size,
+               file->edited_sha256);
+    file->change = conflicts > 0 ? OUTPUT_CONFLICT : OUTPUT_MERGED;
+    return 0;
+}
+
+/* There is a file, with these bytes. */
+static int plan_against(struct writing *writing, struct output_file *file,
+                        const struct merge_text *there, bool same_mode,
+                        struct error *error)
+{
+    const struct output *output = writing->output;
+    bool same = there->size == file->size &&
+                memcmp(there->bytes, file->bytes, file->size) == 0;
+    if (output->keep_old) {
+        file->old = arena_copy(output->arena, there->bytes, there->size);
+        file->old_size = there->size;
+    }
+    if (same && same_mode)
+        file->change = OUTPUT_UNCHANGED;
+    else if (same || output->force ||
+             !is_edited(writing, file->path, there->bytes, there->size))
+        file->change = OUTPUT_CHANGED;
+    else if (output->merge)
+        return merge_file(writing, file, there, error);
+    else
+        file->change = OUTPUT_KEPT;
+    return 0;
+}
+
+static int plan_file(struct writing *writing, struct output_file *file,
                      struct error *error)
 {
     struct stat about;
     struct error why;
+    struct merge_text there;
     char *bytes = NULL;
-    size_t size = 0;
     SHA256Data((const uint8_t *)file->bytes, file->size, file->sha256);
-    if (writing->place.root < 0 || writing->place.is_new) {
-        file->change = OUTPUT_CREATED;
+    file->change = OUTPUT_CREATED;
+    file->merged = file->old = NULL;
+    if (writing->place.root < 0 || writing->place.is_new)
         return 0;
-    }
     int fd = safe_open_file(writing->place.root, file->path, &why);
     if (fd < 0 && why.code == ERROR_NO_INPUT) {
-        file->change = OUTPUT_CREATED;
+        if (!writing->output->force && writing->has_folder &&
+            known_file(writing, file->path) != NULL)
+            file->change = OUTPUT_GONE;
         return 0;
     }
     if (fd < 0) {
@@ -127,23 +213,17 @@ static int plan_file(const struct writing *writing, struct output_file *file,
     }
     int failed = fstat(fd, &about);
     close(fd);
-    if (failed != 0 ||
-        safe_read_file(writing->place.root, file->path, OUTPUT_FILE_MAX, &bytes,
-                       &size, error) != 0)
-        return failed != 0 ? error_set_errno(error, ERROR_IO, "cannot read %s",
-                                             file->path)
-                           : -1;
-    bool same = size == file->size && memcmp(bytes, file->bytes, size) == 0;
-    bool same_mode = ((about.st_mode ^ file->mode) & 0100) == 0;
-    if (same && same_mode)
-        file->change = OUTPUT_UNCHANGED;
-    else if (!same && !writing->output->force &&
-             is_edited(writing, file->path, bytes, size))
-        file->change = OUTPUT_KEPT;
-    else
-        file->change = OUTPUT_CHANGED;
+    if (failed != 0)
+        return error_set_errno(error, ERROR_IO, "cannot read %s", file->path);
+    if (safe_read_file(writing->place.root, file->path, OUTPUT_FILE_MAX, &bytes,
+                       &there.size, error) != 0)
+        return -1;
+    there.bytes = bytes;
+    int result =
+        plan_against(writing, file, &there,
+                     ((about.st_mode ^ file->mode) & 0100) == 0, error);
     free(bytes);
-    return 0;
+    return result;
 }
 
 static int plan(struct writing *writing, struct error *error)
@@ -160,6 +240,12 @@ static int plan(struct writing *writing, struct error *error)
             return -1;
         }
         writing->has_before = failed == 0;
+        /* A node that was removed as a whole is made anew. */
+        int folder =
+            safe_open_directory(writing->place.root, output->node, false, &why);
+        writing->has_folder = folder >= 0;
+        if (folder >= 0)
+            close(folder);
     }
     if (check_owner(writing, error) != 0)
         return -1;
@@ -233,9 +319,13 @@ static int next_manifest(struct writing *writing, struct manifest *after)
                                  : strcmp(was->path, is->path);
         old += order <= 0;
         new += order >= 0;
-        if (order < 0 || (order == 0 && is->change == OUTPUT_KEPT)) {
-            after->files[after->file_count++] = *was;
-        } else if (is->change != OUTPUT_KEPT) {
+        bool left = is != NULL &&
+                    (is->change == OUTPUT_KEPT || is->change == OUTPUT_GONE);
+        if (order < 0 || (order == 0 && left)) {
+            struct manifest_file *file = &after->files[after->file_count++];
+            *file = *was;
+            file->merged_sha256 = file->edited_sha256 = "";
+        } else if (!left) {
             after->files[after->file_count++] = (struct manifest_file){
                 .path = is->path,
                 .sha256 = is->sha256,
@@ -244,15 +334,45 @@ static int next_manifest(struct writing *writing, struct manifest *after)
                 .template_name = is->template_name,
                 .template_hash = output->template_hash,
                 .contract_sha256 = output->contract_sha256,
+                .merged_sha256 = is->merged != NULL ? is->merged_sha256 : "",
+                .edited_sha256 = is->merged != NULL ? is->edited_sha256 : "",
             };
         }
     }
     return 0;
 }
 
-/* The manifest's new text; left empty when it stays as it is. */
+static const struct output_file *find_file(const struct output *output,
+                                           const char *path)
+{
+    const struct output_file key = {.path = path};
+    return bsearch(&key, output->files, output->file_count,
+                   sizeof(*output->files), compare_files);
+}
+
+/* The texts behind a manifest's hashes: those generated now, and of what was
+ * left the older ones, as far as they are there. */
+static void make_base(struct writing *writing, const struct manifest *after,
+                      struct buffer *text)
+{
+    base_texts_begin(text);
+    for (size_t i = 0; i < after->file_count; i++) {
+        const struct manifest_file *file = &after->files[i];
+        const struct output_file *is = find_file(writing->output, file->path);
+        if (is != NULL && strcmp(is->sha256, file->sha256) == 0) {
+            base_texts_put(text, file->sha256, is->bytes, is->size);
+            continue;
+        }
+        const struct base_text *old = find_base(writing, file->sha256);
+        if (old != NULL)
+            base_texts_put(text, old->sha256, old->bytes, old->size);
+    }
+}
+
+/* The manifest's new text and that of the base; left empty when they stay as
+ * they are. */
 static int make_manifest(struct writing *writing, struct buffer *text,
-                         struct error *error)
+                         struct buffer *base, struct error *error)
 {
     struct manifest after;
     char *old = NULL;
@@ -270,6 +390,12 @@ static int make_manifest(struct writing *writing, struct buffer *text,
         old_size == text->size && memcmp(old, text->bytes, text->size) == 0)
         buffer_reset(text);
     free(old);
+    if (text->size > 0)
+        make_base(writing, &after, base);
+    if (base->failed)
+        return error_set(error, ERROR_DATA,
+                         "the files of %s are too large together",
+                         writing->output->node);
     return 0;
 }
 
@@ -277,19 +403,24 @@ static enum place_result write_once(struct writing *writing,
                                     struct error *error)
 {
     struct buffer manifest;
+    struct buffer base;
     enum place_result result = PLACE_FAILED;
     buffer_init(&manifest, MANIFEST_BYTES_MAX);
+    buffer_init(&base, BASE_BYTES_MAX);
     arena_reset(&writing->arena);
+    writing->has_base = false;
     if (place_lock(&writing->place, error) == 0) {
         if (place_recover(&writing->place, &writing->arena, error) == 0 &&
             plan(writing, error) == 0 &&
-            make_manifest(writing, &manifest, error) == 0)
-            result = place_files(&writing->place, writing->output,
-                                 manifest.size > 0 ? &manifest : NULL, error);
+            make_manifest(writing, &manifest, &base, error) == 0)
+            result =
+                place_files(&writing->place, writing->output,
+                            manifest.size > 0 ? &manifest : NULL, &base, error);
         if (result != PLACE_DONE)
             place_abandon(&writing->place);
     }
     buffer_deinit(&manifest);
+    buffer_deinit(&base);
     return result;
 }
 

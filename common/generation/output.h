@@ -24,7 +24,10 @@
     X(CREATED, "created")                                                      \
     X(CHANGED, "changed")                                                      \
     X(UNCHANGED, "unchanged") /* same bytes and mode: not touched */           \
-    X(KEPT, "kept") /* edited since by hand, or not ours: left as it is */
+    X(KEPT, "kept") /* edited since by hand, or not ours: left as it is */     \
+    X(GONE, "gone") /* removed by hand: not made again */                      \
+    X(MERGED, "merged") /* what is new went into what was edited */            \
+    X(CONFLICT, "conflict") /* as merged, with marked conflicts */
 
 enum output_change {
 #define X(name, text) OUTPUT_##name,
@@ -43,8 +46,14 @@ struct output_file {
     size_t size;
     unsigned mode; /* 0644 or 0755 */
     const char *template_name;
-    char sha256[65]; /* filled by output_plan */
-    enum output_change change; /* filled by output_plan */
+    /* filled by output_plan: */
+    char sha256[65];
+    enum output_change change;
+    const char *merged; /* what goes to the disk instead; NULL: the bytes */
+    size_t merged_size;
+    char merged_sha256[65], edited_sha256[65]; /* of it, and what it replaces */
+    const char *old; /* what is there, when keep_old is set */
+    size_t old_size;
 };
 
 struct output {
@@ -54,7 +63,10 @@ struct output {
     const char *contract_sha256;
     const char *template_set;
     const char *template_hash;
-    bool force; /* write also what would be kept */
+    bool force;    /* write also what would be kept, or is gone */
+    bool merge;    /* merge what would be kept */
+    bool keep_old; /* for a diff */
+    struct arena *arena; /* for merged and old texts */
     struct output_file *files;
     size_t file_count;
     size_t counts[OUTPUT_CHANGE_COUNT]; /* filled by output_plan */
@@ -69,6 +81,9 @@ int output_plan(struct output *output, struct error *error);
  * so.  What a killed one began is finished first.  ERROR_TRY_AGAIN when
  * another job holds the node for longer than 5 seconds. */
 int output_write(struct output *output, struct error *error);
+
+/* Was it written, or would it be? */
+bool output_change_writes(enum output_change change);
 
 /* One line a file, "created    node_x/v1_0_0/node.py", then a summary
  * line; without the unchanged ones unless all is set. */

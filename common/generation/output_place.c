@@ -288,7 +288,12 @@ static int write_one(struct place *place, const char *path, const char *bytes,
 
 static bool is_written(const struct output_file *file)
 {
-    return file->change == OUTPUT_CREATED || file->change == OUTPUT_CHANGED;
+    return output_change_writes(file->change);
+}
+
+static bool replaces(const struct output_file *file)
+{
+    return is_written(file) && file->change != OUTPUT_CREATED;
 }
 
 static void manifest_name(const struct place *place, char path[NAME_SIZE])
@@ -296,21 +301,34 @@ static void manifest_name(const struct place *place, char path[NAME_SIZE])
     snprintf(path, NAME_SIZE, "%s/%s.json", MANIFEST_DIRECTORY, place->node);
 }
 
+static void base_name(const struct place *place, char path[NAME_SIZE])
+{
+    snprintf(path, NAME_SIZE, "%s/%s.base", MANIFEST_DIRECTORY, place->node);
+}
+
 static int write_all(struct place *place, const struct output *output,
-                     const struct buffer *manifest, struct error *error)
+                     const struct buffer *manifest, const struct buffer *base,
+                     struct error *error)
 {
     char path[NAME_SIZE];
     for (size_t i = 0; i < output->file_count; i++) {
         const struct output_file *file = &output->files[i];
         if (is_written(file) &&
-            write_one(place, file->path, file->bytes, file->size, file->mode,
-                      place->is_new, error) != 0)
+            write_one(place, file->path,
+                      file->merged != NULL ? file->merged : file->bytes,
+                      file->merged != NULL ? file->merged_size : file->size,
+                      file->mode, place->is_new, error) != 0)
             return -1;
     }
+    if (manifest == NULL)
+        return 0;
+    base_name(place, path);
+    if (write_one(place, path, base->bytes, base->size, 0644, false, error) !=
+        0)
+        return -1;
     manifest_name(place, path);
-    return manifest == NULL ? 0
-                            : write_one(place, path, manifest->bytes,
-                                        manifest->size, 0644, false, error);
+    return write_one(place, path, manifest->bytes, manifest->size, 0644, false,
+                     error);
 }
 
 /* Takes away what is beside the place of a file. */
@@ -332,6 +350,8 @@ static void drop_all(struct place *place, const struct output *output)
         for (size_t i = 0; i < output->file_count; i++)
             if (is_written(&output->files[i]))
                 drop_beside(place, output->files[i].path);
+    base_name(place, path);
+    drop_beside(place, path);
     manifest_name(place, path);
     drop_beside(place, path);
 }
@@ -363,7 +383,7 @@ static int swap_one(struct place *place, const char *path, bool is_there,
 static void take_back(struct place *place, const struct output_file *file)
 {
     const char *last;
-    if (file->change == OUTPUT_CHANGED) {
+    if (replaces(file)) {
         swap_one(place, file->path, true, NULL);
         return;
     }
@@ -372,13 +392,33 @@ static void take_back(struct place *place, const struct output_file *file)
         unlinkat(folder, last, 0);
 }
 
+static bool is_there(const struct place *place, const char *path)
+{
+    int fd = safe_open_file(place->root, path, NULL);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* A job that died may have put it in its place already. */
+static int put_base(struct place *place, struct error *error)
+{
+    char path[NAME_SIZE];
+    char name[NAME_SIZE + sizeof(PLACE_PREFIX)];
+    base_name(place, path);
+    snprintf(name, sizeof(name), "%s/%s%s.base", MANIFEST_DIRECTORY,
+             PLACE_PREFIX, place->node);
+    return is_there(place, name) ? swap_one(place, path, false, error) : 0;
+}
+
 /* The manifest comes last: with it the job is done, and nothing beside. */
 static int put_manifest(struct place *place, bool has_manifest,
                         struct error *error)
 {
     char path[NAME_SIZE];
     manifest_name(place, path);
-    if (!has_manifest || swap_one(place, path, false, error) == 0)
+    if (!has_manifest || (put_base(place, error) == 0 &&
+                          swap_one(place, path, false, error) == 0))
         return 0;
     return error_prefix(error,
                         "%s is complete but for its manifest; run it "
@@ -393,8 +433,7 @@ static int swap_all(struct place *place, const struct output *output,
     for (; done < output->file_count; done++) {
         const struct output_file *file = &output->files[done];
         if (is_written(file) &&
-            swap_one(place, file->path, file->change == OUTPUT_CHANGED,
-                     error) != 0)
+            swap_one(place, file->path, replaces(file), error) != 0)
             break;
     }
     if (done == output->file_count)
@@ -413,7 +452,7 @@ static int put_in_place(struct place *place, const struct output *output,
         return -1;
     }
     for (size_t i = 0; i < output->file_count; i++)
-        if (output->files[i].change == OUTPUT_CHANGED)
+        if (replaces(&output->files[i]))
             drop_beside(place, output->files[i].path);
     return put_manifest(place, has_manifest, error);
 }
@@ -441,10 +480,10 @@ static enum place_result put_folder(struct place *place, bool has_manifest,
 
 enum place_result place_files(struct place *place, const struct output *output,
                               const struct buffer *manifest,
-                              struct error *error)
+                              const struct buffer *base, struct error *error)
 {
     bool has_manifest = manifest != NULL;
-    if (write_all(place, output, manifest, error) != 0) {
+    if (write_all(place, output, manifest, base, error) != 0) {
         drop_all(place, output);
         return PLACE_FAILED;
     }
@@ -486,14 +525,6 @@ static bool has_hash(const struct place *place, const char *path,
     return strcmp(is, sha256) == 0;
 }
 
-static bool is_there(const struct place *place, const char *path)
-{
-    int fd = safe_open_file(place->root, path, NULL);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
-
 /* Puts one file of the dead job in its place, unless somebody has changed
  * what is there since; what else is beside is the old one. */
 static int recover_file(struct place *place, const struct manifest *before,
@@ -506,9 +537,14 @@ static int recover_file(struct place *place, const struct manifest *before,
     if (!is_there(place, path))
         return 0;
     const struct manifest_file *old = manifest_find(before, file->path);
-    bool ours = !is_there(place, file->path) ||
-                (old != NULL && has_hash(place, file->path, old->sha256));
-    if (ours && has_hash(place, path, file->sha256) &&
+    bool merged = file->merged_sha256[0] != '\0';
+    const char *was = merged        ? file->edited_sha256
+                      : old == NULL ? ""
+                                    : old->sha256;
+    bool ours =
+        !is_there(place, file->path) || has_hash(place, file->path, was);
+    if (ours &&
+        has_hash(place, path, merged ? file->merged_sha256 : file->sha256) &&
         swap_one(place, file->path, false, error) != 0)
         return -1;
     drop_beside(place, file->path);
@@ -535,6 +571,5 @@ int place_recover(struct place *place, struct arena *arena, struct error *error)
     for (size_t i = 0; i < begun.file_count; i++)
         if (recover_file(place, &before, &begun.files[i], error) != 0)
             return -1;
-    manifest_name(place, path);
-    return swap_one(place, path, false, error);
+    return put_manifest(place, true, error);
 }

@@ -50,13 +50,13 @@ int place_lock(struct place *place, struct error *error);
 int place_recover(struct place *place, struct arena *arena,
                   struct error *error);
 
-/* Puts the files that are created or changed, and the manifest (NULL: it
- * stays), in their places.  On an error nothing was changed.  PLACE_AGAIN:
- * somebody made the node meanwhile; nothing was changed either. */
+/* Puts the files that are to be written, and the manifest with the texts for
+ * merging (NULL: both stay), in their places.  On an error nothing was changed.
+ * PLACE_AGAIN: somebody made the node meanwhile; nothing was changed either. */
 enum place_result place_files(struct place *place,
                               const struct output *output,
                               const struct buffer *manifest,
-                              struct error *error);
+                              const struct buffer *base, struct error *error);
 
 /* Takes away the empty folder, or the one beside, of a job that failed. */
 void place_abandon(struct place *place);

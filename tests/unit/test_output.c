@@ -28,6 +28,7 @@ struct fixture {
     char path[300];
     struct output output;
     struct output_file files[2];
+    struct arena arena; /* for merged texts */
     struct error error;
 };
 
@@ -37,6 +38,7 @@ static int setup(void **state)
     assert_non_null(fixture);
     strcpy(fixture->folder, "/tmp/tidemill-output-XXXXXX");
     assert_non_null(mkdtemp(fixture->folder));
+    arena_init(&fixture->arena, 1u << 20);
     *state = fixture;
     return 0;
 }
@@ -47,6 +49,7 @@ static int teardown(void **state)
     char command[100];
     snprintf(command, sizeof(command), "rm -rf %s", fixture->folder);
     assert_int_equal(system(command), 0);
+    arena_deinit(&fixture->arena);
     free(fixture);
     return 0;
 }
@@ -56,6 +59,11 @@ static const char *at(struct fixture *fixture, const char *name)
     snprintf(fixture->path, sizeof(fixture->path), "%s/%s", fixture->folder,
              name);
     return fixture->path;
+}
+
+static bool is_file(struct fixture *fixture, const char *name)
+{
+    return access(at(fixture, name), F_OK) == 0;
 }
 
 static void put(struct fixture *fixture, const char *name, const char *text)
@@ -95,6 +103,7 @@ static struct output *make(struct fixture *fixture, const char *first,
                                       .contract_sha256 = SHA_A,
                                       .template_set = "effect",
                                       .template_hash = SHA_B,
+                                      .arena = &fixture->arena,
                                       .files = fixture->files,
                                       .file_count = 2};
     return &fixture->output;
@@ -167,6 +176,65 @@ static void test_edits_are_kept(void **state)
     output->force = true;
     write_ok(fixture, output);
     expect(fixture, "node_a/v1/one.py", "newer\n");
+}
+
+static void test_what_was_removed_stays_so(void **state)
+{
+    struct fixture *fixture = *state;
+    write_ok(fixture, make(fixture, "1\n", "2\n"));
+    assert_int_equal(unlink(at(fixture, "node_a/two.sh")), 0);
+    struct output *output = make(fixture, "1\n", "new\n");
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_GONE], 1);
+    assert_false(is_file(fixture, "node_a/two.sh"));
+    output = make(fixture, "1\n", "newer\n");
+    write_ok(fixture, output); /* it is remembered */
+    assert_int_equal(output->counts[OUTPUT_GONE], 1);
+    output = make(fixture, "1\n", "newer\n");
+    output->force = true;
+    write_ok(fixture, output);
+    expect(fixture, "node_a/two.sh", "newer\n");
+}
+
+#define LINES_12 "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n"
+
+static void test_edits_are_merged(void **state)
+{
+    struct fixture *fixture = *state;
+    write_ok(fixture, make(fixture, LINES_12, "2\n"));
+    put(fixture, "node_a/v1/one.py", LINES_12 "mine\n");
+    struct output *output = make(fixture, "0\n" LINES_12, "2\n");
+    output->merge = true;
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_MERGED], 1);
+    expect(fixture, "node_a/v1/one.py", "0\n" LINES_12 "mine\n");
+    output = make(fixture, "0\n" LINES_12, "2\n");
+    write_ok(fixture, output); /* it is edited still */
+    assert_int_equal(output->counts[OUTPUT_KEPT], 1);
+    output = make(fixture, "-1\n0\n" LINES_12, "2\n");
+    output->merge = true;
+    write_ok(fixture, output); /* from what was generated last */
+    expect(fixture, "node_a/v1/one.py", "-1\n0\n" LINES_12 "mine\n");
+    output = make(fixture, LINES_12 "theirs\n", "2\n");
+    output->merge = true;
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_CONFLICT], 1);
+    expect(fixture, "node_a/v1/one.py",
+           LINES_12 "<<<<<<< edited by hand\nmine\n||||||| generated before\n"
+                    "=======\ntheirs\n>>>>>>> generated now\n");
+}
+
+static void test_an_edit_without_its_base_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    write_ok(fixture, make(fixture, LINES_12, "2\n"));
+    put(fixture, "node_a/v1/one.py", LINES_12 "mine\n");
+    put(fixture, ".tidemill/node_a.base", "tidemill-base 1\nnonsense");
+    struct output *output = make(fixture, "0\n" LINES_12, "2\n");
+    output->merge = true;
+    write_ok(fixture, output);
+    assert_int_equal(output->counts[OUTPUT_KEPT], 1);
+    expect(fixture, "node_a/v1/one.py", LINES_12 "mine\n");
 }
 
 static void test_an_empty_file_is_damage(void **state)
@@ -313,11 +381,6 @@ static void test_an_unwritable_place_changes_nothing(void **state)
 
 /* --- all or none --- */
 
-static bool is_file(struct fixture *fixture, const char *name)
-{
-    return access(at(fixture, name), F_OK) == 0;
-}
-
 static void expect_nothing_beside(struct fixture *fixture)
 {
     char command[200];
@@ -383,6 +446,32 @@ static void test_a_node_that_exists_ends_in_one_generation(void **state)
     assert_true(ended && nth > 10);
 }
 
+/* Killed anywhere, the edit is in the file, once. */
+static void test_a_merge_loses_no_edit(void **state)
+{
+    struct fixture *fixture = *state;
+    bool ended = false;
+    unsigned nth = 0;
+    for (; !ended && nth < 1000; nth++) {
+        char command[200];
+        write_ok(fixture, make(fixture, LINES_12, "2\n"));
+        put(fixture, "node_a/v1/one.py", LINES_12 "mine\n");
+        make(fixture, "0\n" LINES_12, "3\n")->merge = true;
+        ended = killed_at(nth, write_work, fixture);
+        struct output *output = make(fixture, "0\n" LINES_12, "3\n");
+        output->merge = true;
+        write_ok(fixture, output);
+        expect(fixture, "node_a/v1/one.py", "0\n" LINES_12 "mine\n");
+        expect(fixture, "node_a/two.sh", "3\n");
+        expect_nothing_beside(fixture);
+        snprintf(command, sizeof(command), "rm -rf %s/node_a %s/.tidemill",
+                 fixture->folder, fixture->folder);
+        assert_int_equal(system(command), 0);
+        arena_reset(&fixture->arena);
+    }
+    assert_true(ended && nth > 10);
+}
+
 static void test_what_cannot_be_replaced_changes_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -412,6 +501,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_created_unchanged_changed),
         TEST(test_edits_are_kept),
+        TEST(test_what_was_removed_stays_so),
+        TEST(test_edits_are_merged),
+        TEST(test_an_edit_without_its_base_is_kept),
+        TEST(test_a_merge_loses_no_edit),
         TEST(test_an_empty_file_is_damage),
         TEST(test_another_contract_is_refused),
         TEST(test_outside_is_refused),

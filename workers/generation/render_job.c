@@ -79,8 +79,9 @@ static int run(struct template_cache *cache, const char *default_template_dir,
                const struct node *spec, struct arena *arena,
                struct render_job *job, uint64_t *since_ns, struct error *error)
 {
-    const struct node *force =
-        document_get(document_get(spec, "options"), "force");
+    const struct node *options = document_get(spec, "options");
+    const struct node *force = document_get(options, "force");
+    const struct node *merge = document_get(options, "merge");
     struct contract *contract = read_contract(spec, arena, error);
     phase_end(job, RENDER_PHASE_VALIDATION, since_ns);
     if (contract == NULL)
@@ -94,6 +95,8 @@ static int run(struct template_cache *cache, const char *default_template_dir,
         return -1;
     job->output.directory = text_of(spec, "output", "");
     job->output.force = force != NULL && force->boolean;
+    job->output.merge = merge != NULL && merge->boolean;
+    job->output.arena = arena;
     int result = template_set_render(set, contract, arena, &job->output, error);
     phase_end(job, RENDER_PHASE_CODE_GEN, since_ns);
     if (result == 0)

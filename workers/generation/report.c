@@ -39,13 +39,17 @@ static void put_member(struct buffer *json, const char *key, const char *text)
     buffer_append_json(json, text, strlen(text));
 }
 
-static void put_kept(struct buffer *json, const struct output *output)
+/* The files of which a person may want to know, by what happened to them. */
+static void put_files_of(struct buffer *json, const struct output *output,
+                         enum output_change change)
 {
     size_t named = 0;
-    buffer_append_text(json, ",\"kept_files\":[");
+    if (output->counts[change] == 0)
+        return;
+    buffer_printf(json, ",\"%s_files\":[", output_change_name(change));
     for (size_t i = 0; i < output->file_count && named < KEPT_NAMED_MAX; i++) {
         const char *path = output->files[i].path;
-        if (output->files[i].change != OUTPUT_KEPT)
+        if (output->files[i].change != change)
             continue;
         if (named++ > 0)
             buffer_append_char(json, ',');
@@ -83,12 +87,17 @@ static void put_result(struct buffer *json, const struct job *job,
         put_member(json, "template_hash", output->template_hash);
         buffer_printf(json,
                       ",\"files\":%zu,\"written\":%zu,\"unchanged\":%zu,"
-                      "\"kept\":%zu",
+                      "\"kept\":%zu,\"gone\":%zu,\"merged\":%zu,"
+                      "\"conflicts\":%zu",
                       output->file_count,
-                      counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED],
-                      counts[OUTPUT_UNCHANGED], counts[OUTPUT_KEPT]);
-        if (counts[OUTPUT_KEPT] > 0)
-            put_kept(json, output);
+                      counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED] +
+                          counts[OUTPUT_MERGED] + counts[OUTPUT_CONFLICT],
+                      counts[OUTPUT_UNCHANGED], counts[OUTPUT_KEPT],
+                      counts[OUTPUT_GONE], counts[OUTPUT_MERGED],
+                      counts[OUTPUT_CONFLICT]);
+        put_files_of(json, output, OUTPUT_KEPT);
+        put_files_of(json, output, OUTPUT_GONE);
+        put_files_of(json, output, OUTPUT_CONFLICT);
     }
     buffer_append_char(json, '}');
 }
@@ -127,11 +136,14 @@ static int add_files(struct report *report, const struct job *job,
     buffer_append_char(&json, '[');
     for (size_t i = 0; i < output->file_count; i++) {
         const struct output_file *file = &output->files[i];
-        if (file->change == OUTPUT_KEPT)
+        if (file->change == OUTPUT_KEPT || file->change == OUTPUT_GONE)
             continue;
         buffer_printf(&json, "%s[", comma);
         buffer_append_json(&json, file->path, strlen(file->path));
-        buffer_printf(&json, ",\"%s\",%zu]", file->sha256, file->size);
+        bool merged = file->merged != NULL; /* what is on the disk */
+        buffer_printf(&json, ",\"%s\",%zu]",
+                      merged ? file->merged_sha256 : file->sha256,
+                      merged ? file->merged_size : file->size);
         comma = ",";
     }
     buffer_append_char(&json, ']');
