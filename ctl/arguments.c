@@ -2,7 +2,10 @@
 #include "ctl/arguments.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "common/base/buffer.h"
 #include "common/config/option_table.h"
@@ -44,4 +47,23 @@ const char *report_text(const json_t *row, const char *key)
 long long report_number(const json_t *row, const char *key)
 {
     return (long long)json_integer_value(json_object_get(row, key));
+}
+
+int argument_path(const char *path, char out[PATH_MAX], struct error *error)
+{
+    char here[PATH_MAX];
+    int size;
+    if (path[0] == '/')
+        size = snprintf(out, PATH_MAX, "%s", path);
+    else if (getcwd(here, sizeof(here)) == NULL)
+        return error_set_errno(error, ERROR_SYSTEM,
+                               "cannot tell the current directory");
+    else if (strcmp(path, ".") == 0)
+        size = snprintf(out, PATH_MAX, "%s", here);
+    else
+        size = snprintf(out, PATH_MAX, "%s/%s", here, path);
+    if (size >= PATH_MAX)
+        return error_set(error, ERROR_USAGE, "%.100s... is too long a path",
+                         path);
+    return 0;
 }

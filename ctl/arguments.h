@@ -5,10 +5,12 @@
 #ifndef TIDEMILL_CTL_ARGUMENTS_H
 #define TIDEMILL_CTL_ARGUMENTS_H
 
+#include <limits.h>
 #include <stdint.h>
 
 #include <jansson.h>
 
+#include "common/base/error.h"
 #include "ctl/command.h"
 
 /* 0 when there are none, else a usage error's status. */
@@ -25,5 +27,9 @@ int64_t parse_duration_ms(const char *text);
 const char *report_text(const json_t *row, const char *key);
 /* As a number; 0 when it is none. */
 long long report_number(const json_t *row, const char *key);
+
+/* An absolute path, which need not exist yet, of one that is relative to the
+ * current directory.  ERROR_USAGE when it is too long. */
+int argument_path(const char *path, char out[PATH_MAX], struct error *error);
 
 #endif

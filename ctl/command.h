@@ -71,7 +71,7 @@ X("sync health", command_sync_health, STRICT, "", \
   "how syncing went, day by day, in the last week") \
 X("test offline", command_test_offline, STRICT, "--duration D [--rate N] [--keep]", \
   "exercise an absent centre, and verify what comes of it") \
-X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] CONTRACT...", \
+X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] [--force | --merge] [--dry-run] [--diff] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
 X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--syntax S] [--strict]", \
   "render one template to standard output, without the daemon") \

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/generation/contract.h"
@@ -17,6 +16,7 @@
 #include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/correlation.h"
+#include "ctl/generate_preview.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
@@ -28,11 +28,14 @@
 #define WAIT_ROUND_MS   1000
 #define PAUSE_MOST_MS   100
 #define PRIORITY_NORMAL 2
+#define FILES_TOLD_MAX  20
 
 struct generate {
     const struct command_context *context;
     char output[PATH_MAX];
     char template_dir[PATH_MAX];
+    bool force, merge;  /* what was edited or removed by hand */
+    bool dry_run, diff; /* only say what would happen */
     size_t count;
     size_t unreadable; /* contracts that are not there */
     char **specs;      /* JSON, one a contract */
@@ -44,27 +47,6 @@ struct generate {
     size_t range_count;
 };
 
-/* An absolute path that need not exist yet. */
-static int absolute_path(const char *path, char out[PATH_MAX],
-                         struct error *error)
-{
-    char here[PATH_MAX];
-    int size;
-    if (path[0] == '/')
-        size = snprintf(out, PATH_MAX, "%s", path);
-    else if (getcwd(here, sizeof(here)) == NULL)
-        return error_set_errno(error, ERROR_SYSTEM,
-                               "cannot tell the current directory");
-    else if (strcmp(path, ".") == 0)
-        size = snprintf(out, PATH_MAX, "%s", here);
-    else
-        size = snprintf(out, PATH_MAX, "%s/%s", here, path);
-    if (size >= PATH_MAX)
-        return error_set(error, ERROR_USAGE, "%.100s... is too long a path",
-                         path);
-    return 0;
-}
-
 /* Checks a contract; its job's spec, or NULL after the errors were added. */
 static char *make_spec(struct generate *generate, const char *path,
                        struct arena *arena, struct buffer *errors)
@@ -73,7 +55,7 @@ static char *make_spec(struct generate *generate, const char *path,
     char *text;
     size_t size;
     char absolute[PATH_MAX];
-    if (absolute_path(path, absolute, &error) != 0 ||
+    if (argument_path(path, absolute, &error) != 0 ||
         read_input(path, CONTRACT_BYTES_MAX, arena, &text, &size, &error) !=
             0) {
         buffer_printf(errors, "tidemill: %s\n", error.text);
@@ -84,9 +66,10 @@ static char *make_spec(struct generate *generate, const char *path,
     if (contract_read(arena, path, text, size, errors) == NULL)
         return NULL;
     json_t *spec = json_pack(
-        "{s:s,s:s%,s:s,s:s,s:{},s:s}", "contract", absolute, "contract_text",
-        text, size, "output", generate->output, "template_dir",
-        generate->template_dir, "options", "correlation_id", correlation_id());
+        "{s:s,s:s%,s:s,s:s,s:{s:b,s:b},s:s}", "contract", absolute,
+        "contract_text", text, size, "output", generate->output, "template_dir",
+        generate->template_dir, "options", "force", generate->force, "merge",
+        generate->merge, "correlation_id", correlation_id());
     char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
     json_decref(spec);
     if (json == NULL)
@@ -272,10 +255,51 @@ static json_t *job_rows(const struct generate *generate,
                       "AS contract, "
                       "json_extract(result, '$.duration_ms') AS work, "
                       "json_extract(result, '$.written') AS written, "
-                      "json_extract(result, '$.unchanged') AS unchanged "
+                      "json_extract(result, '$.unchanged') AS unchanged, "
+                      "json_extract(result, '$.conflicts') AS conflicts, "
+                      "json_extract(result, '$.kept_files') AS kept_files, "
+                      "json_extract(result, '$.gone_files') AS gone_files, "
+                      "json_extract(result, '$.conflict_files') AS "
+                      "conflict_files "
                       "FROM generation_jobs WHERE id BETWEEN ? AND ? "
                       "ORDER BY id",
                       error);
+}
+
+/* Files of a list in the results, each with what happened to it. */
+static size_t tell_files(json_t *rows, const char *list, const char *what)
+{
+    size_t i;
+    json_t *row;
+    size_t told = 0;
+    json_array_foreach(rows, i, row)
+    {
+        json_t *files = json_loads(report_text(row, list), 0, NULL);
+        size_t j;
+        json_t *file;
+        json_array_foreach(files, j, file)
+        {
+            if (told++ < FILES_TOLD_MAX)
+                printf("%s %s\n", what, json_string_value(file));
+        }
+        json_decref(files);
+    }
+    if (told > FILES_TOLD_MAX)
+        printf("... and %zu more\n", told - FILES_TOLD_MAX);
+    return told;
+}
+
+/* What a person did to the files, and what can be done about it. */
+static void tell_by_hand(const struct generate *generate, json_t *rows)
+{
+    size_t kept = tell_files(rows, "kept_files", "kept, edited by hand:");
+    size_t gone = tell_files(rows, "gone_files", "removed by hand:");
+    tell_files(rows, "conflict_files", "conflicts marked in");
+    if (kept > 0 && !generate->merge)
+        puts("--merge puts what is new into edited files; --diff shows what "
+             "--force would\noverwrite");
+    else if (gone > 0)
+        puts("--force makes removed files again");
 }
 
 /* Sums up; the speed-up is the work's time over the time that passed. */
@@ -287,11 +311,13 @@ static int report_jobs(const struct generate *generate, json_t *rows,
     long long failed = 0;
     long long written = 0;
     long long unchanged = 0;
+    long long conflicts = 0;
     double work_ms = 0;
     json_array_foreach(rows, i, row)
     {
         written += report_number(row, "written");
         unchanged += report_number(row, "unchanged");
+        conflicts += report_number(row, "conflicts");
         work_ms += json_number_value(json_object_get(row, "work"));
         if (strcmp(report_text(row, "state"), "done") == 0)
             continue;
@@ -302,7 +328,7 @@ static int report_jobs(const struct generate *generate, json_t *rows,
     }
     double seconds = (double)(elapsed_ms > 0 ? elapsed_ms : 1) / 1000.0;
     double speed_up = work_ms / 1000.0 / seconds;
-    int status = failed > 0 ? error_exit_status(ERROR_NEGATIVE) : 0;
+    int status = failed + conflicts > 0 ? error_exit_status(ERROR_NEGATIVE) : 0;
     if (generate->context->json) {
         print_json(json_pack("{s:i,s:I,s:I,s:I,s:f,s:f,s:o}", "jobs",
                              (int)generate->count, "failed", (json_int_t)failed,
@@ -315,6 +341,7 @@ static int report_jobs(const struct generate *generate, json_t *rows,
            "%.2f s\n",
            generate->count, generate->count == 1 ? "" : "s", failed, written,
            unchanged, seconds);
+    tell_by_hand(generate, rows);
     json_decref(rows);
     return status;
 }
@@ -342,12 +369,27 @@ static int run(struct generate *generate)
     return report_jobs(generate, rows, elapsed_ms);
 }
 
+static int show_preview(const struct generate *generate, char **paths)
+{
+    const struct preview preview = {.output = generate->output,
+                                    .template_dir = generate->template_dir,
+                                    .force = generate->force,
+                                    .merge = generate->merge,
+                                    .diff = generate->diff,
+                                    .json = generate->context->json};
+    return preview_contracts(&preview, paths, generate->count);
+}
+
 static int parse_options(const struct command_context *context, int argc,
                          char **argv, struct generate *generate)
 {
     static const struct option longs[] = {
         {"output", required_argument, NULL, 'o'},
         {"template-dir", required_argument, NULL, 't'},
+        {"force", no_argument, NULL, 'f'},
+        {"merge", no_argument, NULL, 'm'},
+        {"dry-run", no_argument, NULL, 'n'},
+        {"diff", no_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
     const char *output = ".";
@@ -359,16 +401,27 @@ static int parse_options(const struct command_context *context, int argc,
             output = optarg;
         else if (option == 't')
             template_dir = optarg;
+        else if (option == 'f')
+            generate->force = true;
+        else if (option == 'm')
+            generate->merge = true;
+        else if (option == 'n')
+            generate->dry_run = true;
+        else if (option == 'd')
+            generate->diff = true;
         else
             return print_usage_line(context);
     }
+    if (generate->force && generate->merge)
+        return print_usage(context, "--force overwrites what --merge keeps: "
+                                    "give one of them");
     if (optind == argc)
         return print_usage(context, "name at least one contract");
     if (argc - optind > CONTRACTS_MAX)
         return print_usage(context, "at most %d contracts at once",
                            CONTRACTS_MAX);
-    if (absolute_path(output, generate->output, &error) != 0 ||
-        absolute_path(template_dir, generate->template_dir, &error) != 0)
+    if (argument_path(output, generate->output, &error) != 0 ||
+        argument_path(template_dir, generate->template_dir, &error) != 0)
         return print_failure(&error);
     return 0;
 }
@@ -388,7 +441,9 @@ int command_generate(const struct command_context *context, int argc,
     if (status == 0)
         status = check_contracts(&generate, argv + optind);
     if (status == 0)
-        status = run(&generate);
+        status = generate.dry_run || generate.diff
+                     ? show_preview(&generate, argv + optind)
+                     : run(&generate);
     for (size_t i = 0; generate.specs != NULL && i < generate.count; i++)
         free(generate.specs[i]);
     free(generate.specs);
