@@ -29,7 +29,7 @@ void reap_workers(struct master *master)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (WIFSIGNALED(status))
-            log_mend();
+            rotation_mend(master);
         if (rotation_reap(master, pid, status))
             continue;
         struct slot *slot = find_slot(master, pid);

@@ -111,11 +111,10 @@ static _Noreturn void run_helper(struct master *master)
     _exit(0);
 }
 
-void rotation_tidy(struct master *master)
+static void start_helper(struct master *master)
 {
-    char path[CONFIG_PATH_MAX];
     if (master->options->foreground || master->stopping ||
-        !master_is_alone(master) || !log_backups_exist(log_path(master, path)))
+        !master_is_alone(master))
         return;
     master->log_helper_wanted = master->log_helper != 0;
     if (master->log_helper != 0)
@@ -130,6 +129,14 @@ void rotation_tidy(struct master *master)
                     "next rotation");
 }
 
+void rotation_tidy(struct master *master)
+{
+    char path[CONFIG_PATH_MAX];
+    if (!master->options->foreground &&
+        log_backups_exist(log_path(master, path)))
+        start_helper(master);
+}
+
 bool rotation_reap(struct master *master, pid_t pid, int status)
 {
     if (pid != master->log_helper)
@@ -140,7 +147,7 @@ bool rotation_reap(struct master *master, pid_t pid, int status)
                     "next rotation takes up what it left",
                     WTERMSIG(status));
     else if (master->log_helper_wanted)
-        rotation_tidy(master);
+        start_helper(master);
     return true;
 }
 
@@ -152,5 +159,13 @@ void rotation_follow(struct master *master)
     if (log_refresh(&error) != 0)
         log_error("%s; going on with the old one", error.text);
     channel_send_roles(master, (1u << ROLE_COUNT) - 1, MESSAGE_REOPEN_LOGS, 0);
-    rotation_tidy(master);
+    start_helper(master);
+}
+
+void rotation_mend(struct master *master)
+{
+    log_mend();
+    /* it may have rotated the log and died before it could say so */
+    if (atomic_load(&master->mapping->log.told) != 0)
+        rotation_follow(master);
 }

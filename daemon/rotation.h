@@ -24,6 +24,9 @@ void rotation_configure(struct master *master);
  * helper runs. */
 void rotation_follow(struct master *master);
 
+/* A worker was killed: ends what it left half done. */
+void rotation_mend(struct master *master);
+
 /* Looks after old files: at the start, when bounds have changed. */
 void rotation_tidy(struct master *master);
 

@@ -173,7 +173,7 @@ void log_event_fields(enum log_level level, const char *message,
                               .field_count = count};
     if (log_repeat_waits(entry.wall_ms))
         tell_repeats(entry.wall_ms, false);
-    if (log_repeat_passes(level, message, entry.wall_ms, &entry.left_out)) {
+    if (log_repeat_passes(&entry)) {
         uint64_t lost = log_state.lost;
         write_entry(&entry);
         if (log_state.lost_untold > 0 && log_state.lost == lost)

@@ -14,8 +14,9 @@
  * becomes of old files.
  *
  * Logging never fails its caller: a line that cannot be written is counted.
- * Identical messages are limited to LOG_REPEAT_MAX a second; the next one, or
- * a line of its own, says how many were left out.
+ * Lines whose texts are identical (numbers may differ) are limited to
+ * LOG_REPEAT_MAX a second; the next one, or a line of its own, says how many
+ * were left out.
  */
 #ifndef TIDEMILL_BASE_LOG_H
 #define TIDEMILL_BASE_LOG_H

@@ -76,9 +76,9 @@ void log_count(enum log_count what, uint64_t number);
 
 /* --- log_repeat --- */
 
-/* May this message pass?  If so, how many equal ones did not before it. */
-bool log_repeat_passes(enum log_level level, const char *message,
-                       int64_t wall_ms, uint32_t *left_out);
+/* May this entry pass?  If so, left_out becomes how many equal ones did not
+ * before it. */
+bool log_repeat_passes(struct log_entry *entry);
 
 /* The next message that was left out for over a second before wall_ms (or at
  * all), and how often; false: there is none. */

@@ -23,47 +23,58 @@ static struct {
     int64_t second;   /* of the newest of these */
 } repeats;
 
+#define HASH_FACTOR 0x9fb21c651e98df25u
+
 /* Of 8 bytes at a time; unlike text_hash it need not be stable. */
-static uint64_t hash_message(enum log_level level, const char *message)
+static uint64_t hash_text(uint64_t hash, const char *text)
 {
-    uint64_t hash = 0x9e3779b97f4a7c15u * (uint64_t)(level + 1);
-    size_t size = strlen(message);
-    for (; size >= sizeof(hash); message += 8, size -= 8) {
+    size_t size = strlen(text);
+    for (; size >= sizeof(hash); text += 8, size -= 8) {
         uint64_t word;
-        memcpy(&word, message, sizeof(word));
-        hash = (hash ^ word) * 0x9fb21c651e98df25u;
+        memcpy(&word, text, sizeof(word));
+        hash = (hash ^ word) * HASH_FACTOR;
         hash ^= hash >> 32;
     }
-    uint64_t rest = size;
-    memcpy(&rest, message, size);
-    hash = (hash ^ rest) * 0x9fb21c651e98df25u;
-    hash = (hash ^ hash >> 32) * 0x9fb21c651e98df25u;
+    uint64_t rest = size << 56;
+    memcpy(&rest, text, size);
+    hash = (hash ^ rest) * HASH_FACTOR;
     return hash ^ hash >> 32;
 }
 
-static void leave_out(struct repeat *repeat, enum log_level level,
-                      const char *message)
+/* Lines are equal when their texts are: numbers differ in every storm. */
+static uint64_t hash_entry(const struct log_entry *entry)
+{
+    uint64_t hash = hash_text((uint64_t)entry->level + 1, entry->message);
+    for (unsigned i = 0; i < entry->field_count; i++) {
+        const struct log_field *field = &entry->fields[i];
+        if (field->type == LOG_FIELD_TEXT && field->value.text != NULL)
+            hash = hash_text(hash, field->value.text);
+    }
+    hash *= HASH_FACTOR;
+    return hash ^ hash >> 32;
+}
+
+static void leave_out(struct repeat *repeat, const struct log_entry *entry)
 {
     if (repeat->left_out++ == 0) {
-        repeat->level = level;
-        snprintf(repeat->message, sizeof(repeat->message), "%s", message);
+        repeat->level = entry->level;
+        snprintf(repeat->message, sizeof(repeat->message), "%s",
+                 entry->message);
         repeats.waiting++;
     }
     repeats.second = repeat->second;
     log_count(LOG_COUNT_REPEATED, 1);
 }
 
-bool log_repeat_passes(enum log_level level, const char *message,
-                       int64_t wall_ms, uint32_t *left_out)
+bool log_repeat_passes(struct log_entry *entry)
 {
-    uint64_t hash = hash_message(level, message);
-    int64_t second = wall_ms / 1000;
+    uint64_t hash = hash_entry(entry);
+    int64_t second = entry->wall_ms / 1000;
     struct repeat *repeat = &repeats.places[hash % REPEAT_PLACES];
-    *left_out = 0;
     if (repeat->hash != hash && repeat->left_out > 0)
         return true; /* its place is taken until that was told */
     if (repeat->hash != hash || repeat->second != second) {
-        *left_out = repeat->left_out;
+        entry->left_out = repeat->left_out;
         repeats.waiting -= repeat->left_out > 0;
         repeat->left_out = 0;
         repeat->hash = hash;
@@ -71,7 +82,7 @@ bool log_repeat_passes(enum log_level level, const char *message,
         repeat->count = 0;
     }
     if (repeat->count >= LOG_REPEAT_MAX) {
-        leave_out(repeat, level, message);
+        leave_out(repeat, entry);
         return false;
     }
     repeat->count++;

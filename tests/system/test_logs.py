@@ -136,6 +136,39 @@ def test_logrotate(detached, how, folder):
     assert detached.stop() == 0
 
 
+def test_the_logrotate_file_that_is_shipped(detached, folder):
+    """As it is, but for its places and its user."""
+    detached.configure({"logging": {"level": "debug"}})
+    detached.start()
+    owner = detached.log.owner(), detached.log.group()
+    config = folder / "logrotate.conf"
+    config.write_text((SOURCE / "conf/tidemill.logrotate").read_text()
+                      .replace("/var/log/tidemill", str(detached.logs))
+                      .replace("/run/tidemill", str(detached.runtime))
+                      .replace("su tidemill tidemill", "su %s %s" % owner))
+    os.chmod(config, 0o644)
+    for name in ("one", "two", "three"):
+        detached.run("sync", "pause",
+                     env={"TIDEMILL_CORRELATION_ID": name})
+        before = detached.log.stat().st_ino
+        done = subprocess.run(
+            ["/usr/sbin/logrotate", "-f", "-s", folder / "state", config],
+            capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        wait_for(lambda: detached.log.exists() and
+                 detached.log.stat().st_ino != before, what="a new log")
+    assert (detached.logs / "tidemill.log.1").exists()
+    assert (detached.logs / "tidemill.log.2.gz").exists()
+    text = "".join(
+        gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz"
+        else path.read_text() for path in detached.logs.glob("tidemill.log*"))
+    for name in ("one", "two", "three"):
+        assert [line["command"] for line in map(json.loads, text.splitlines())
+                if line.get("correlation_id") == name and
+                line["component"] == "gateway"] == ["sync-pause"]
+    assert detached.stop() == 0
+
+
 def levels(daemon):
     return {row["component"]: row["level"]
             for row in daemon.json("log-level")["components"]}

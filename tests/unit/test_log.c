@@ -225,6 +225,24 @@ static void left_out_repeats_are_told(void **state)
     log_share(NULL, 0, NULL);
 }
 
+static void lines_that_say_something_else_pass(void **state)
+{
+    static const struct log_hooks hooks = {.count = count_repeated};
+    open_log(*state, LOG_FORMAT_TEXT, false);
+    log_share(NULL, 0, &hooks);
+    left_out = 0;
+    char name[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof(name), "worker-%d", i);
+        log_event(LOG_INFO_LEVEL, "ended", LOG_TEXT("worker", name));
+    }
+    assert_int_equal(left_out, 0);
+    for (int i = 0; i < 100; i++)
+        log_event(LOG_INFO_LEVEL, "ended", LOG_INT("number", i));
+    assert_true(left_out > 0);
+    log_share(NULL, 0, NULL);
+}
+
 /* A child tells what it left out itself. */
 static void a_fork_has_repeats_of_its_own(void **state)
 {
@@ -327,6 +345,7 @@ int main(void)
         L(repeats_are_limited),
         L(left_out_repeats_are_told),
         L(a_fork_has_repeats_of_its_own),
+        L(lines_that_say_something_else_pass),
         L(log_is_reopened_by_name),
         L(lost_lines_are_counted),
         L(secrets_are_hidden),
