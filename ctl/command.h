@@ -71,6 +71,8 @@ X("sync health", command_sync_health, STRICT, "", \
   "how syncing went, day by day, in the last week") \
 X("test offline", command_test_offline, STRICT, "--duration D [--rate N] [--keep]", \
   "exercise an absent centre, and verify what comes of it") \
+X("test kill", command_test_kill, LENIENT, "[--role R] [--count N]", \
+  "kill workers, one by one, and see their successors serve") \
 X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] [--force | --merge] [--dry-run] [--diff] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
 X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--syntax S] [--strict]", \

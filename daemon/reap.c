@@ -15,6 +15,9 @@
 #include "daemon/spawn.h"
 #include "daemon/upgrade.h"
 
+/* Before a crashed worker that the others need as they leave starts again. */
+#define LEAVING_PAUSE_MS 100u
+
 static struct slot *find_slot(struct master *master, pid_t pid)
 {
     for (unsigned i = 0; i < SLOTS_MAX; i++)
@@ -138,20 +141,30 @@ static void hurry_successor(struct master *master, const struct slot *slot)
     }
 }
 
+/* Those that the others need until they have left are filled again. */
+static void bury_while_leaving(struct master *master, struct slot *slot,
+                               const struct ending *ending)
+{
+    if (!slot->wanted)
+        slot_change_state(master, slot, SLOT_EMPTY);
+    else if (ending->death == DEATH_LEFT)
+        spawn_worker(master, slot);
+    else
+        spawn_later(master, slot, LEAVING_PAUSE_MS);
+    if (master->stopping)
+        shutdown_advance(master);
+    else
+        upgrade_advance(master);
+}
+
 void reap_bury(struct master *master, struct slot *slot)
 {
     struct ending ending = judge(master, slot);
     channel_close(master, slot);
     write_obituary(master, slot, &ending);
     slot->pid = 0;
-    if (master->stopping) {
-        slot_change_state(master, slot, SLOT_EMPTY);
-        shutdown_advance(master);
-        return;
-    }
-    if (upgrade_is_leaving(master)) {
-        slot_change_state(master, slot, SLOT_EMPTY);
-        upgrade_advance(master);
+    if (master->stopping || upgrade_is_leaving(master)) {
+        bury_while_leaving(master, slot, &ending);
         return;
     }
     count_crash(master, slot, &ending);

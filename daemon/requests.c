@@ -2,6 +2,7 @@
 #include "daemon/requests.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,12 +43,18 @@ static int do_reopen_logs(struct master *master, const char *argument)
     return 0;
 }
 
-static int do_sync_now(struct master *master, const char *argument)
+static int parse_number(const char *text, unsigned long long *number)
 {
     char *end;
     errno = 0;
-    unsigned long long ticket = strtoull(argument, &end, 10);
-    if (errno != 0 || end == argument || *end != '\0')
+    *number = strtoull(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' ? 0 : -1;
+}
+
+static int do_sync_now(struct master *master, const char *argument)
+{
+    unsigned long long ticket;
+    if (parse_number(argument, &ticket) != 0)
         return -1;
     channel_send_roles(master, SYNC_ROLE, MESSAGE_SYNC_NOW, ticket);
     return 0;
@@ -83,6 +90,19 @@ static int do_upgrade(struct master *master, const char *argument)
     return 0;
 }
 
+/* One that has ended meanwhile is nobody. */
+static int do_kill(struct master *master, const char *argument)
+{
+    unsigned long long spawn;
+    if (parse_number(argument, &spawn) != 0)
+        return -1;
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        if (slot_has_worker(&master->slots[i]) &&
+            master->slots[i].spawn == spawn)
+            kill(master->slots[i].pid, SIGKILL);
+    return 0;
+}
+
 static int do_stop(struct master *master, const char *argument)
 {
     (void)argument;
@@ -101,6 +121,7 @@ static const struct {
     [REQUEST_SYNC_RESUME] = {"resume sync", do_sync_resume},
     [REQUEST_SYNC_LOOK] = {"let sync look", do_sync_look},
     [REQUEST_UPGRADE] = {"upgrade", do_upgrade},
+    [REQUEST_KILL] = {"kill a worker", do_kill},
     [REQUEST_STOP] = {"stop", do_stop},
 };
 

@@ -26,7 +26,9 @@ static uint64_t rank_bound_ms(const struct master *master, unsigned rank)
 
 static unsigned rank_of(const struct master *master, const struct slot *slot)
 {
-    return master->options->roles[slot->role].stop_rank;
+    return slot->role == ROLE_COUNT /* a spare one, not used yet */
+               ? 0
+               : master->options->roles[slot->role].stop_rank;
 }
 
 /* The lowest rank that still has workers, or STOP_RANK_LAST + 1. */
@@ -46,7 +48,10 @@ static void drain_rank(struct master *master, unsigned rank)
     uint64_t bound_ms = rank_bound_ms(master, rank);
     for (unsigned i = 0; i < SLOTS_MAX; i++) {
         struct slot *slot = &master->slots[i];
-        if (!slot_has_worker(slot) || rank_of(master, slot) != rank)
+        if (rank_of(master, slot) != rank)
+            continue;
+        slot->wanted = false;
+        if (!slot_has_worker(slot))
             continue;
         if (slot->state == SLOT_KILLED)
             continue;
@@ -72,6 +77,14 @@ void shutdown_advance(struct master *master)
     deadlines_arm(master);
 }
 
+/* Its worker is not followed by another one. */
+static void forget(struct master *master, struct slot *slot)
+{
+    slot->wanted = false;
+    if (slot->state == SLOT_BACKOFF)
+        slot_event(master, slot, SLOT_EVENT_DRAIN);
+}
+
 void shutdown_begin(struct master *master)
 {
     if (master->stopping) {
@@ -88,10 +101,9 @@ void shutdown_begin(struct master *master)
     notify_send(&master->notify, "STOPPING=1\nSTATUS=stopping");
     for (unsigned i = 0; i < SLOTS_MAX; i++) {
         struct slot *slot = &master->slots[i];
-        slot->wanted = false;
         slot->predecessor = NULL;
-        if (slot->state == SLOT_BACKOFF)
-            slot_event(master, slot, SLOT_EVENT_DRAIN);
+        if (rank_of(master, slot) < STOP_RANK_LAST)
+            forget(master, slot);
     }
     for (unsigned rank = 0; rank < STOP_RANK_LAST; rank++)
         drain_rank(master, rank);
@@ -113,6 +125,8 @@ void shutdown_now(struct master *master)
         return;
     log_notice("stopping at once");
     master->killing = true;
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        forget(master, &master->slots[i]);
     master->last_rank_told = true;
     master->stop_deadline_ms = clock_monotonic_ms() + IMMEDIATE_MS;
     signal_all(master, SIGTERM);

@@ -316,10 +316,9 @@ void upgrade_advance(struct master *master)
 {
     if (count_workers(master, false) > 0)
         return;
+    drain(master, true);
     if (count_workers(master, true) == 0)
         say_begin(master);
-    else
-        drain(master, true);
 }
 
 bool upgrade_is_leaving(const struct master *master)

@@ -55,6 +55,7 @@ enum message_direction { MESSAGE_DOWN, MESSAGE_UP };
     X(SYNC_RESUME, "-", "resume the sync pool")                                \
     X(SYNC_LOOK, "-", "let the sync pool look at its board")                   \
     X(UPGRADE, "-", "start the program anew and hand over")                    \
+    X(KILL, "spawn", "kill the worker with that spawn number")                 \
     X(STOP, "-", "stop the daemon gracefully")
 
 enum request {

@@ -169,14 +169,20 @@ def never_ready(program, daemon, folder):
     return 70, "hello"
 
 
+def wait_at_most(daemon, time):
+    daemon.configure({"supervisor": {"hello_timeout": time}})
+    daemon.run("reload")
+
+
 @pytest.mark.parametrize("fault", [
     not_executable, exits, crashes, hangs, bad_configuration, elsewhere,
     newer_store, never_ready], ids=lambda fault: fault.__name__)
 def test_what_fails_leaves_the_old_one(daemon, program, folder, fault):
-    daemon.configure({"supervisor": {"hello_timeout": "1s"}})
     daemon.start(program=program.path)
     daemon.run("enqueue", "t", "before", "{}")
     want, words = fault(program, daemon, folder)
+    if fault in (hangs, never_ready):
+        wait_at_most(daemon, "1s")
     done = daemon.run("upgrade", check=False)
     assert words in done.stderr and done.returncode == want, done
     status = daemon.json("status")
@@ -190,6 +196,7 @@ def test_what_fails_leaves_the_old_one(daemon, program, folder, fault):
     daemon.run("enqueue", "t", "after", "{}")
     daemon.run("sync", "drain")
     program.use(binaries() / "tidemilld")
+    wait_at_most(daemon, "60s")
     upgrade(daemon)
     assert daemon.json("status")["upgrade"]["error"] is None
     assert records(daemon) == {"before", "after"}
@@ -197,7 +204,6 @@ def test_what_fails_leaves_the_old_one(daemon, program, folder, fault):
 
 def test_nobody_notices(daemon, program, folder):
     """Clients of all kinds through two upgrades and one that fails."""
-    daemon.configure({"supervisor": {"hello_timeout": "5s"}})
     daemon.start(program=program.path)
     load = Load(daemon, folder).start(enqueue=2, hook=1, generate=1, status=1,
                                       sync=1)

@@ -388,6 +388,15 @@ static void run_sync_inspect(struct control_connection *connection,
         control_wait_for(connection, inspection_over, ticket);
 }
 
+static void run_kill(struct control_connection *connection, const json_t *args)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%lld",
+             (long long)json_integer_value(json_object_get(args, "spawn")));
+    if (relay(connection, REQUEST_KILL, text) == 0)
+        control_answer(connection, NULL);
+}
+
 static const struct {
     const char *name;
     bool changes;
@@ -412,6 +421,7 @@ static void (*const command_functions[])(struct control_connection *connection,
     [CONTROL_SYNC_PAUSE] = run_sync_pause,
     [CONTROL_SYNC_RESUME] = run_sync_resume,
     [CONTROL_SYNC_CUT] = run_sync_cut,
+    [CONTROL_KILL] = run_kill,
     [CONTROL_SYNC_INSPECT] = run_sync_inspect,
 };
 _Static_assert(sizeof(command_functions) / sizeof(command_functions[0]) ==

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tidemill reload`: its outcome, and what a hundred of them leave behind."""
+from harness import alive, wait_for
+from readings import reading, show
+
+
+def settled(daemon, names, first=None):
+    """Until exactly these processes are there, and hold no more open than at
+    first (an answered connection is closed a moment later)."""
+    def look():
+        now = reading(daemon)
+        if sorted(now) != names or first and any(
+                now[name][0] > first[name][0] for name in names):
+            return None
+        return now
+    return wait_for(look, what=f"the processes {names}")
+
+
+def test_the_outcome(daemon):
+    daemon.start()
+    daemon.configure({"sync": {"max_retries": 9}})
+    assert "epoch 2" in daemon.run("reload").stdout
+
+    daemon.configure({"sync": {"max_retries": "many"}, "snyc": {}})
+    refused = daemon.run("reload", check=False)
+    assert refused.returncode == 78
+    assert "max_retries" in refused.stderr and "snyc" in refused.stderr
+    status = daemon.json("status")["configuration"]
+    assert status["reload_failed"] and status["epoch"] == 2
+    assert len(status["errors"]) == 2
+    del daemon.config["snyc"]
+
+    # what needs a restart is told with both values, until it is taken back
+    other = daemon.folder / "elsewhere"
+    daemon.configure({"sync": {"max_retries": 5},
+                      "paths": {"state_dir": str(other)}})
+    words = f'paths.state_dir: "{daemon.state}" -> "{other}"'
+    assert words in daemon.run("reload").stdout
+    status = daemon.json("status")["configuration"]
+    assert status["pending_restart"] == [words]
+    assert not status["reload_failed"] and status["errors"] == []
+    assert words in daemon.run("status").stdout
+    daemon.configure({"paths": {"state_dir": str(daemon.state)}})
+    assert words not in daemon.run("reload").stdout
+    assert not daemon.json("status")["configuration"]["pending_restart"]
+    assert not other.exists()
+
+
+def test_a_hundred_leave_nothing_behind(daemon):
+    """Good and bad ones mixed: no old process, descriptor or mapping."""
+    daemon.configure({"supervisor": {"crash_limit": 1000}})
+    daemon.start()
+    good = dict(daemon.config)
+
+    def round_of(number):
+        daemon.config = dict(good)
+        if number % 4 == 3:
+            daemon.configure({"sync": {"max_worker": 2}})
+            assert daemon.run("reload", check=False).returncode == 78
+            return
+        daemon.configure({  # all roles, some roles, and the pools
+            "logging": {"format": "text" if number % 8 == 1 else "json"},
+            "sync": {"max_retries": 3 + number % 2},
+            "generation": {"max_workers": 2 + (number % 3 == 0)}})
+        daemon.run("reload")
+
+    for number in range(12):
+        round_of(number)
+    names = sorted(["master", "store", "gateway", "monitor", "generation[0]",
+                    "generation[1]", "generation[2]", "sync[0]", "sync[1]"])
+    round_of(0)
+    first = settled(daemon, names)
+    for number in range(100):
+        round_of(number)
+    round_of(0)
+    last = settled(daemon, names, first)
+    show(first, last)
+    for name in names:
+        assert last[name][1] <= first[name][1] + 2, name
+    assert last["master"][2] <= first["master"][2] + 256
+    assert not daemon.json("status")["degraded"]
+
+
+def test_a_rehearsal_of_death(daemon):
+    """`tidemill test kill`."""
+    daemon.start()
+    told = daemon.json("test", "kill", "--role", "generation", "--count", 5)
+    assert len(told["kills"]) == 5
+    for kill in told["kills"]:
+        assert kill["role"] == "generation"
+        assert kill["successor"] != kill["pid"] and not alive(kill["pid"])
+    assert told["most_seconds"] == max(k["seconds"] for k in told["kills"])
+    for role in ("gateway", "store"):
+        kill = daemon.json("test", "kill", "--role", role)["kills"][0]
+        assert daemon.workers(role)[0]["pid"] == kill["successor"]
+    assert "was killed" in daemon.run("test", "kill").stdout
+    done = daemon.run("test", "kill", "--role", "master", check=False)
+    assert done.returncode == 64
