@@ -4,6 +4,7 @@
  */
 #include "common/mustache/execute.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,9 +66,10 @@ int execution_fail_steps(struct execution *x, const struct call *call,
                          struct program_place place)
 {
     return execution_fail(x, call, place,
-                          "given up after %u steps; the template repeats too "
+                          "given up after %" PRIu64
+                          " steps; the template repeats too "
                           "much for this data",
-                          EXECUTION_STEPS_MAX);
+                          x->steps_max);
 }
 
 int execution_enter(struct execution *x, const struct call *call,
@@ -471,6 +473,8 @@ int mustache_execute(const struct mustache_program *program,
     x.output_end = output_end(options, out);
     x.stamps = 1;
     x.steps = 0;
+    x.steps_max =
+        options->steps_max == 0 ? MUSTACHE_STEPS_MAX : options->steps_max;
     x.sections = 0;
     x.inline_at = SIZE_MAX;
     x.units = NULL;

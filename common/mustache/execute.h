@@ -8,10 +8,6 @@
 #include "common/base/arena.h"
 #include "common/mustache/program.h"
 
-/* What all maps that were searched, items that were visited and pieces that
- * were written may add up to: a template that writes nothing still ends. */
-#define EXECUTION_STEPS_MAX (1u << 27)
-
 /* What it counts to ask for a partial by a name from the data: perhaps a
  * file is looked for. */
 #define EXECUTION_RESOLVE_STEPS 256
@@ -98,7 +94,7 @@ struct execution {
     const char *end; /* never written at or behind */
     size_t output_end; /* greatest size of out */
     uint64_t stamps;   /* given so far */
-    uint64_t steps;
+    uint64_t steps, steps_max;
     unsigned sections; /* within each other now */
     size_t inline_at;  /* where the output goes on in the middle of a line */
     struct unit *units;
@@ -127,7 +123,7 @@ static inline int execution_step(struct execution *x, const struct call *call,
                                  struct program_place place, uint64_t steps)
 {
     x->steps += steps;
-    return x->steps <= EXECUTION_STEPS_MAX
+    return x->steps <= x->steps_max
                ? 0
                : execution_fail_steps(x, call, place);
 }

@@ -52,6 +52,11 @@ int mustache_syntax_parse(const char *text, enum mustache_syntax *syntax);
 #define MUSTACHE_TEMPLATE_MAX      (4u << 20)
 #define MUSTACHE_OUTPUT_MAX        (64u << 20)
 
+/* What all maps that were searched, items that were visited and pieces that
+ * were written may add up to: a template that writes nothing still ends,
+ * after a second or two. */
+#define MUSTACHE_STEPS_MAX (1u << 27)
+
 struct mustache_program; /* flat: mustache_program_size bytes */
 
 /* Compiles a template.  name is for messages and stays in the program.
@@ -80,6 +85,7 @@ struct mustache_options {
     mustache_resolver resolver;  /* may be NULL: no partials */
     void *resolver_context;
     size_t output_max;           /* 0: MUSTACHE_OUTPUT_MAX */
+    uint64_t steps_max;          /* 0: MUSTACHE_STEPS_MAX */
 };
 
 /* Renders into `out` (appended).  Errors: ERROR_DATA with template name,
