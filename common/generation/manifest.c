@@ -50,23 +50,14 @@ static int take_files(const struct node *list, struct arena *arena,
     return 0;
 }
 
-int manifest_read(int root, const char *node, struct arena *arena,
-                  struct manifest *manifest, struct error *error)
+int manifest_parse(const char *path, const char *bytes, size_t size,
+                   struct arena *arena, struct manifest *manifest,
+                   struct error *error)
 {
-    char *bytes = NULL;
-    size_t size = 0;
     struct node *map = NULL;
     struct error damage;
-    *manifest = (struct manifest){.node = node};
-    char *path = manifest_path(arena, node);
-    if (path == NULL)
-        return error_set(error, ERROR_SYSTEM, "no memory for a manifest");
-    if (safe_read_file(root, path, MANIFEST_BYTES_MAX, &bytes, &size, error) !=
-        0)
-        return -1;
     int failed = document_read_json(arena, path, bytes, size,
                                     &document_limits_default, &map, &damage);
-    free(bytes);
     if (failed == 0) {
         manifest->contract = text_of(map, "contract");
         manifest->contract_sha256 = text_of(map, "contract_sha256");
@@ -82,6 +73,23 @@ int manifest_read(int root, const char *node, struct arena *arena,
                          "forced)",
                          path);
     return 0;
+}
+
+int manifest_read(int root, const char *node, struct arena *arena,
+                  struct manifest *manifest, struct error *error)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    *manifest = (struct manifest){.node = node};
+    char *path = manifest_path(arena, node);
+    if (path == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for a manifest");
+    if (safe_read_file(root, path, MANIFEST_BYTES_MAX, &bytes, &size, error) !=
+        0)
+        return -1;
+    int result = manifest_parse(path, bytes, size, arena, manifest, error);
+    free(bytes);
+    return result;
 }
 
 const struct manifest_file *manifest_find(const struct manifest *manifest,

@@ -59,6 +59,11 @@ char *manifest_path(struct arena *arena, const char *node);
 int manifest_read(int root, const char *node, struct arena *arena,
                   struct manifest *manifest, struct error *error);
 
+/* The same of a text; `path` is for messages.  The node is as given. */
+int manifest_parse(const char *path, const char *bytes, size_t size,
+                   struct arena *arena, struct manifest *manifest,
+                   struct error *error);
+
 /* The entry of a path, or NULL. */
 const struct manifest_file *manifest_find(const struct manifest *manifest,
                                           const char *path);
