@@ -62,6 +62,8 @@ struct log_board {
     pthread_mutex_t rotating;     /* robust: its owner may be killed */
     _Atomic uint32_t generation;  /* counts up when the path is a new file */
     _Atomic uint32_t told;        /* 1: a rotation was told, not yet seen */
+    _Atomic uint32_t reopen_attempts; /* log_reopen; counts when one is over */
+    _Atomic uint32_t reopen_failed;   /* was the last one of them */
     _Atomic uint32_t torn;        /* 1: the last line was written in part */
     _Atomic uint64_t size_bytes;  /* of the present file */
     _Atomic uint64_t max_bytes;   /* 0: no bound */

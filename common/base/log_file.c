@@ -125,7 +125,12 @@ int log_open(const struct log_options *options, struct error *error)
 
 int log_reopen(struct error *error)
 {
-    return log_state.path[0] == '\0' ? 0 : open_by_name(log_state.path, error);
+    struct log_board *board = log_state.board;
+    int result =
+        log_state.path[0] == '\0' ? 0 : open_by_name(log_state.path, error);
+    atomic_store(&board->reopen_failed, result != 0);
+    atomic_fetch_add(&board->reopen_attempts, 1);
+    return result;
 }
 
 int log_refresh(struct error *error)

@@ -169,6 +169,31 @@ def test_the_logrotate_file_that_is_shipped(detached, folder):
     assert detached.stop() == 0
 
 
+def test_reopening_is_answered(detached):
+    detached.start()
+    moved = detached.logs / "moved"
+    detached.log.rename(moved)
+    detached.run("reopen-logs")
+    assert detached.log.exists()  # when it returns
+    size = moved.stat().st_size
+    detached.run("sync", "pause")
+    assert moved.stat().st_size == size
+    # no way to open it: the old one goes on
+    aside = detached.logs.with_name("aside")
+    detached.logs.rename(aside)
+    done = detached.run("reopen-logs", check=False)
+    assert done.returncode == 73 and "log file" in done.stderr
+    detached.run("sync", "resume")
+    assert "sync-resume" in (aside / "tidemill.log").read_text()
+    aside.rename(detached.logs)
+    assert detached.stop() == 0
+
+
+def test_reopening_what_goes_to_standard_error(daemon):
+    daemon.start()
+    daemon.run("reopen-logs")
+
+
 def levels(daemon):
     return {row["component"]: row["level"]
             for row in daemon.json("log-level")["components"]}

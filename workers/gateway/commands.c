@@ -128,9 +128,18 @@ static void run_upgrade(struct control_connection *connection,
 static bool reopening_over(struct control_connection *connection,
                            const struct control_wait *wait)
 {
-    if (atomic_load(&mapping_of(connection)->log.generation) == wait->ticket)
+    const struct log_board *log = &mapping_of(connection)->log;
+    struct error error;
+    if (atomic_load(&log->reopen_attempts) == wait->ticket)
         return false;
-    control_answer(connection, NULL);
+    if (atomic_load(&log->reopen_failed) == 0) {
+        control_answer(connection, NULL);
+        return true;
+    }
+    error_set(&error, ERROR_CANT_CREATE,
+              "the log file cannot be opened by its name; the old one, which "
+              "stays in use, says why");
+    control_refuse(connection, &error);
     return true;
 }
 
@@ -139,7 +148,7 @@ static void run_reopen_logs(struct control_connection *connection,
                             const json_t *args)
 {
     (void)args;
-    uint32_t before = atomic_load(&mapping_of(connection)->log.generation);
+    uint32_t before = atomic_load(&mapping_of(connection)->log.reopen_attempts);
     if (relay(connection, REQUEST_REOPEN_LOGS, "") == 0)
         control_wait_for(connection, reopening_over, before);
 }
