@@ -164,19 +164,44 @@ static void delete_entry(struct folder *folder, struct entry *entry)
         0;
 }
 
-/* What an interrupted compression left: a part, or an original whose
- * compressed form is whole. */
-static void delete_leftovers(struct folder *folder)
+/* A compressed file by the name of its original gets its own. */
+static int name_compressed(struct folder *folder, struct entry *entry)
+{
+    char plain[NAME_ROOM];
+    char compressed[NAME_ROOM];
+    entry_name(folder, entry, KIND_PLAIN, plain);
+    entry_name(folder, entry, KIND_COMPRESSED, compressed);
+    if (renameat(folder->fd, plain, folder->fd, compressed) != 0)
+        return -1;
+    entry->kind = KIND_COMPRESSED;
+    return 0;
+}
+
+/* No line of a log begins so. */
+static bool is_compressed(const struct folder *folder,
+                          const struct entry *entry)
+{
+    char name[NAME_ROOM];
+    unsigned char start[2] = {0};
+    int fd = openat(folder->fd, entry_name(folder, entry, KIND_PLAIN, name),
+                    O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t got = fd < 0 ? -1 : read(fd, start, sizeof(start));
+    if (fd >= 0)
+        close(fd);
+    return got == (ssize_t)sizeof(start) && start[0] == 0x1f &&
+           start[1] == 0x8b;
+}
+
+/* What an interrupted compression left: a part, or a whole one that has not
+ * got its name yet. */
+static void end_interrupted(struct folder *folder)
 {
     for (size_t i = 0; i < folder->count; i++) {
         struct entry *entry = &folder->entries[i];
-        const struct entry *next =
-            i + 1 < folder->count ? &folder->entries[i + 1] : NULL;
-        bool compressed = next != NULL && next->kind == KIND_COMPRESSED &&
-                          strcmp(next->stamp, entry->stamp) == 0;
-        if (entry->kind == KIND_PART ||
-            (entry->kind == KIND_PLAIN && compressed))
+        if (entry->kind == KIND_PART)
             delete_entry(folder, entry);
+        else if (entry->kind == KIND_PLAIN && is_compressed(folder, entry))
+            name_compressed(folder, entry);
     }
 }
 
@@ -252,11 +277,9 @@ static int replace_by_compressed(struct folder *folder, struct entry *entry,
 {
     char plain[NAME_ROOM];
     char part[NAME_ROOM];
-    char whole[NAME_ROOM];
     struct stat status;
     entry_name(folder, entry, KIND_PLAIN, plain);
     entry_name(folder, entry, KIND_PART, part);
-    entry_name(folder, entry, KIND_COMPRESSED, whole);
     int to = openat(folder->fd, part,
                     O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (to < 0)
@@ -267,15 +290,13 @@ static int replace_by_compressed(struct folder *folder, struct entry *entry,
     int saved = errno;
     close(to);
     errno = saved;
-    if (result != 0 || renameat(folder->fd, part, folder->fd, whole) != 0 ||
-        fsync(folder->fd) != 0 || unlinkat(folder->fd, plain, 0) != 0) {
+    if (result != 0 || renameat(folder->fd, part, folder->fd, plain) != 0) {
         saved = errno;
         unlinkat(folder->fd, part, 0);
         errno = saved;
         return -1;
     }
-    entry->kind = KIND_COMPRESSED;
-    return 0;
+    return name_compressed(folder, entry);
 }
 
 static int compress_entry(struct folder *folder, struct entry *entry,
@@ -320,7 +341,7 @@ int log_backups_tidy(const struct log_backups *backups, bool *waiting,
     if (result == 0)
         result = folder_read(&folder, error);
     if (result == 0) {
-        delete_leftovers(&folder);
+        end_interrupted(&folder);
         delete_oldest(&folder, backups->count, UINT64_MAX);
     }
     for (size_t i = 0; result == 0 && backups->compress && i < folder.count;

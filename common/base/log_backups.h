@@ -6,8 +6,9 @@
  * A file is touched only when nobody has it open for writing, which the
  * kernel says (a lease, fcntl(2)); where a file system has no leases, when it
  * was not written for LOG_BACKUP_CALM_S.  Each step can be interrupted at any
- * instruction and is taken up by the next call: a compressed file gets its
- * name when it is whole and on disk, and only then the original goes.
+ * instruction and is taken up by the next call: a compressed file that is
+ * whole and on disk takes the original's place, by its name, and then gets its
+ * own.  So every line is in one file at any time.
  */
 #ifndef TIDEMILL_BASE_LOG_BACKUPS_H
 #define TIDEMILL_BASE_LOG_BACKUPS_H

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log of a running daemon: rotation, logrotate, losses, levels."""
 import collections
+import contextlib
 import gzip
 import json
 import os
 import pathlib
+import random
+import signal
 import subprocess
 
 import pytest
@@ -21,7 +24,8 @@ def detached(folder):
 
 def files(daemon):
     """All log files, the present one last."""
-    return sorted(daemon.logs.glob("tidemill.log-*")) + [daemon.log]
+    return [path for path in sorted(daemon.logs.glob("tidemill.log-*"))
+            if path.suffix != ".part"] + [daemon.log]
 
 
 def lines(daemon):
@@ -368,3 +372,46 @@ def test_a_command_is_followed_to_the_centre(detached, folder):
                       if str(line.get("correlation_id")).startswith("batch-")],
              what="a batch by itself")
     assert detached.stop() == 0
+
+
+def test_rotations_under_kills_lose_no_line(detached):
+    """What a command was answered about is in the log, whoever is killed
+    meanwhile: workers, and the helper that compresses."""
+    chance = random.Random(11)
+    detached.configure({
+        "supervisor": {"crash_limit": 1000},
+        "logging": {"level": "info", "rotation": {
+            "max_bytes": 1500, "backup_count": 10000}}})
+    detached.start()
+    ways = [(c, l) for c in ("store", "monitor", "generation", "sync")
+            for l in ("error", "warning", "notice", "info", "default")]
+    for number in range(3 * len(ways)):
+        detached.run("log-level", *ways[number % len(ways)],
+                     env={"TIDEMILL_CORRELATION_ID": f"n{number}"})
+        if number % 4 == 0:
+            pids = detached.descendants()
+            if pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(pids), signal.SIGKILL)
+    assert detached.stop() == 0
+    found = collections.Counter()
+    whole = []
+    for path in files(detached):
+        text = path.read_bytes()
+        if text[:2] == b"\x1f\x8b":  # perhaps not by its name yet
+            text = gzip.decompress(text)
+        whole += text.decode().splitlines()
+    torn = 0
+    for text in whole:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            torn += 1  # of one that was killed
+            continue
+        if line["message"] == "log level changed":
+            found[line.get("correlation_id")] += 1
+    lost = [n for n in range(3 * len(ways)) if not found[f"n{n}"]]
+    assert not lost
+    assert torn <= 3
+    assert len(set(whole)) == len(whole)
+    assert len(files(detached)) > 10

@@ -473,8 +473,7 @@ static void interrupted_compression_is_taken_up(void **state)
     struct place *place = *state;
     write_file(place, "-20260101T000000.000Z", "whole\n");
     write_file(place, "-20260101T000000.000Z.gz.part", "\x1f\x8b half");
-    write_file(place, "-20260102T000000.000Z", "once more\n");
-    write_file(place, "-20260102T000000.000Z.gz", "is whole by its name");
+    write_file(place, "-20260102T000000.000Z", "\x1f\x8b is whole");
     write_file(place, "-notes", "not ours");
     write_file(place, "-20260103T000000.000Z.mine", "nor this");
     tidy(place, 100, 0);
