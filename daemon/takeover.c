@@ -92,7 +92,7 @@ static void on_channel(evutil_socket_t fd, short what, void *self)
     }
     log_notice("the master before has left");
     master->options->takeover->alone = true;
-    event_del(master->options->takeover->event);
+    takeover_deinit(master->options->takeover);
     /* it may have died before it said a word */
     master_begin(master);
     /* the service manager listens to us from now on */

@@ -162,8 +162,10 @@ class Daemon:
     def configure(self, over):
         """Puts options over the configuration and writes the file."""
         self.config = merge(self.config, over)
-        # JSON is YAML.
-        self.config_path.write_text(json.dumps(self.config, indent=2) + "\n")
+        # JSON is YAML; whoever reads it meanwhile sees one or the other.
+        beside = self.config_path.with_suffix(".new")
+        beside.write_text(json.dumps(self.config, indent=2) + "\n")
+        beside.replace(self.config_path)
 
     @property
     def pidfile(self):

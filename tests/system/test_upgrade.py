@@ -94,6 +94,7 @@ def test_two_in_a_row(daemon, program, folder):
     assert not daemon.pidfile.exists()
     assert not daemon.control_socket.exists()
     assert not (daemon.runtime / "store.sock").exists()
+    assert "Sanitizer" not in daemon.log_text()
 
 
 def test_the_daemon_in_the_background(daemon, program):
