@@ -131,6 +131,16 @@ out:
     return result;
 }
 
+static int print_report(const struct buffer *out)
+{
+    json_t *text = json_stringn(out->size > 0 ? out->bytes : "", out->size);
+    if (text != NULL)
+        return print_json(json_pack("{s:o}", "output", text));
+    print_error("the output is no UTF-8, which JSON needs; render it without "
+                "--json");
+    return error_exit_status(ERROR_DATA);
+}
+
 int command_render(const struct command_context *context, int argc, char **argv)
 {
     struct render_options options = {.escape = MUSTACHE_ESCAPE_HTML};
@@ -146,8 +156,7 @@ int command_render(const struct command_context *context, int argc, char **argv)
     if (render(&options, &arena, &out, &error) != 0)
         status = print_failure(&error);
     else if (context->json)
-        status = print_json(
-            json_pack("{s:s%}", "output", out.size ? out.bytes : "", out.size));
+        status = print_report(&out);
     else
         fwrite(out.bytes, 1, out.size, stdout);
     buffer_deinit(&out);

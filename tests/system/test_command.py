@@ -315,6 +315,22 @@ def test_render(daemon):
     assert daemon.run(*args).stdout == "- a&lt;b 1.10\n- c 2\n"
     assert daemon.run(*args, "--escape", "none").stdout == \
         "- a<b 1.10\n- c 2\n"
+    report = daemon.run("--json", *args)
+    assert json.loads(report.stdout) == {"output": "- a&lt;b 1.10\n- c 2\n"}
+    (daemon.folder / "t.mustache").write_text("[{PRICE}] [{items}] {A_B}")
+    (daemon.folder / "price.yaml").write_text("PRICE: <1.10>\n")
+    args[4] = daemon.folder / "price.yaml"
+    assert daemon.run(*args, "--syntax", "placeholder").stdout == \
+        "[<1.10>] [{items}] {A_B}"
+    assert daemon.run(*args, "--syntax", "placeholder", "--escape",
+                      "html").stdout == "[&lt;1.10&gt;] [{items}] {A_B}"
+    result = daemon.run(*args, "--syntax", "placeholder", "--strict",
+                        check=False)
+    assert result.returncode == 65
+    assert "t.mustache:1:21: {A_B} is not defined" in result.stderr
+    (daemon.folder / "t.mustache").write_bytes(b"\xff")
+    result = daemon.run("--json", *args, check=False)
+    assert result.returncode == 65 and "UTF-8" in result.stderr
     (daemon.folder / "t.mustache").write_text("x\n {{#items}}\n")
     result = daemon.run(*args, check=False)
     assert result.returncode == 65

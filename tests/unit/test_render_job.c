@@ -148,6 +148,37 @@ static void test_the_real_templates(void **state)
                      fixture->job.output.file_count);
 }
 
+/* The display behind "A whole contract:" in tidemill-templates(7). */
+static void read_contract(const char *source, char *text, size_t room)
+{
+    char path[1000], line[300];
+    size_t used = 0;
+    snprintf(path, sizeof(path), "%s/man/tidemill-templates.7", source);
+    FILE *page = fopen(path, "r");
+    assert_non_null(page);
+    while (fgets(line, sizeof(line), page) != NULL &&
+           strcmp(line, "A whole contract:\n") != 0)
+        continue;
+    assert_non_null(fgets(line, sizeof(line), page));
+    while (fgets(line, sizeof(line), page) != NULL &&
+           strcmp(line, ".Ed\n") != 0 && used < room)
+        used += (size_t)snprintf(text + used, room - used, "%s", line);
+    fclose(page);
+}
+
+static void test_the_manuals_contract(void **state)
+{
+    struct fixture *fixture = *state;
+    char templates[1000], text[4000] = "";
+    const char *source = getenv("TIDEMILL_SOURCE");
+    source = source == NULL ? "." : source;
+    snprintf(templates, sizeof(templates), "%s/conf/templates", source);
+    read_contract(source, text, sizeof(text));
+    if (run(fixture, text, templates) != 0)
+        fail_msg("%s", fixture->error.text);
+    assert_string_equal(fixture->job.output.node, "node_billing_price_compute");
+}
+
 static void test_changed_templates_are_noticed(void **state)
 {
     struct fixture *fixture = *state;
@@ -307,6 +338,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_the_real_templates),
+        TEST(test_the_manuals_contract),
         TEST(test_changed_templates_are_noticed),
         TEST(test_bad_templates),
         TEST(test_placeholders),
