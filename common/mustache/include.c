@@ -194,14 +194,13 @@ static uint32_t find_argument(struct execution *x,
 }
 
 /* Renders an argument in a block's place, with the contexts of that place.
- * Blocks in it belong to the template that it stands in. */
+ * Blocks in it belong to the template that it stands in, which has fewer
+ * arguments: so arguments within each other end. */
 static int run_argument(struct execution *x, const struct call *call,
                         const struct program_instruction *block,
                         const struct arguments *arguments, uint32_t argument,
                         const struct context *context)
 {
-    if (check_depth(x, call, block) != 0)
-        return -1;
     struct indentation indentation = indentation_of(call, block);
     struct call inner = {
         .unit = arguments->call->unit,

@@ -328,6 +328,32 @@ static void test_program_damaged(void **state)
     damage(MUSTACHE_SYNTAX_PLACEHOLDER, "text {A} {B}{UNKNOWN} { {C} end");
 }
 
+/* A parent has arguments and nothing else, and nothing else has them. */
+static void test_program_arguments(void **state)
+{
+    (void)state;
+    struct error error;
+    const char *text = "{{<p}}{{$a}}x{{/a}}{{/p}}";
+    struct mustache_program *program = mustache_compile(
+        MUSTACHE_SYNTAX_MUSTACHE, "t", text, strlen(text), &error);
+    size_t size = mustache_program_size(program);
+    for (uint32_t i = 0; i < program->instruction_count; i++) {
+        uint32_t *op =
+            &((struct program_instruction *)(uintptr_t)program_instructions(
+                  program) +
+              i)
+                 ->op;
+        uint32_t was = *op;
+        if (was != PROGRAM_PARENT && was != PROGRAM_ARGUMENT)
+            continue;
+        *op = PROGRAM_BLOCK;
+        assert_false(mustache_program_valid(program, size));
+        *op = was;
+        assert_true(mustache_program_valid(program, size));
+    }
+    mustache_program_free(&program);
+}
+
 /* Numbers as they are in a document of YAML; what is no number, too. */
 static void test_written_values(void **state)
 {
@@ -483,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_program_moves),
         cmocka_unit_test(test_program_damaged),
+        cmocka_unit_test(test_program_arguments),
         cmocka_unit_test(test_written_values),
         cmocka_unit_test(test_directory),
     };

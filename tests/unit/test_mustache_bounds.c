@@ -134,15 +134,53 @@ static void test_many_arguments(void **state)
 static void test_many_lambdas(void **state)
 {
     (void)state;
-    struct buffer text, data;
-    put_list(&data, 1000, "");
+    struct buffer text;
     buffer_init(&text, 1u << 20);
     put_times(&text, 100, "{{#upper}}");
-    buffer_append_text(&text, "{{#l}}{{#l}}12345678901234567890{{/l}}{{/l}}");
+    put_times(&text, 10000, "1234567890");
     put_times(&text, 100, "{{/upper}}");
-    expect_given_up(text.bytes, data.bytes, NULL, "");
+    expect_given_up(text.bytes, "{}", NULL, "main:1:");
     buffer_deinit(&text);
+}
+
+static const struct mustache_program *
+count_calls(void *context, const char *name, size_t size, struct error *error)
+{
+    (void)name;
+    (void)size;
+    error_clear(error);
+    ++*(unsigned *)context;
+    return NULL;
+}
+
+/* What a resolver does may take longer than a step. */
+static void test_resolving(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct buffer out, data;
+    struct error error;
+    unsigned calls = 0;
+    struct mustache_options options = {
+        .resolver = count_calls,
+        .resolver_context = &calls,
+        .steps_max = 1u << 21,
+    };
+    put_list(&data, 1000, ",\"n\":\"none\"");
+    arena_init(&arena, 16u << 20);
+    buffer_init(&out, 1u << 16);
+    const char *text = "{{#l}}{{#l}}{{>*n}}{{/l}}{{/l}}";
+    struct mustache_program *program = mustache_compile(
+        MUSTACHE_SYNTAX_MUSTACHE, "main", text, strlen(text), &error);
+    assert_int_equal(mustache_execute(program, read_json(&arena, data.bytes),
+                                      &options, &out, &error),
+                     -1);
+    assert_non_null(strstr(error.text, "given up after"));
+    assert_true(calls > 0 && calls <= (1u << 21) / 200);
+    mustache_program_free(&program);
+    buffer_deinit(&out);
     buffer_deinit(&data);
+    arena_deinit(&arena);
 }
 
 static void check_output(const char *template, const char *data,
@@ -228,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_doubling),
         cmocka_unit_test(test_many_arguments),
         cmocka_unit_test(test_many_lambdas),
+        cmocka_unit_test(test_resolving),
         cmocka_unit_test(test_output),
         cmocka_unit_test(test_section_depth),
         cmocka_unit_test(test_call_depth),

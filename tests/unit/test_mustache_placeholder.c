@@ -117,6 +117,18 @@ static void test_bounds(void **state)
                      -1);
     assert_non_null(strstr(error.text, "main:1:1: more than 67108864 bytes"));
     buffer_deinit(&out);
+    /* A long text, searched for one name after the other. */
+    struct mustache_options options = {.steps_max = 1u << 17};
+    buffer_reset(&data);
+    buffer_append_text(&data, "{A}");
+    for (unsigned i = 0; i < 100000; i++)
+        buffer_append_char(&data, 'x');
+    assert_int_equal(render_as(MUSTACHE_SYNTAX_PLACEHOLDER, data.bytes,
+                               "{\"A\":\"{B}\",\"B\":1,\"C\":2}", NULL, options,
+                               &out, &error),
+                     -1);
+    assert_non_null(strstr(error.text, "given up after 131072 steps"));
+    buffer_deinit(&out);
     buffer_deinit(&data);
 }
 
