@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +157,23 @@ static json_t *read_job(struct store_reader *reader, int64_t id,
     return job;
 }
 
+/* The options that were given with it. */
+static void show_options(const json_t *options)
+{
+    const char *name;
+    json_t *value;
+    bool any = false;
+    json_object_foreach((json_t *)(uintptr_t)options, name, value)
+    {
+        if (!json_is_true(value))
+            continue;
+        printf("%s%s", any ? ", " : "options        ", name);
+        any = true;
+    }
+    if (any)
+        putchar('\n');
+}
+
 static void show_job(const json_t *job)
 {
     char when[32];
@@ -173,6 +192,7 @@ static void show_job(const json_t *job)
            report_text(json_object_get(job, "spec"), "contract"));
     printf("output         %s\n",
            report_text(json_object_get(job, "spec"), "output"));
+    show_options(json_object_get(json_object_get(job, "spec"), "options"));
     if (json_is_string(json_object_get(job, "error"))) {
         printf("error          %s", print_red());
         print_column(15, report_text(job, "error"));

@@ -525,6 +525,13 @@ static bool has_hash(const struct place *place, const char *path,
     return strcmp(is, sha256) == 0;
 }
 
+/* What a manifest names is only text until it is below our node. */
+static bool is_of_node(const struct place *place, const char *path)
+{
+    size_t length = strlen(place->node);
+    return strncmp(path, place->node, length) == 0 && path[length] == '/';
+}
+
 /* Puts one file of the dead job in its place, unless somebody has changed
  * what is there since; what else is beside is the old one. */
 static int recover_file(struct place *place, const struct manifest *before,
@@ -569,7 +576,8 @@ int place_recover(struct place *place, struct arena *arena, struct error *error)
     if (manifest_read(place->root, place->node, arena, &before, &why) != 0)
         before = (struct manifest){.node = place->node};
     for (size_t i = 0; i < begun.file_count; i++)
-        if (recover_file(place, &before, &begun.files[i], error) != 0)
+        if (is_of_node(place, begun.files[i].path) &&
+            recover_file(place, &before, &begun.files[i], error) != 0)
             return -1;
     return put_manifest(place, true, error);
 }

@@ -97,6 +97,10 @@ def test_hand_edits_are_kept_merged_or_overwritten(work):
     assert "Something else" in code.read_text()
     generate(daemon, out, contract, "--force")
     assert "# mine" not in code.read_text()
+    shown = [daemon.run("jobs", "show", number).stdout for number in "1234"]
+    assert ["options        " + option + "\n" in show for show, option in
+            zip(shown[2:], ["merge", "force"])] == [True, True]
+    assert "options" not in shown[0]
     assert daemon.run("generate", "--force", "--merge", contract,
                       check=False).returncode == 64
 
