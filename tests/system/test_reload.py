@@ -100,3 +100,14 @@ def test_a_rehearsal_of_death(daemon):
     assert "was killed" in daemon.run("test", "kill").stdout
     done = daemon.run("test", "kill", "--role", "master", check=False)
     assert done.returncode == 64
+
+
+def test_a_stop_right_after(daemon):
+    """The store, which is being replaced, is there until the others have
+    left: nobody waits for its answer until the time is up."""
+    daemon.configure({"supervisor": {"shutdown_timeout": "1h"}})
+    daemon.start()
+    for form in ("text", "json", "text"):  # replaces everybody
+        daemon.configure({"logging": {"format": form}})
+        daemon.run("reload")
+    assert daemon.stop() == 0

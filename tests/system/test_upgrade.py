@@ -209,12 +209,12 @@ def test_nobody_notices(daemon, program, folder):
     load = Load(daemon, folder).start(enqueue=2, hook=1, generate=1, status=1,
                                       sync=1)
     for _ in range(2):
-        load.wait_for_each(3)
+        load.wait_for_each(2)
         upgrade(daemon)
-    load.wait_for_each(3)
+    load.wait_for_each(2)
     newer_store(program, daemon, folder)
     assert daemon.run("upgrade", check=False).returncode == 78
-    load.wait_for_each(3)
+    load.wait_for_each(2)
     load.settle()
 
 
@@ -284,3 +284,42 @@ def serves(daemon, pid):
     daemon.run("sync", "drain")
     assert records(daemon) == {"before", "after"}
     upgrade(daemon)
+
+
+def test_a_reload_in_the_middle_is_done_afterwards(daemon, program):
+    """By the new master, or by the old one when the upgrade fails."""
+    daemon.start(program=program.path)
+    daemon.signal(signal.SIGUSR2)
+    new_master(daemon)
+    daemon.signal(signal.SIGHUP)
+    wait_for(lambda: daemon.process.poll() is not None, what="the hand-over")
+    daemon.follow()
+    wait_for(lambda: daemon.json("status")["configuration"]["epoch"] == 2,
+             what="the reload")
+
+    program.script("exec sleep 1000")
+    wait_at_most(daemon, "1s")
+    epoch = daemon.json("status")["configuration"]["epoch"]
+    daemon.signal(signal.SIGUSR2)
+    wait_for(lambda: daemon.json("status")["upgrade"]["phase"] == "preparing",
+             what="the upgrade to begin")
+    daemon.signal(signal.SIGHUP)
+    wait_for(lambda: daemon.json("status")["configuration"]["epoch"] > epoch,
+             what="the reload")
+    assert daemon.json("status")["upgrade"]["failures"] == 1
+
+
+@pytest.mark.parametrize("moment", [at_once, prepared, left],
+                         ids=lambda moment: moment.__name__)
+def test_a_stop_in_the_middle_stops_both(daemon, program, moment):
+    daemon.start(program=program.path)
+    daemon.signal(signal.SIGUSR2)
+    new = new_master(daemon)
+    wait_for(lambda: moment(daemon), what=moment.__name__, step=0.0005)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.process.wait(60) == 0
+    if "handed over" in daemon.log_text():  # we came late: this is the end
+        os.kill(new, signal.SIGTERM)
+    wait_for(lambda: not alive(new), what="the new master's end")
+    assert not daemon.pidfile.exists()
+    assert not daemon.control_socket.exists()
