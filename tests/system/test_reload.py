@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tidemill reload`: its outcome, and what a hundred of them leave behind."""
-from harness import alive, wait_for
+import os
+import subprocess
+
+import pytest
+
+from harness import alive, binaries, wait_for
 from readings import reading, show
 
 
@@ -100,6 +105,30 @@ def test_a_rehearsal_of_death(daemon):
     assert "was killed" in daemon.run("test", "kill").stdout
     done = daemon.run("test", "kill", "--role", "master", check=False)
     assert done.returncode == 64
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_who_may(daemon):
+    """Reading is for all whom the socket lets in, changing for root and the
+    daemon's user."""
+    daemon.configure({"gateway": {"control_mode": "0666"}})
+    daemon.start()
+
+    def as_nobody(*words):
+        return subprocess.run(
+            ["setpriv", "--reuid", "65534", "--regid", "65534",
+             "--clear-groups", "--", binaries() / "tidemill", "-c",
+             daemon.config_path, *words],
+            capture_output=True, text=True, timeout=60)
+
+    assert as_nobody("status").returncode == 0
+    before = daemon.workers()
+    for words in (("test", "kill"), ("upgrade",), ("reload",)):
+        done = as_nobody(*words)
+        assert done.returncode == 77, done
+    assert [w["spawn"] for w in daemon.workers()] == [
+        w["spawn"] for w in before]
+    assert daemon.json("status")["configuration"]["epoch"] == 1
 
 
 def test_a_stop_right_after(daemon):
