@@ -14,6 +14,7 @@
 
 #include "common/base/buffer.h"
 #include "common/document/document.h"
+#include "common/generation/file_loop.h"
 #include "common/generation/safe_path.h"
 #include "common/mustache/mustache.h"
 
@@ -31,6 +32,7 @@ struct item {
     struct mustache_program *path_program; /* NULL for a partial */
     enum mustache_syntax syntax;
     unsigned mode;
+    const char *each; /* a file for each element of this list, or NULL */
 };
 
 /* What was read, and what it looked like; absent ones are watched too. */
@@ -141,29 +143,31 @@ static int check_entry(const struct template_set *set, const struct node *entry,
                        struct item *item, struct error *error)
 {
     static const char *const keys[] = {"template", "output", "executable",
-                                       "syntax"};
-    const struct node *values[4];
-    for (size_t i = 0; i < 4; i++)
+                                       "syntax", "each"};
+    const struct node *values[5];
+    for (size_t i = 0; i < 5; i++)
         values[i] = document_get(entry, keys[i]);
     for (const struct node *key = entry->first; key != NULL; key = key->next) {
         if (key != values[0] && key != values[1] && key != values[2] &&
-            key != values[3])
+            key != values[3] && key != values[4])
             return error_set(error, ERROR_DATA,
                              "%s/%s/" SET_FILE_NAME ":%u:%u: unknown key "
                              "'%s'; the keys of a file are template, output, "
-                             "executable and syntax",
+                             "executable, syntax and each",
                              set->template_dir, set->folder, key->key_line,
                              key->key_column, key->key);
     }
     if (values[0] == NULL || values[0]->kind != NODE_STRING ||
         values[1] == NULL || values[1]->kind != NODE_STRING ||
-        (values[2] != NULL && values[2]->kind != NODE_BOOL))
+        (values[2] != NULL && values[2]->kind != NODE_BOOL) ||
+        (values[4] != NULL && values[4]->kind != NODE_STRING))
         return error_set(error, ERROR_DATA,
                          "%s/%s/" SET_FILE_NAME ":%u:%u: a file needs the "
                          "texts template and output",
                          set->template_dir, set->folder, entry->line,
                          entry->column);
     item->mode = values[2] != NULL && values[2]->boolean ? 0755 : 0644;
+    item->each = values[4] == NULL ? NULL : values[4]->text;
     item->syntax = MUSTACHE_SYNTAX_MUSTACHE;
     if (values[3] != NULL &&
         (values[3]->kind != NODE_STRING ||
@@ -409,6 +413,10 @@ static int render_file(const struct template_set *set, const struct item *item,
     if (whole == NULL)
         return error_set(error, ERROR_DATA,
                          "the node needs more memory than a job may have");
+    if (output->file_count == OUTPUT_FILES_MAX)
+        return error_set(error, ERROR_DATA,
+                         "more than %d files for one node; make fewer",
+                         OUTPUT_FILES_MAX);
     output->files[output->file_count++] = (struct output_file){
         .path = whole,
         .bytes = bytes,
@@ -417,6 +425,35 @@ static int render_file(const struct template_set *set, const struct item *item,
         .template_name = item->name,
     };
     return 0;
+}
+
+/* Once, or for each element. */
+static int render_files(const struct template_set *set, const struct item *item,
+                        const struct node *data, const char *node_name,
+                        struct arena *arena, struct output *output,
+                        struct error *error)
+{
+    if (item->each == NULL)
+        return render_file(set, item, data, node_name, arena, output, error);
+    const struct node *list = file_loop_list(data, item->each, error);
+    const struct node *at = list == NULL ? NULL : list->first;
+    for (; at != NULL; at = at->next) {
+        const struct node *own = file_loop_data(arena, data, at);
+        if (own == NULL)
+            return error_set(error, ERROR_DATA,
+                             "the node needs more memory than a job may have");
+        if (render_file(set, item, own, node_name, arena, output, error) != 0)
+            return -1;
+    }
+    return list == NULL ? -1 : 0;
+}
+
+static size_t files_room(const struct template_set *set)
+{
+    for (size_t i = 0; i < set->file_count; i++)
+        if (set->files[i].each != NULL)
+            return OUTPUT_FILES_MAX;
+    return set->file_count + 1;
 }
 
 static bool has_placeholders(const struct template_set *set)
@@ -436,7 +473,7 @@ int template_set_render(const struct template_set *set,
         contract_add_placeholders(arena, contract, data) != 0)
         data = NULL;
     output->files =
-        arena_calloc(arena, set->file_count + 1, sizeof(*output->files));
+        arena_calloc(arena, files_room(set), sizeof(*output->files));
     output->file_count = 0;
     output->node = contract->node_name;
     output->contract = contract->name;
@@ -449,8 +486,8 @@ int template_set_render(const struct template_set *set,
                          "have",
                          contract->name);
     for (size_t i = 0; i < set->file_count; i++) {
-        if (render_file(set, &set->files[i], data, contract->node_name, arena,
-                        output, error) != 0)
+        if (render_files(set, &set->files[i], data, contract->node_name, arena,
+                         output, error) != 0)
             return -1;
     }
     return 0;

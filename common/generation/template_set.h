@@ -7,11 +7,13 @@
  *       - {template: node.py, output: "{{version_dir}}/node.py"}
  *       - {template: shared/errors.py, output: ..., executable: true}
  *       - {template: old.py, output: ..., syntax: placeholder}
+ *       - {template: op.py, each: operations, output: "{{name}}.py"}
  *
  * `template` NAME is NAME.mustache in the set's folder, or below shared/ of
  * the template directory when it starts with shared/.  `output` is itself a
  * template; it is relative to the node's folder, and a file whose output
- * path renders as nothing is left out.  The partial NAME is
+ * path renders as nothing is left out.  `each` makes a file for every
+ * element of a list (file_loop.h).  The partial NAME is
  * partials/NAME.mustache of the set, else shared/partials/NAME.mustache.
  */
 #ifndef TIDEMILL_GENERATION_TEMPLATE_SET_H

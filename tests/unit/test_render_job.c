@@ -16,13 +16,14 @@
 #include "workers/generation/render_job.h"
 #include "workers/generation/report.h"
 
-#define CONTRACT                                                               \
+#define CONTRACT CONTRACT_OF("{name: add}")
+#define CONTRACT_OF(operations)                                                \
     "node_type: EFFECT\n"                                                      \
     "domain: shop\n"                                                           \
     "service: cart\n"                                                          \
     "description: Keeps what is bought\n"                                      \
     "version: {major: 1, minor: 2, patch: 3}\n"                                \
-    "operations: [{name: add}]\n"                                              \
+    "operations: [" operations "]\n"                                           \
     "models: {input: [{name: price, type: float}], output: []}\n"
 
 struct fixture {
@@ -201,6 +202,51 @@ static void test_changed_templates_are_noticed(void **state)
     assert_true(fixture->job.template_hit);
 }
 
+static void put_loop(struct fixture *fixture, const char *each)
+{
+    char set[300];
+    put_templates(fixture, "x", "{{name}} {{item.name}} {{service}}\n{{>p}}");
+    snprintf(set, sizeof(set),
+             "files: [{template: a, each: %s, output: "
+             "\"{{service}}/{{name}}.sh\", executable: true}]\n",
+             each);
+    put(fixture, "t/effect/set.yaml", set);
+}
+
+static int run_loop(struct fixture *fixture)
+{
+    char templates[100];
+    snprintf(templates, sizeof(templates), "%s/t", fixture->folder);
+    return run(fixture, CONTRACT_OF("{name: add}, {name: drop}"), templates);
+}
+
+static void test_a_file_for_each(void **state)
+{
+    static const char *const names[] = {"add", "drop"};
+    struct fixture *fixture = *state;
+    const struct output *output = &fixture->job.output;
+    put_loop(fixture, "operations");
+    if (run_loop(fixture) != 0)
+        fail_msg("%s", fixture->error.text);
+    assert_int_equal(output->file_count, 2);
+    for (size_t i = 0; i < output->file_count; i++) {
+        char path[100], text[100];
+        snprintf(path, sizeof(path), "node_shop_cart_effect/cart/%s.sh",
+                 names[i]);
+        snprintf(text, sizeof(text), "%s %s cart\n[cart]\n", names[i],
+                 names[i]);
+        assert_string_equal(output->files[i].path, path);
+        assert_string_equal(output->files[i].bytes, text);
+        assert_int_equal(output->files[i].mode, 0755);
+    }
+    put_loop(fixture, "domain");
+    refused(fixture, run_own(fixture), ERROR_DATA, "'domain' is no list");
+    put_loop(fixture, "operations.name");
+    refused(fixture, run_own(fixture), ERROR_DATA, "is no list");
+    put_loop(fixture, "[a]");
+    refused(fixture, run_own(fixture), ERROR_DATA, "set.yaml:1:9: a file");
+}
+
 static void test_bad_templates(void **state)
 {
     struct fixture *fixture = *state;
@@ -340,6 +386,7 @@ int main(void)
         TEST(test_the_real_templates),
         TEST(test_the_manuals_contract),
         TEST(test_changed_templates_are_noticed),
+        TEST(test_a_file_for_each),
         TEST(test_bad_templates),
         TEST(test_placeholders),
         TEST(test_an_empty_path_leaves_a_file_out),
