@@ -77,10 +77,18 @@ X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] [--
   "generate code from contracts, by the daemon's workers") \
 X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--syntax S] [--strict]", \
   "render one template to standard output, without the daemon") \
+X("run", command_run, STRICT, "[--timeout T] [--directory DIR] [--env NAME[=VALUE]] [--limit NAME=N] [--detach] -- PROGRAM [ARG...]", \
+  "run a program as a job of the daemon, under a deadline") \
 X("jobs list", command_jobs_list, STRICT, "[--state S] [--limit N]", \
   "list jobs, the newest first") \
 X("jobs show", command_jobs_show, STRICT, "ID", \
   "show one job with its files") \
+X("jobs output", command_jobs_output, STRICT, "ID", \
+  "print what a command job printed") \
+X("jobs cancel", command_jobs_cancel, STRICT, "ID", \
+  "cancel a job; one that runs is ended with all its processes") \
+X("jobs retry", command_jobs_retry, STRICT, "ID", \
+  "put a job that failed or was cancelled into the queue again") \
 X("metrics", command_metrics, LENIENT, "", \
   "print all metrics in Prometheus' text format") \
 X("backup", command_backup, STRICT, "FILE|DIR", \

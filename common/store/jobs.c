@@ -149,6 +149,12 @@ static int put_job(struct statement_call *call, sqlite3_stmt *row,
     return copy_column(call, row, 2, &values[2]);
 }
 
+static bool is_command(sqlite3_stmt *row)
+{
+    const char *kind = (const char *)sqlite3_column_text(row, 1);
+    return kind != NULL && strcmp(kind, "command") == 0;
+}
+
 int run_job_claim(struct statement_call *call)
 {
     struct store_writer *writer = call->writer;
@@ -165,9 +171,14 @@ int run_job_claim(struct statement_call *call)
     if (rows == NULL)
         return -1;
     int step;
+    bool command = false;
     while ((step = sql_step(writer, rows, call->error)) > 0) {
+        /* a command may run for long: it comes alone */
+        bool was_command = command;
+        command = is_command(rows);
         bytes += (size_t)sqlite3_column_bytes(rows, 2);
-        if (bytes > CLAIM_BYTES_MAX && call->result->rows > 0)
+        if (call->result->rows > 0 &&
+            (bytes > CLAIM_BYTES_MAX || command || was_command))
             break;
         if (put_job(call, rows, &capacity) != 0) {
             sqlite3_reset(rows);
@@ -188,6 +199,7 @@ int run_job_claim(struct statement_call *call)
 struct abandoned {
     int64_t id;
     int64_t attempt;
+    bool cancel;
 };
 
 static int read_abandoned(struct statement_call *call,
@@ -218,7 +230,8 @@ static int read_abandoned(struct statement_call *call,
         }
         (*abandoned)[(*count)++] =
             (struct abandoned){.id = sqlite3_column_int64(rows, 0),
-                               .attempt = sqlite3_column_int64(rows, 1)};
+                               .attempt = sqlite3_column_int64(rows, 1),
+                               .cancel = sqlite3_column_int64(rows, 2) != 0};
     }
     return step;
 }
@@ -278,6 +291,12 @@ static int adopt_job(struct statement_call *call, const struct abandoned *job,
     const struct value *v = call->arguments;
     struct store_writer *writer = call->writer;
     int64_t now = v[6].integer;
+    if (job->cancel) {
+        *outcome = "cancelled";
+        writer->topics |= TOPIC_JOB_OVER;
+        return SQL_RUN(writer, SQL_JOB_CANCEL, call->error,
+                       value_integer(job->id), v[6]);
+    }
     if (job->id != v[3].integer) {
         *outcome = "queued"; /* it never began: the attempt does not count */
         return SQL_RUN(writer, SQL_JOB_REQUEUE, call->error,
@@ -325,8 +344,9 @@ static bool is_word(const struct value *value, const char *word)
            memcmp(value->bytes, word, value->size) == 0;
 }
 
-/* *attempt of a job that this worker holds. */
-static int check_owner(struct statement_call *call, int64_t *attempt)
+/* Of a job that this worker holds. */
+static int check_owner(struct statement_call *call, int64_t *attempt,
+                       bool *cancel)
 {
     const struct value *v = call->arguments;
     long long id = (long long)v[0].integer;
@@ -341,6 +361,7 @@ static int check_owner(struct statement_call *call, int64_t *attempt)
     if (step > 0) {
         const char *state = (const char *)sqlite3_column_text(row, 0);
         *attempt = sqlite3_column_int64(row, 3);
+        *cancel = sqlite3_column_int64(row, 4) != 0;
         if (state == NULL || strcmp(state, "claimed") != 0)
             result = error_set(call->error, ERROR_NOT_ALLOWED,
                                "job %lld is %s, not claimed; nothing was "
@@ -366,22 +387,80 @@ int run_job_finish(struct statement_call *call)
     struct store_writer *writer = call->writer;
     bool retry = is_word(&v[3], "retry");
     int64_t attempt = 0;
-    if (!retry && !is_word(&v[3], "done") && !is_word(&v[3], "failed"))
+    bool cancel = false;
+    if (!retry && !is_word(&v[3], "done") && !is_word(&v[3], "failed") &&
+        !is_word(&v[3], "cancelled"))
         return error_set(call->error, ERROR_DATA,
-                         "a job's outcome is done, retry or failed, not "
-                         "\"%.*s\"",
+                         "a job's outcome is done, retry, failed or cancelled, "
+                         "not \"%.*s\"",
                          v[3].size > 40 ? 40 : (int)v[3].size, v[3].bytes);
     if (argument_is_json("the job's result", &v[4], call->error) != 0 ||
-        check_owner(call, &attempt) != 0)
+        check_owner(call, &attempt, &cancel) != 0)
         return -1;
     call->result->changed = 1;
-    if (retry) {
+    if (retry && !cancel) {
         writer->topics |= TOPIC_JOB_QUEUED;
         return SQL_RUN(
             writer, SQL_JOB_REQUEUE, call->error, v[0], value_integer(attempt),
             value_integer(v[8].integer + backoff_ms(attempt)), v[5], v[6]);
     }
     writer->topics |= TOPIC_JOB_OVER;
-    return SQL_RUN(writer, SQL_JOB_END, call->error, v[0], v[3], v[4], v[5],
-                   v[6], v[7], v[8]);
+    return SQL_RUN(writer, SQL_JOB_END, call->error, v[0],
+                   retry ? value_text("cancelled") : v[3], v[4], v[5], v[6],
+                   v[7], v[8]);
+}
+
+static int read_state(struct statement_call *call, char state[16])
+{
+    const struct value *v = call->arguments;
+    sqlite3_stmt *row =
+        SQL_QUERY(call->writer, SQL_JOB_READ, call->error, v[0]);
+    if (row == NULL)
+        return -1;
+    int step = sql_step(call->writer, row, call->error);
+    if (step > 0)
+        snprintf(state, 16, "%s", (const char *)sqlite3_column_text(row, 0));
+    sqlite3_reset(row);
+    if (step == 0)
+        return error_set(call->error, ERROR_NEGATIVE,
+                         "there is no job %lld; 'tidemill jobs list' shows "
+                         "them",
+                         (long long)v[0].integer);
+    return step < 0 ? -1 : 0;
+}
+
+int run_job_cancel(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    char state[16];
+    if (read_state(call, state) != 0)
+        return -1;
+    if (strcmp(state, "queued") == 0) {
+        call->writer->topics |= TOPIC_JOB_OVER;
+        call->result->changed = 1;
+        return SQL_RUN(call->writer, SQL_JOB_CANCEL, call->error, v[0], v[1]);
+    }
+    if (strcmp(state, "claimed") != 0)
+        return error_set(call->error, ERROR_NEGATIVE,
+                         "job %lld is %s: there is nothing to cancel",
+                         (long long)v[0].integer, state);
+    call->writer->topics |= TOPIC_JOB_CANCEL;
+    call->result->changed = 2;
+    return SQL_RUN(call->writer, SQL_JOB_MARK_CANCEL, call->error, v[0]);
+}
+
+int run_job_retry(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    char state[16];
+    if (read_state(call, state) != 0)
+        return -1;
+    if (strcmp(state, "failed") != 0 && strcmp(state, "cancelled") != 0)
+        return error_set(call->error, ERROR_NEGATIVE,
+                         "job %lld is %s: only one that failed or was "
+                         "cancelled is tried again",
+                         (long long)v[0].integer, state);
+    call->writer->topics |= TOPIC_JOB_QUEUED;
+    call->result->changed = 1;
+    return SQL_RUN(call->writer, SQL_JOB_RETRY, call->error, v[0]);
 }

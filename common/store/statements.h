@@ -82,8 +82,12 @@ X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
   "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now: its other jobs go back " \
   "to the queue, that one is tried again or fails, which is appended for the centre too -> id, outcome") \
 X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
-  "id, slot, spawn, outcome done|retry|failed, result as JSON, error or NULL, output or NULL, duration ms, now; " \
+  "id, slot, spawn, outcome done|retry|failed|cancelled, result as JSON, error or NULL, output or NULL, duration ms, now; " \
   "for retry the store adds the back-off. Refused when the job is not this worker's") \
+X(JOB_CANCEL, CALLER_CLI | CALLER_GATEWAY, "ii", \
+  "id, now -> changed 1: it was queued and is cancelled; 2: it runs, and its worker is told. Refused when it is over") \
+X(JOB_RETRY, CALLER_CLI | CALLER_GATEWAY, "i", \
+  "id: a job that failed or was cancelled goes back to the queue with all its attempts") \
 X(FILES_RECORD, CALLER_GENERATION, "itttti", \
   "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
 X(TIMINGS_RECORD, CALLER_GENERATION, "itttii", \

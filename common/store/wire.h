@@ -35,7 +35,8 @@ enum wire_kind { WIRE_REQUEST = 1, WIRE_SUBSCRIBE, WIRE_ANSWER, WIRE_NOTIFY };
     X(URGENT, "an urgent operation was appended")                              \
     X(SETTLED, "a batch was settled")                                          \
     X(JOB_QUEUED, "a job can be claimed")                                      \
-    X(JOB_OVER, "a job is done or failed")
+    X(JOB_OVER, "a job is done, failed or cancelled")                          \
+    X(JOB_CANCEL, "a job that runs is to be cancelled")
 
 enum topic_number {
 #define X(name, words) TOPIC_NUMBER_##name,

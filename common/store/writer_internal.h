@@ -448,6 +448,8 @@ int run_job_submit(struct statement_call *call);
 int run_job_claim(struct statement_call *call);
 int run_job_adopt(struct statement_call *call);
 int run_job_finish(struct statement_call *call);
+int run_job_cancel(struct statement_call *call);
+int run_job_retry(struct statement_call *call);
 int run_details_fold(struct statement_call *call);
 int run_expire(struct statement_call *call);
 int run_files_record(struct statement_call *call);

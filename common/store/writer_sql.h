@@ -191,10 +191,14 @@ X(JOBS_QUEUED, "SELECT id, kind, coalesce(spec, (SELECT s.spec FROM generation_s
   "attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \
   "AND not_before_ms <= ?2 ORDER BY priority, id LIMIT ?1") \
 X(JOB_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1, slot = ?2, spawn = ?3, claimed_ms = ?4 WHERE id = ?1") \
-X(JOB_READ, "SELECT state, slot, spawn, attempt FROM generation_jobs WHERE id = ?1") \
-X(JOBS_ABANDONED, "SELECT id, attempt FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 OR ?1 = 0 AND slot >= ?3)") \
+X(JOB_READ, "SELECT state, slot, spawn, attempt, cancel FROM generation_jobs WHERE id = ?1") \
+X(JOBS_ABANDONED, "SELECT id, attempt, cancel FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 OR ?1 = 0 AND slot >= ?3)") \
 X(JOB_END, "UPDATE generation_jobs SET state = ?2, result = ?3, error = ?4, output = ?5, duration_ms = ?6, finished_ms = ?7 WHERE id = ?1") \
 X(JOB_FAIL, "UPDATE generation_jobs SET state = 'failed', error = ?2, finished_ms = ?3 WHERE id = ?1") \
+X(JOB_CANCEL, "UPDATE generation_jobs SET state = 'cancelled', error = 'cancelled', finished_ms = ?2 WHERE id = ?1") \
+X(JOB_MARK_CANCEL, "UPDATE generation_jobs SET cancel = 1 WHERE id = ?1") \
+X(JOB_RETRY, "UPDATE generation_jobs SET state = 'queued', attempt = 0, cancel = 0, not_before_ms = 0, slot = NULL, spawn = NULL, " \
+  "claimed_ms = NULL, finished_ms = NULL, duration_ms = NULL, error = NULL, result = NULL, output = NULL WHERE id = ?1") \
 X(JOB_REQUEUE, "UPDATE generation_jobs SET state = 'queued', slot = NULL, spawn = NULL, claimed_ms = NULL, attempt = ?2, " \
   "not_before_ms = ?3, error = COALESCE(?4, error), output = COALESCE(?5, output) WHERE id = ?1")
 /* clang-format on */

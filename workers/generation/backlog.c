@@ -39,6 +39,31 @@ void backlog_pop_job(struct backlog *backlog)
     backlog->job_count--;
 }
 
+void backlog_take_job(struct backlog *backlog, struct job *job)
+{
+    *job = backlog->jobs[backlog->job_first];
+    backlog->jobs[backlog->job_first].kind = NULL;
+    backlog_pop_job(backlog);
+}
+
+static bool is_command(const struct backlog *backlog, unsigned place)
+{
+    const struct job *job =
+        &backlog->jobs[(backlog->job_first + place) % CLAIM_MOST];
+    return strcmp(job->kind, "command") == 0;
+}
+
+bool backlog_has_command(const struct backlog *backlog)
+{
+    return backlog->job_count > 0 &&
+           is_command(backlog, backlog->job_count - 1);
+}
+
+bool backlog_begins_with_command(const struct backlog *backlog)
+{
+    return backlog->job_count > 0 && is_command(backlog, 0);
+}
+
 void backlog_push_report(struct backlog *backlog, struct report *report)
 {
     if (backlog->report_last == NULL)

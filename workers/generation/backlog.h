@@ -6,6 +6,8 @@
 #ifndef TIDEMILL_WORKERS_GENERATION_BACKLOG_H
 #define TIDEMILL_WORKERS_GENERATION_BACKLOG_H
 
+#include <stdbool.h>
+
 #include "common/store/wire.h"
 #include "workers/generation/claim_size.h"
 #include "workers/generation/report.h"
@@ -23,6 +25,13 @@ int backlog_push_job(struct backlog *backlog, const struct value *row);
 
 /* Forgets the first job. */
 void backlog_pop_job(struct backlog *backlog);
+
+/* Moves the first job out; its block is the caller's to free. */
+void backlog_take_job(struct backlog *backlog, struct job *job);
+
+/* A command comes alone in a claim, so it is the last one when there is one. */
+bool backlog_has_command(const struct backlog *backlog);
+bool backlog_begins_with_command(const struct backlog *backlog);
 
 /* Takes over a report, behind the others. */
 void backlog_push_report(struct backlog *backlog, struct report *report);

@@ -2,7 +2,6 @@
 #include "workers/generation/generation.h"
 
 #include <event2/event.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,9 @@
 #include "common/store/reader.h"
 #include "workers/generation/backlog.h"
 #include "workers/generation/claim_size.h"
+#include "workers/generation/command_slot.h"
 #include "workers/generation/job_run.h"
+#include "workers/generation/queue_view.h"
 #include "workers/generation/report.h"
 
 #define TEMPLATES_KEPT_MAX 100
@@ -46,6 +47,7 @@ struct generation {
     struct event *again_event; /* ask the store again after a refusal */
     struct event *drain_event; /* the bound of DRAIN */
     struct backlog backlog;
+    struct command_slot *command; /* beside the backlog */
     unsigned report_sent; /* of the first ones, with the request under way */
     unsigned alone;       /* of the first ones: to be sent one by one */
     unsigned asked;       /* jobs, with the request under way */
@@ -69,32 +71,14 @@ static void start_timer(struct event *event, uint64_t delay_ms)
     event_add(event, &delay);
 }
 
-/* When the earliest job that waits to be retried may be claimed, on the wall
- * clock; 0 when none waits, -1 when it cannot be told. */
-static int64_t next_retry_ms(struct generation *generation)
-{
-    sqlite3_stmt *statement = NULL;
-    struct error error;
-    int64_t when_ms = -1;
-    if (generation->reader == NULL &&
-        store_reader_open(&generation->reader, generation->config->state_dir,
-                          &error) != 0)
-        return -1;
-    if (sqlite3_prepare_v2(store_reader_db(generation->reader),
-                           "SELECT coalesce(min(not_before_ms), 0) "
-                           "FROM generation_jobs WHERE state = 'queued'",
-                           -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW)
-        when_ms = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return when_ms;
-}
-
 /* A job that waits to be retried gives no word when its time has come, so
  * the queue is looked at again then. */
 static void look_later(struct generation *generation)
 {
-    int64_t when_ms = generation->draining ? 0 : next_retry_ms(generation);
+    int64_t when_ms = generation->draining
+                          ? 0
+                          : queue_next_retry_ms(&generation->reader,
+                                                generation->config->state_dir);
     if (when_ms == 0)
         return;
     int64_t wait_ms = when_ms - clock_wall_ms() + 1;
@@ -183,18 +167,6 @@ static void on_answer(void *self, const struct store_answer *answer)
 
 /* --- requests to the store --- */
 
-static void put_claim(const struct generation *generation,
-                      struct store_call *call)
-{
-    *call = (struct store_call){
-        .statement = STATEMENT_JOB_CLAIM,
-        .argument_count = 4,
-        .arguments = {value_integer(generation->worker->slot),
-                      value_integer(generation->worker->spawn),
-                      value_integer(generation->asked),
-                      value_integer(clock_wall_ms())}};
-}
-
 /* How many reports go with the next request, and their calls. */
 static unsigned reports_to_send(const struct generation *generation,
                                 size_t *call_count)
@@ -219,7 +191,9 @@ static void send_request(struct generation *generation)
     unsigned reports = reports_to_send(generation, &call_count);
     bool claims = !generation->draining && generation->may_have_jobs &&
                   generation->alone == 0 && !generation->claim_lost &&
-                  generation->backlog.report_count < REPORTS_HELD_MAX / 2;
+                  generation->backlog.report_count < REPORTS_HELD_MAX / 2 &&
+                  !command_slot_busy(generation->command) &&
+                  !backlog_has_command(&generation->backlog);
     generation->asked = claims
                             ? claim_size_wanted(&generation->claim_size,
                                                 generation->backlog.job_count)
@@ -238,7 +212,7 @@ static void send_request(struct generation *generation)
         at += report->call_count;
     }
     if (generation->asked > 0)
-        put_claim(generation, &calls[at++]);
+        calls[at++] = queue_claim_call(generation->worker, generation->asked);
     const struct store_request request = {.calls = calls, .call_count = at};
     struct error error;
     int failed = store_link_call(generation->link, &request, on_answer,
@@ -272,15 +246,8 @@ static void on_given_back(void *self, const struct store_answer *answer)
 static void give_back(struct generation *generation)
 {
     struct error error;
-    const struct config *config = generation->config;
-    struct store_call call = {
-        .statement = STATEMENT_JOB_ADOPT,
-        .argument_count = 7,
-        .arguments = {value_integer(generation->worker->slot), value_integer(0),
-                      value_integer(config->generation_max_workers),
-                      value_integer(0),
-                      value_integer(config->generation_max_retries),
-                      value_text("not begun"), value_integer(clock_wall_ms())}};
+    struct store_call call =
+        queue_adopt_call(generation->worker, 0, 0, "not begun");
     const struct store_request request = {.calls = &call, .call_count = 1};
     if (store_link_call(generation->link, &request, on_given_back, generation,
                         &error) == 0) {
@@ -313,7 +280,8 @@ static void talk(struct generation *generation)
         give_back(generation);
     else if (claim_size_wanted(&generation->claim_size,
                                generation->backlog.job_count) > 0 ||
-             generation->backlog.report_count >= REPORTS_SENT_MAX)
+             generation->backlog.report_count >= REPORTS_SENT_MAX ||
+             command_slot_busy(generation->command))
         send_request(generation);
 }
 
@@ -323,6 +291,8 @@ static void go_on(struct generation *generation)
     if (generation->draining)
         drop_jobs(generation);
     talk(generation);
+    if (command_slot_busy(generation->command))
+        return; /* its end goes on */
     if (generation->backlog.job_count > 0 &&
         generation->backlog.report_count < REPORTS_HELD_MAX) {
         event_active(generation->turn_event, EV_TIMEOUT, 0);
@@ -348,25 +318,28 @@ static void on_again(evutil_socket_t fd, short what, void *self)
 
 /* --- running --- */
 
-static void run_job(struct generation *generation, const struct job *job)
+static uint64_t job_timeout_ms(const struct generation *generation,
+                               const struct job *job)
+{
+    return (uint64_t)(job->timeout_ms > 0
+                          ? job->timeout_ms
+                          : generation->config->worker_timeout_ms);
+}
+
+static void say_busy(struct generation *generation, const struct job *job,
+                     uint64_t timeout_ms)
 {
     char title[32];
-    struct error error;
-    uint64_t duration_us = 0;
-    int64_t timeout_ms = job->timeout_ms > 0
-                             ? job->timeout_ms
-                             : generation->config->worker_timeout_ms;
     snprintf(title, sizeof(title), "job %lld", (long long)job->id);
     worker_loop_busy(generation->loop, (uint64_t)job->id,
-                     clock_monotonic_ms() + (uint64_t)timeout_ms, title);
-    const struct job_runner runner = {
-        .templates = generation->templates,
-        .template_dir = generation->config->template_dir,
-        .arena = &generation->arena,
-        .reporter = &generation->reporter,
-    };
-    struct report *report = job_run(&runner, job, &duration_us);
-    claim_size_job(&generation->claim_size, duration_us, job->spec_size);
+                     clock_monotonic_ms() + timeout_ms, title);
+}
+
+/* Takes over the end of a job. */
+static void job_over(struct generation *generation, const struct job *job,
+                     struct report *report)
+{
+    struct error error;
     if (report == NULL) {
         error_set(&error, ERROR_SYSTEM,
                   "no memory to report job %lld; the successor runs it again",
@@ -378,6 +351,52 @@ static void run_job(struct generation *generation, const struct job *job)
     worker_loop_finished(generation->loop);
 }
 
+static void on_command_over(void *self, struct report *report)
+{
+    struct generation *generation = self;
+    job_over(generation, command_slot_job(generation->command), report);
+}
+
+static void on_command_gone(void *self)
+{
+    go_on(self);
+}
+
+static void cancel_command(struct generation *generation)
+{
+    if (command_slot_busy(generation->command) &&
+        queue_wants_cancel(&generation->reader, generation->config->state_dir,
+                           command_slot_job(generation->command)->id))
+        command_slot_cancel(generation->command);
+}
+
+/* Runs beside the loop; nothing else is run meanwhile. */
+static void start_command(struct generation *generation)
+{
+    struct job job;
+    uint64_t grace_ms = (uint64_t)generation->config->kill_grace_ms;
+    backlog_take_job(&generation->backlog, &job);
+    uint64_t timeout_ms = job_timeout_ms(generation, &job);
+    say_busy(generation, &job, timeout_ms + grace_ms + COMMAND_SLACK_MS);
+    command_slot_run(generation->command, &job, timeout_ms, grace_ms);
+    cancel_command(generation); /* asked for since it was claimed */
+}
+
+static void run_job(struct generation *generation, const struct job *job)
+{
+    uint64_t duration_us = 0;
+    say_busy(generation, job, job_timeout_ms(generation, job));
+    const struct job_runner runner = {
+        .templates = generation->templates,
+        .template_dir = generation->config->template_dir,
+        .arena = &generation->arena,
+        .reporter = &generation->reporter,
+    };
+    struct report *report = job_run(&runner, job, &duration_us);
+    claim_size_job(&generation->claim_size, duration_us, job->spec_size);
+    job_over(generation, job, report);
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *self)
 {
     struct generation *generation = self;
@@ -385,7 +404,12 @@ static void on_turn(evutil_socket_t fd, short what, void *self)
     (void)fd;
     (void)what;
     while (generation->backlog.job_count > 0 &&
+           !command_slot_busy(generation->command) &&
            generation->backlog.report_count < REPORTS_HELD_MAX) {
+        if (backlog_begins_with_command(&generation->backlog)) {
+            start_command(generation);
+            break;
+        }
         run_job(generation,
                 &generation->backlog.jobs[generation->backlog.job_first]);
         backlog_pop_job(&generation->backlog);
@@ -419,17 +443,7 @@ static void on_adopted(void *self, const struct store_answer *answer)
         worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
         return;
     }
-    const struct store_result *result = &answer->results[0];
-    for (size_t i = 0; i < result->rows && result->columns == 2; i++) {
-        const struct value *row = &result->values[i * 2];
-        bool failed =
-            row[1].size == 6 && memcmp(row[1].bytes, "failed", 6) == 0;
-        log_event(failed ? LOG_WARNING_LEVEL : LOG_NOTICE_LEVEL,
-                  "a job of the predecessor", LOG_INT("job", row[0].integer),
-                  LOG_TEXT("outcome", failed ? "failed" : "runs again"));
-        if (failed)
-            metric_add(METRIC_JOBS_FAILED, 1);
-    }
+    jobs_say_adopted(&answer->results[0]);
     generation->adopted = true;
     generation->may_have_jobs = true;
     go_on(generation);
@@ -444,15 +458,9 @@ static void adopt(struct generation *generation)
     struct error error;
     death_words((enum death)atomic_load(&entry->death),
                 atomic_load(&entry->death_detail), why);
-    struct store_call call = {
-        .statement = STATEMENT_JOB_ADOPT,
-        .argument_count = 7,
-        .arguments = {
-            value_integer(worker->slot), value_integer(worker->spawn),
-            value_integer(generation->config->generation_max_workers),
-            value_integer((int64_t)atomic_load(&entry->death_work_id)),
-            value_integer(generation->config->generation_max_retries),
-            value_text(why), value_integer(clock_wall_ms())}};
+    struct store_call call =
+        queue_adopt_call(worker, worker->spawn,
+                         (int64_t)atomic_load(&entry->death_work_id), why);
     const struct store_request request = {.calls = &call, .call_count = 1};
     if (store_link_call(generation->link, &request, on_adopted, generation,
                         &error) != 0)
@@ -465,6 +473,7 @@ static void on_connected(void *self)
 {
     struct generation *generation = self;
     store_reader_close(&generation->reader); /* it may be another file now */
+    cancel_command(generation);
     generation->may_have_jobs = true; /* a notice may have died with it */
     if (generation->adopted)
         go_on(generation);
@@ -475,6 +484,8 @@ static void on_connected(void *self)
 static void on_notified(void *self, uint32_t topics)
 {
     struct generation *generation = self;
+    if ((topics & TOPIC_JOB_CANCEL) != 0)
+        cancel_command(generation);
     if ((topics & TOPIC_JOB_QUEUED) == 0)
         return;
     generation->may_have_jobs = true;
@@ -529,21 +540,26 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->templates = template_cache_new(TEMPLATES_KEPT_MAX);
     generation->turn_event = event_new(base, -1, 0, on_turn, generation);
     generation->look_event = event_new(base, -1, 0, on_look, generation);
+    generation->command =
+        command_slot_new(base, &generation->reporter, on_command_over,
+                         on_command_gone, generation);
     generation->again_event = event_new(base, -1, 0, on_again, generation);
     generation->drain_event =
         event_new(base, -1, 0, on_drain_bound, generation);
     if (generation->templates == NULL || generation->turn_event == NULL ||
-        generation->look_event == NULL || generation->again_event == NULL ||
-        generation->drain_event == NULL)
+        generation->look_event == NULL || generation->command == NULL ||
+        generation->again_event == NULL || generation->drain_event == NULL)
         return error_set(error, ERROR_SYSTEM,
                          "no memory for a generation worker");
-    generation->link = store_link_new(base, socket_path, TOPIC_JOB_QUEUED,
-                                      &link_hooks, generation, error);
+    generation->link =
+        store_link_new(base, socket_path, TOPIC_JOB_QUEUED | TOPIC_JOB_CANCEL,
+                       &link_hooks, generation, error);
     return generation->link == NULL ? -1 : 0;
 }
 
 static void generation_close(struct generation *generation)
 {
+    command_slot_free(&generation->command);
     store_link_free(&generation->link);
     store_reader_close(&generation->reader);
     if (generation->turn_event != NULL)

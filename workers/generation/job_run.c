@@ -22,7 +22,7 @@ static int run_kind(const struct job_runner *runner, const struct job *job,
         return 0;
     return error_set(error, ERROR_DATA,
                      "the kind of job '%.64s' is unknown; this version runs "
-                     "render and noop",
+                     "render, command and noop",
                      job->kind);
 }
 
@@ -32,7 +32,7 @@ static void count_job(const struct render_job *render, const char *outcome,
     metric_record_us(METRIC_JOB_SECONDS, duration_us);
     if (strcmp(outcome, "retry") == 0)
         metric_add(METRIC_JOBS_RETRIED, 1);
-    else
+    else if (strcmp(outcome, "cancelled") != 0)
         metric_add(strcmp(outcome, "done") == 0 ? METRIC_JOBS_DONE
                                                 : METRIC_JOBS_FAILED,
                    1);
@@ -77,8 +77,8 @@ struct report *job_run(const struct job_runner *runner, const struct job *job,
     run_kind(runner, job, &render, &error);
     *duration_us = (clock_monotonic_ns() - start_ns) / 1000;
     struct report *report =
-        report_new(runner->reporter, job, is_render ? &render : NULL, &error,
-                   *duration_us, &outcome);
+        report_new(runner->reporter, job, is_render ? &render : NULL, NULL,
+                   &error, *duration_us, &outcome);
     arena_reset(runner->arena);
     if (report != NULL) {
         count_job(is_render ? &render : NULL, outcome, *duration_us);
@@ -86,4 +86,42 @@ struct report *job_run(const struct job_runner *runner, const struct job *job,
     }
     log_set_correlation(NULL);
     return report;
+}
+
+struct report *job_report_command(const struct reporter *reporter,
+                                  const struct job *job,
+                                  const struct command_outcome *command,
+                                  const struct error *error,
+                                  uint64_t duration_us)
+{
+    const char *outcome;
+    correlate(job);
+    if (command->correlation != NULL)
+        log_set_correlation(command->correlation);
+    struct report *report =
+        report_new(reporter, job, NULL, command, error, duration_us, &outcome);
+    if (report != NULL) {
+        count_job(NULL, outcome, duration_us);
+        say_end(job, outcome, error);
+    }
+    log_set_correlation(NULL);
+    return report;
+}
+
+void jobs_say_adopted(const struct store_result *result)
+{
+    for (size_t i = 0; i < result->rows && result->columns == 2; i++) {
+        const struct value *row = &result->values[i * 2];
+        bool failed =
+            row[1].size == 6 && memcmp(row[1].bytes, "failed", 6) == 0;
+        bool cancelled =
+            row[1].size == 9 && memcmp(row[1].bytes, "cancelled", 9) == 0;
+        log_event(failed ? LOG_WARNING_LEVEL : LOG_NOTICE_LEVEL,
+                  "a job of the predecessor", LOG_INT("job", row[0].integer),
+                  LOG_TEXT("outcome", failed      ? "failed"
+                                      : cancelled ? "cancelled"
+                                                  : "runs again"));
+        if (failed)
+            metric_add(METRIC_JOBS_FAILED, 1);
+    }
 }

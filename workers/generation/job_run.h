@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/arena.h"
+#include "workers/generation/command_job.h"
 #include "workers/generation/report.h"
 
 struct template_cache;
@@ -24,5 +25,15 @@ struct job_runner {
  * without memory for the report. */
 struct report *job_run(const struct job_runner *runner, const struct job *job,
                        uint64_t *duration_us);
+
+/* The report of a command that is over, likewise. */
+struct report *job_report_command(const struct reporter *reporter,
+                                  const struct job *job,
+                                  const struct command_outcome *outcome,
+                                  const struct error *error,
+                                  uint64_t duration_us);
+
+/* Logs and counts what became of a predecessor's jobs (JOB_ADOPT). */
+void jobs_say_adopted(const struct store_result *result);
 
 #endif

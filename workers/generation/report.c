@@ -58,9 +58,21 @@ static void put_files_of(struct buffer *json, const struct output *output,
     buffer_append_char(json, ']');
 }
 
+static void put_command(struct buffer *json,
+                        const struct command_outcome *command)
+{
+    if (command->correlation != NULL)
+        put_member(json, "correlation_id", command->correlation);
+    if (command->exit_code >= 0)
+        buffer_printf(json, ",\"exit_code\":%d", command->exit_code);
+    if (command->signal != 0)
+        buffer_printf(json, ",\"signal\":%d", command->signal);
+}
+
 /* What a person and the centre see of a job. */
 static void put_result(struct buffer *json, const struct job *job,
                        const struct render_job *render,
+                       const struct command_outcome *command,
                        const struct error *error, const char *outcome,
                        uint64_t duration_us)
 {
@@ -73,6 +85,8 @@ static void put_result(struct buffer *json, const struct job *job,
     put_member(json, "finished_at", clock_format(clock_wall_ms(), now));
     if (error->code != ERROR_NONE)
         put_member(json, "error", error->text);
+    if (command != NULL)
+        put_command(json, command);
     if (render != NULL && render->correlation != NULL)
         put_member(json, "correlation_id", render->correlation);
     if (render != NULL && render->contract != NULL)
@@ -109,8 +123,8 @@ static struct value copied(struct report *report, const char *text)
 
 static void add_finish(struct report *report, const struct reporter *reporter,
                        const struct job *job, const char *outcome,
-                       const char *result, const struct error *error,
-                       uint64_t duration_us)
+                       const char *result, const char *output,
+                       const struct error *error, uint64_t duration_us)
 {
     struct store_call *call = add(report, STATEMENT_JOB_FINISH);
     put(call, value_integer(job->id));
@@ -120,7 +134,7 @@ static void add_finish(struct report *report, const struct reporter *reporter,
     put(call, value_text(result));
     put(call,
         error->code == ERROR_NONE ? value_null() : copied(report, error->text));
-    put(call, value_null());
+    put(call, output == NULL ? value_null() : copied(report, output));
     put(call, value_integer((int64_t)((duration_us + 500) / 1000)));
     put(call, value_integer(clock_wall_ms()));
 }
@@ -216,12 +230,14 @@ static struct report *report_make(int64_t job_id, size_t most_calls)
 struct report *report_new(const struct reporter *reporter,
                           const struct job *job,
                           const struct render_job *render,
+                          const struct command_outcome *command,
                           const struct error *error, uint64_t duration_us,
                           const char **outcome)
 {
     bool done = error->code == ERROR_NONE;
     struct buffer json;
-    *outcome = done ? "done"
+    *outcome = command != NULL && command->cancelled ? "cancelled"
+               : done                                ? "done"
                : may_pass(error->code) && job->attempt <= reporter->max_retries
                    ? "retry"
                    : "failed";
@@ -229,7 +245,7 @@ struct report *report_new(const struct reporter *reporter,
     if (report == NULL)
         return NULL;
     buffer_init(&json, RESULT_BYTES_MAX);
-    put_result(&json, job, render, error, *outcome, duration_us);
+    put_result(&json, job, render, command, error, *outcome, duration_us);
     const char *result =
         json.failed ? NULL : arena_copy(&report->arena, json.bytes, json.size);
     buffer_deinit(&json);
@@ -237,7 +253,8 @@ struct report *report_new(const struct reporter *reporter,
         report_free(&report);
         return NULL;
     }
-    add_finish(report, reporter, job, *outcome, result, error, duration_us);
+    add_finish(report, reporter, job, *outcome, result,
+               command != NULL ? command->output : NULL, error, duration_us);
     if (done && render != NULL && render->output.file_count > 0 &&
         add_files(report, job, render) != 0) {
         report_free(&report);

@@ -12,6 +12,7 @@
 #include "common/base/arena.h"
 #include "common/base/error.h"
 #include "common/store/wire.h"
+#include "workers/generation/command_job.h"
 #include "workers/generation/render_job.h"
 
 /* A job as JOB_CLAIM gave it. */
@@ -41,12 +42,14 @@ struct reporter {
     int64_t max_retries;
 };
 
-/* The end of a job.  `render` is NULL for another kind, `error` has
- * ERROR_NONE when it is done.  Decides done, retry or failed; *outcome says
+/* The end of a job.  `render` and `command` are NULL for other kinds, `error` has
+ * ERROR_NONE when it is done.  Decides done, retry, failed
+ * or cancelled; *outcome says
  * which.  NULL without memory. */
 struct report *report_new(const struct reporter *reporter,
                           const struct job *job,
                           const struct render_job *render,
+                          const struct command_outcome *command,
                           const struct error *error, uint64_t duration_us,
                           const char **outcome);
 

@@ -11,6 +11,7 @@ CREATE TABLE generation_jobs (
   not_before_ms INTEGER NOT NULL DEFAULT 0,
   slot          INTEGER,
   spawn         INTEGER,
+  cancel        INTEGER NOT NULL DEFAULT 0,   -- 1: asked for while it ran
   token         INTEGER NOT NULL DEFAULT 0,   -- the submitter's; 0: none
   created_ms    INTEGER NOT NULL,
   claimed_ms    INTEGER,

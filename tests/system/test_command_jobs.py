@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command jobs end whole: whatever a job does, nothing of it is left."""
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import uuid
+
+import pytest
+from harness import Daemon, wait_for
+
+# Forked twice, in a session of its own, deaf to TERM, holding the pipe open.
+ESCAPE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for times in range(2):
+    if os.fork():
+        if times:
+            os._exit(0)
+        break
+    os.setsid()
+print("up", flush=True)
+time.sleep(1000)
+"""
+
+# 32 processes, all in sessions of their own, of parents that live or die.
+BOMB = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for depth in range(5):
+    if os.fork() == 0:
+        os.setsid()
+print("up", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with tempfile.TemporaryDirectory(prefix="tm-", dir="/tmp") as folder:
+        daemon = Daemon(folder, {"supervisor": {"kill_grace": "200ms"}})
+        daemon.start()
+        yield daemon
+        daemon.stop()
+        daemon.cleanup()
+
+
+class Marked:
+    """A program whose every process is known by its environment."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.mark = f"MARK_{uuid.uuid4().hex}"
+
+    def alive(self):
+        found = []
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                environ = pathlib.Path(f"/proc/{entry}/environ")
+                if entry.isdigit() and self.mark.encode() in \
+                        environ.read_bytes():
+                    found.append(int(entry))
+        return found
+
+    def start(self, program, *options):
+        answer = self.daemon.run(
+            "run", "--detach", "--env", f"{self.mark}=1", *options, "--",
+            sys.executable, "-S", "-c", program)
+        return int(answer.stdout)
+
+    def await_dead(self):
+        wait_for(lambda: not self.alive(), what="all of the job to die")
+
+
+def state(daemon, job):
+    return daemon.json("jobs", "show", job)["state"]
+
+
+def await_state(daemon, job, *states):
+    wait_for(lambda: state(daemon, job) in states, what=f"job {job} {states}")
+
+
+def test_output_and_exit_codes(daemon):
+    run = daemon.run("run", "--", "sh", "-c", "echo out; echo err >&2; cat")
+    assert run.stdout == "out\nerr\n"
+    failed = daemon.run("run", "--", "sh", "-c", "echo no; exit 100",
+                        check=False)
+    assert failed.returncode == 1
+    assert failed.stdout == "no\n"
+    assert "exit code 100" in failed.stderr
+    missing = daemon.run("run", "--", "/no/such/program", check=False)
+    assert "No such file" in missing.stderr
+
+
+def test_never_a_shell_and_a_clean_environment(daemon, tmp_path):
+    run = daemon.run("run", "--directory", tmp_path, "--env", "GIVEN=yes",
+                     "--", "env", env={"SECRET": "x", "GIVEN": "no"})
+    assert "GIVEN=yes" in run.stdout
+    assert "SECRET" not in run.stdout
+    assert "TIDEMILL_JOB=" in run.stdout
+    assert daemon.run("run", "--", "echo", "$HOME; *").stdout == "$HOME; *\n"
+    assert daemon.run("run", "--directory", tmp_path, "--",
+                      "pwd").stdout.strip() == str(tmp_path)
+    text = tmp_path / "text"
+    text.write_text("echo it ran\n")
+    text.chmod(0o755)
+    run = daemon.run("run", "--", text, check=False)
+    assert run.returncode == 1 and "it ran" not in run.stdout
+
+
+def test_limits(daemon):
+    show = daemon.run("run", "--limit", "open_files=17", "--limit",
+                      "file_bytes=4096", "--limit", "cpu_seconds=9", "--limit",
+                      "memory_bytes=1073741824", "--limit", "processes=999",
+                      "--", "cat", "/proc/self/limits").stdout
+    rows = {line[:25].strip(): line[26:].split()[0]
+            for line in show.splitlines()[1:]}
+    assert rows["Max open files"] == "17"
+    assert rows["Max file size"] == "4096"
+    assert rows["Max cpu time"] == "9"
+    assert rows["Max address space"] == "1073741824"
+    assert rows["Max processes"] == "999"
+
+
+def test_output_is_bounded(daemon):
+    run = daemon.run("run", "--", sys.executable, "-S", "-c",
+                     "print('first'); print('x' * 1000000); print('last')")
+    assert run.stdout.startswith("first\n")
+    assert run.stdout.endswith("last\n")
+    assert "bytes were not kept" in run.stdout
+    assert len(run.stdout) < 70000
+
+
+def test_temporary_failure_is_tried_again(daemon, tmp_path):
+    flag = tmp_path / "flag"
+    daemon.run("run", "--", "sh", "-c",
+               f"test -e {flag} && exit 0; touch {flag}; exit 111")
+    assert flag.exists()
+
+
+@pytest.mark.parametrize("program", [ESCAPE, BOMB], ids=["escape", "bomb"])
+def test_deadline(daemon, program):
+    marked = Marked(daemon)
+    job = marked.start(program, "--timeout", "1s")
+    wait_for(marked.alive)
+    await_state(daemon, job, "failed")
+    assert marked.alive() == []  # the end is told when nothing is left
+    shown = daemon.json("jobs", "show", job)
+    assert "not done after" in shown["error"]
+    assert shown["result"]["exit_code"] == 124
+    assert "up" in daemon.run("jobs", "output", job).stdout
+
+
+@pytest.mark.parametrize("program", [ESCAPE, BOMB], ids=["escape", "bomb"])
+def test_cancel_and_retry(daemon, program):
+    marked = Marked(daemon)
+    job = marked.start(program)
+    wait_for(marked.alive)
+    daemon.run("jobs", "cancel", job)
+    await_state(daemon, job, "cancelled")
+    assert marked.alive() == []
+    daemon.run("jobs", "retry", job)
+    wait_for(marked.alive)
+    daemon.run("jobs", "cancel", job)
+    await_state(daemon, job, "cancelled")
+    assert daemon.run("jobs", "cancel", job, check=False).returncode == 1
+
+
+def test_what_a_command_leaves_behind_dies_with_it(daemon):
+    marked = Marked(daemon)
+    job = marked.start("import os, time\n"
+                       "if os.fork() == 0:\n    os.setsid(); time.sleep(1000)\n")
+    await_state(daemon, job, "done")
+    assert marked.alive() == []
+
+
+def test_worker_killed(daemon):
+    marked = Marked(daemon)
+    job = marked.start(BOMB)
+    before = wait_for(marked.alive)
+    busy = wait_for(lambda: [w["pid"] for w in daemon.workers("generation")
+                             if w["state"] == "busy"])
+    os.kill(busy[0], signal.SIGKILL)
+    wait_for(lambda: not set(before) & set(marked.alive()))
+    wait_for(marked.alive, what="the job to run again")
+    daemon.run("jobs", "cancel", job)
+    await_state(daemon, job, "cancelled")
+    marked.await_dead()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_guardian_attacked(daemon, number):
+    """A job of the same user may send its guardian what it likes."""
+    marked = Marked(daemon)
+    attack = ("time.sleep(0.1)\n"
+              "try:\n"
+              f"    os.kill(guardian, {int(number)})\n"
+              "except ProcessLookupError:\n"
+              "    pass\n"
+              "time.sleep")
+    program = ("import os\nguardian = os.getppid()\n" +
+               ESCAPE.replace("time.sleep", attack))
+    job = marked.start(program, "--timeout", "1s")
+    await_state(daemon, job, "failed")
+    assert marked.alive() == []
+
+
+def test_daemon_killed(folder):
+    daemon = Daemon(folder, {"supervisor": {"kill_grace": "200ms"}})
+    daemon.start()
+    marked = Marked(daemon)
+    job = marked.start(ESCAPE)
+    wait_for(marked.alive)
+    daemon.kill()
+    marked.await_dead()
+    assert job == 1
+    daemon.cleanup()

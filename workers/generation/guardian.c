@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/generation/guardian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/process_title.h"
+#include "workers/generation/process_tree.h"
+
+#define CLOSE_BOUND_MS 1000
+#define SWEEP_MS       1000
+
+/* The guardian's own descriptors. */
+enum { CONTROL_FD = 3, RESULT_FD, OUTPUT_FD, CHILD_FD, FIRST_OTHER_FD };
+
+/* --- the command's process --- */
+
+static int limit(int resource, uint64_t value)
+{
+    const struct rlimit both = {.rlim_cur = value, .rlim_max = value};
+    return value == 0 ? 0 : setrlimit((__rlimit_resource_t)resource, &both);
+}
+
+static int set_limits(const struct command_limits *limits)
+{
+    const struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0 ||
+        limit(RLIMIT_CPU, limits->cpu_seconds) != 0 ||
+        limit(RLIMIT_AS, limits->memory_bytes) != 0 ||
+        limit(RLIMIT_FSIZE, limits->file_bytes) != 0 ||
+        limit(RLIMIT_NPROC, limits->processes) != 0)
+        return -1;
+    return limit(RLIMIT_NOFILE, limits->open_files);
+}
+
+static const char *path_of(char **environment)
+{
+    for (; *environment != NULL; environment++)
+        if (strncmp(*environment, "PATH=", 5) == 0)
+            return *environment + 5;
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* Not execvp, which hands what is no program to a shell. */
+static void execute(const struct command *command)
+{
+    char file[4096];
+    const char *name = command->argv[0];
+    const char *path = path_of(command->environment);
+    int why = ENOENT;
+    if (strchr(name, '/') != NULL) {
+        execve(name, command->argv, command->environment);
+        return;
+    }
+    while (*path != '\0') {
+        int length = (int)strcspn(path, ":");
+        snprintf(file, sizeof(file), "%.*s/%s", length, path, name);
+        execve(file, command->argv, command->environment);
+        if (errno != ENOENT && errno != ENOTDIR)
+            why = errno;
+        path += length;
+        path += *path == ':';
+    }
+    errno = why;
+}
+
+static _Noreturn void be_command(const struct command *command, pid_t guardian)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != guardian)
+        _exit(127);
+    setsid();
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
+        dup2(OUTPUT_FD, STDOUT_FILENO) >= 0 &&
+        dup2(OUTPUT_FD, STDERR_FILENO) >= 0 &&
+        close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
+        chdir(command->directory) == 0 && set_limits(&command->limits) == 0) {
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        execute(command);
+    }
+    const struct command_result result = {.end = COMMAND_NOT_STARTED,
+                                          .detail = errno};
+    ssize_t wrote = write(RESULT_FD, &result, sizeof(result));
+    (void)wrote; /* the exit code then says it */
+    _exit(127);
+}
+
+/* --- the guardian's process --- */
+
+enum phase { RUNNING, ASKED, KILLING };
+
+struct watch {
+    pid_t child;
+    enum phase phase;
+    uint64_t until_ms; /* of the phase */
+    uint64_t grace_ms;
+    bool child_over;
+    struct command_result result;
+};
+
+static void ask(struct watch *watch)
+{
+    if (watch->phase != RUNNING)
+        return;
+    watch->phase = ASKED;
+    watch->until_ms = clock_monotonic_ms() + watch->grace_ms;
+    process_tree_signal(getpid(), SIGTERM);
+    process_tree_signal(getpid(), SIGCONT);
+}
+
+/* False when there is no child any more, and so nothing below us. */
+static bool reap(struct watch *watch)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid != watch->child)
+            continue;
+        watch->child_over = true;
+        watch->result.end =
+            WIFSIGNALED(status) ? COMMAND_SIGNALLED : COMMAND_EXITED;
+        watch->result.detail =
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+        if (watch->phase == RUNNING)
+            watch->phase = KILLING; /* what it left behind */
+    }
+    return pid == 0;
+}
+
+static void take_control(struct watch *watch)
+{
+    char byte;
+    ssize_t size = read(CONTROL_FD, &byte, 1);
+    if (size > 0 && watch->phase == RUNNING) {
+        watch->result.cancelled = true;
+        ask(watch);
+    } else if (size == 0) {
+        watch->phase = KILLING;
+    }
+}
+
+static void wait_for_news(struct watch *watch)
+{
+    struct pollfd fds[] = {{.fd = CONTROL_FD, .events = POLLIN},
+                           {.fd = CHILD_FD, .events = POLLIN}};
+    struct signalfd_siginfo news;
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t wait_ms = watch->until_ms > now_ms ? watch->until_ms - now_ms : 0;
+    if (wait_ms > 60000)
+        wait_ms = 60000;
+    if (poll(fds, 2, (int)wait_ms) > 0) {
+        if (fds[1].revents != 0) {
+            ssize_t got = read(CHILD_FD, &news, sizeof(news));
+            (void)got; /* waitpid tells more */
+        }
+        if (fds[0].revents != 0)
+            take_control(watch);
+    }
+    if (watch->phase == KILLING || clock_monotonic_ms() < watch->until_ms)
+        return;
+    if (watch->phase == RUNNING) {
+        watch->result.timed_out = true;
+        ask(watch);
+    } else {
+        watch->phase = KILLING;
+    }
+}
+
+static void watch_over(struct watch *watch)
+{
+    while (reap(watch)) {
+        if (watch->phase != KILLING) {
+            wait_for_news(watch);
+            continue;
+        }
+        if (watch->child_over) {
+            while (process_tree_kill(SWEEP_MS) != 0) { /* in the kernel */
+            }
+            return;
+        }
+        process_tree_signal(getpid(), SIGSTOP);
+        process_tree_signal(getpid(), SIGKILL);
+        struct pollfd child = {.fd = CHILD_FD, .events = POLLIN};
+        poll(&child, 1, 5);
+    }
+}
+
+static int take_descriptors(const int fds[3])
+{
+    int high[3];
+    for (int i = 0; i < 3; i++)
+        if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_OTHER_FD)) < 0)
+            return -1;
+    for (int i = 0; i < 3; i++)
+        if (dup3(high[i], CONTROL_FD + i, O_CLOEXEC) < 0)
+            return -1;
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    int fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0 || (fd != CHILD_FD && dup3(fd, CHILD_FD, O_CLOEXEC) < 0))
+        return -1;
+    return close_range(FIRST_OTHER_FD, ~0u, 0);
+}
+
+/* All signals are blocked here, and stay so. */
+static _Noreturn void be_guardian(const struct command *command,
+                                  const int fds[3])
+{
+    struct watch watch = {.grace_ms = command->grace_ms,
+                          .until_ms =
+                              clock_monotonic_ms() + command->timeout_ms};
+    if (take_descriptors(fds) != 0 ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
+        _exit(1);
+    setsid();
+    process_title_set("tidemilld: guardian");
+    pid_t guardian = getpid();
+    watch.child = fork();
+    if (watch.child == 0)
+        be_command(command, guardian);
+    close(OUTPUT_FD);
+    if (watch.child < 0) {
+        watch.result.end = COMMAND_NOT_STARTED;
+        watch.result.detail = errno;
+    } else {
+        watch_over(&watch);
+    }
+    ssize_t wrote = write(RESULT_FD, &watch.result, sizeof(watch.result));
+    _exit(wrote < 0);
+}
+
+/* --- the worker's side --- */
+
+static void close_all(int fds[6])
+{
+    for (int i = 0; i < 6; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+int guardian_start(const struct command *command, struct guardian *guardian,
+                   struct error *error)
+{
+    int fds[6] = {-1, -1, -1, -1, -1, -1}; /* control, result, output */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 ||
+        pipe2(&fds[0], O_CLOEXEC) != 0 || pipe2(&fds[2], O_CLOEXEC) != 0 ||
+        pipe2(&fds[4], O_CLOEXEC) != 0) {
+        error_set_errno(error, ERROR_SYSTEM, "cannot make a command's pipes");
+        close_all(fds);
+        return -1;
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    const int theirs[3] = {fds[0], fds[3], fds[5]};
+    pid_t pid = fork();
+    if (pid == 0)
+        be_guardian(command, theirs);
+    if (pid < 0)
+        error_set_errno(error, ERROR_SYSTEM, "cannot fork a guardian");
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0) {
+        close_all(fds);
+        return -1;
+    }
+    for (int i = 0; i < 3; i++)
+        close(theirs[i]);
+    fcntl(fds[2], F_SETFL, O_NONBLOCK);
+    fcntl(fds[4], F_SETFL, O_NONBLOCK);
+    *guardian = (struct guardian){.pid = pid,
+                                  .control_fd = fds[1],
+                                  .result_fd = fds[2],
+                                  .output_fd = fds[4]};
+    return 0;
+}
+
+/* The end of file comes when the guardian has left; one that is stopped does
+ * not, and is killed. */
+static void await_end(int result_fd)
+{
+    struct command_result result;
+    uint64_t until_ms = clock_monotonic_ms() + CLOSE_BOUND_MS;
+    uint64_t now_ms;
+    while ((now_ms = clock_monotonic_ms()) < until_ms) {
+        struct pollfd end = {.fd = result_fd, .events = POLLIN};
+        if (poll(&end, 1, (int)(until_ms - now_ms)) > 0 &&
+            read(result_fd, &result, sizeof(result)) == 0)
+            return;
+    }
+}
+
+void guardian_close_tree(struct guardian *guardian)
+{
+    if (guardian->pid == 0)
+        return;
+    close(guardian->control_fd);
+    await_end(guardian->result_fd);
+    kill(guardian->pid, SIGKILL); /* our child, not reaped yet */
+    waitpid(guardian->pid, NULL, 0);
+    process_tree_kill(CLOSE_BOUND_MS);
+    guardian->pid = 0;
+    guardian->control_fd = -1;
+}
+
+void guardian_close(struct guardian *guardian)
+{
+    guardian_close_tree(guardian);
+    if (guardian->result_fd > 0)
+        close(guardian->result_fd);
+    if (guardian->output_fd > 0)
+        close(guardian->output_fd);
+    *guardian = (struct guardian){.pid = 0};
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A command's guardian: a small process between the worker and the command,
+ * the subreaper of all that the command starts.  It ends the whole tree (TERM,
+ * KILL after the grace) at the deadline and when the worker asks; KILL at once
+ * when the command itself has ended and when the worker is gone, which it
+ * notices by the end of file of the pipe that only the worker holds.
+ *
+ * What holds when the job (of the same user) attacks it: it cannot be traced
+ * (not dumpable), and ignores all signals but KILL and STOP.  When it is
+ * killed the command dies by PR_SET_PDEATHSIG and the rest becomes the
+ * worker's, a subreaper too, which kills it; when it is stopped the worker
+ * does so after deadline and grace.  Killing worker and guardian at once
+ * escapes: only another user, or a cgroup, would hold against that.
+ */
+#ifndef TIDEMILL_WORKERS_GENERATION_GUARDIAN_H
+#define TIDEMILL_WORKERS_GENERATION_GUARDIAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/error.h"
+
+/* Of each process of the command; 0: not limited by us. */
+struct command_limits {
+    uint64_t cpu_seconds;
+    uint64_t memory_bytes; /* address space */
+    uint64_t file_bytes;   /* of a file that it writes */
+    uint64_t processes;    /* of the user; has no effect on root */
+    uint64_t open_files;
+};
+
+struct command {
+    char **argv;        /* argv[0] is looked for in PATH; never a shell */
+    char **environment; /* whole */
+    const char *directory;
+    struct command_limits limits;
+    uint64_t timeout_ms;
+    uint64_t grace_ms;
+};
+
+enum command_end {
+    COMMAND_EXITED,      /* detail: exit code */
+    COMMAND_SIGNALLED,   /* detail: signal */
+    COMMAND_NOT_STARTED, /* detail: errno */
+};
+
+struct command_result {
+    enum command_end end;
+    int detail;
+    bool timed_out;
+    bool cancelled;
+};
+
+struct guardian {
+    pid_t pid;
+    int control_fd; /* a byte: cancel; closed: kill */
+    int result_fd;  /* a struct command_result when all is dead, then the end
+                     * of file; only that when the guardian was killed */
+    int output_fd;  /* what the command prints; not blocking */
+};
+
+/* Starts the guardian, which starts the command.  The caller becomes a
+ * subreaper. */
+int guardian_start(const struct command *command, struct guardian *guardian,
+                   struct error *error);
+
+/* Ends the tree, should it live, and its guardian; waits for two seconds at
+ * most.  What was printed can still be read. */
+void guardian_close_tree(struct guardian *guardian);
+
+/* The same, and closes all.  Nothing happens when it was never started. */
+void guardian_close(struct guardian *guardian);
+
+#endif

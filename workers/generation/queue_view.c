@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/generation/queue_view.h"
+
+#include <sqlite3.h>
+
+#include "common/base/clock.h"
+#include "common/config/config.h"
+#include "common/store/reader.h"
+
+/* The one number that the query gives; -1 when there is none. */
+static int64_t ask(struct store_reader **reader, const char *state_dir,
+                   const char *sql, int64_t argument)
+{
+    sqlite3_stmt *statement = NULL;
+    struct error error;
+    int64_t number = -1;
+    if (*reader == NULL && store_reader_open(reader, state_dir, &error) != 0)
+        return -1;
+    if (sqlite3_prepare_v2(store_reader_db(*reader), sql, -1, &statement,
+                           NULL) == SQLITE_OK &&
+        (sqlite3_bind_parameter_count(statement) == 0 ||
+         sqlite3_bind_int64(statement, 1, argument) == SQLITE_OK) &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return number;
+}
+
+int64_t queue_next_retry_ms(struct store_reader **reader, const char *state_dir)
+{
+    return ask(reader, state_dir,
+               "SELECT coalesce(min(not_before_ms), 0) FROM generation_jobs "
+               "WHERE state = 'queued'",
+               0);
+}
+
+bool queue_wants_cancel(struct store_reader **reader, const char *state_dir,
+                        int64_t job_id)
+{
+    return ask(reader, state_dir,
+               "SELECT cancel FROM generation_jobs WHERE id = ?1", job_id) == 1;
+}
+
+struct store_call queue_claim_call(const struct worker *worker, unsigned most)
+{
+    return (struct store_call){
+        .statement = STATEMENT_JOB_CLAIM,
+        .argument_count = 4,
+        .arguments = {value_integer(worker->slot), value_integer(worker->spawn),
+                      value_integer(most), value_integer(clock_wall_ms())}};
+}
+
+struct store_call queue_adopt_call(const struct worker *worker, uint32_t spawn,
+                                   int64_t died_on, const char *why)
+{
+    const struct config *config = worker->config;
+    return (struct store_call){
+        .statement = STATEMENT_JOB_ADOPT,
+        .argument_count = 7,
+        .arguments = {value_integer(worker->slot), value_integer(spawn),
+                      value_integer(config->generation_max_workers),
+                      value_integer(died_on),
+                      value_integer(config->generation_max_retries),
+                      value_text(why), value_integer(clock_wall_ms())}};
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a worker asks of the queue: calls of the store, and what it looks up by
+ * itself through a reader that is opened when it is first needed.
+ */
+#ifndef TIDEMILL_WORKERS_GENERATION_QUEUE_VIEW_H
+#define TIDEMILL_WORKERS_GENERATION_QUEUE_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/ipc/worker_contract.h"
+#include "common/store/wire.h"
+
+struct store_reader;
+
+/* When the earliest job that waits to be retried may be claimed, on the wall
+ * clock; 0 when none waits, -1 when it cannot be told. */
+int64_t queue_next_retry_ms(struct store_reader **reader,
+                            const char *state_dir);
+
+/* Whether the job is to be cancelled; false when it cannot be told. */
+bool queue_wants_cancel(struct store_reader **reader, const char *state_dir,
+                        int64_t job_id);
+
+/* JOB_CLAIM of at most so many jobs, now. */
+struct store_call queue_claim_call(const struct worker *worker, unsigned most);
+
+/* JOB_ADOPT of what another spawn than this left in the worker's slot, which
+ * died on that job (0: none).  `why` must live until it is sent. */
+struct store_call queue_adopt_call(const struct worker *worker, uint32_t spawn,
+                                   int64_t died_on, const char *why);
+
+#endif
