@@ -266,6 +266,62 @@ static void test_records(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, init, deinit)
 
+static void change(struct store_fixture *f, struct store_call call,
+                   enum error_code code)
+{
+    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), code);
+}
+
+static void test_cancel_and_retry(void **state)
+{
+    struct store_fixture *f = *state;
+    int64_t id = submit(f, 2);
+    change(f, CALL(JOB_RETRY, I(id)), ERROR_NEGATIVE);
+    change(f, CALL(JOB_CANCEL, I(id), I(2000)), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 1);
+    assert_true(store_writer_topics(f->writer) & TOPIC_JOB_OVER);
+    change(f, CALL(JOB_CANCEL, I(id), I(2000)), ERROR_NEGATIVE);
+    change(f, CALL(JOB_RETRY, I(id)), ERROR_NONE);
+    assert_int_equal(claim(f, 0, 1, 1, 3000), 1);
+    change(f, CALL(JOB_CANCEL, I(id), I(2000)), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 2);
+    assert_true(store_writer_topics(f->writer) & TOPIC_JOB_CANCEL);
+    /* its worker asks for another try, too late */
+    struct store_call retry =
+        CALL(JOB_FINISH, I(id), I(0), I(1), T("retry"), T("{}"), value_null(),
+             value_null(), I(1), I(4000));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &retry, 1), ERROR_NONE);
+    assert_int_equal(claim(f, 0, 1, 1, 900000), 0);
+    change(f, CALL(JOB_RETRY, I(id)), ERROR_NONE);
+}
+
+static void test_a_cancelled_job_of_a_dead_worker(void **state)
+{
+    struct store_fixture *f = *state;
+    int64_t id = submit(f, 2);
+    assert_int_equal(claim(f, 0, 1, 1, 3000), 1);
+    change(f, CALL(JOB_CANCEL, I(id), I(2000)), ERROR_NONE);
+    struct store_call adopt =
+        CALL(JOB_ADOPT, I(0), I(2), I(4), I(id), I(3), T("killed"), I(4000));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &adopt, 1), ERROR_NONE);
+    assert_int_equal(claim(f, 0, 2, 1, 900000), 0);
+}
+
+static void test_a_command_comes_alone(void **state)
+{
+    struct store_fixture *f = *state;
+    submit(f, 2);
+    submit(f, 2);
+    change(f,
+           CALL(JOB_SUBMIT, T("command"), I(2), T("{}"), I(0), I(1000), I(0)),
+           ERROR_NONE);
+    submit(f, 2);
+    assert_int_equal(claim(f, 0, 1, 10, 3000), 2);
+    assert_int_equal(f->answer.results[0].changed, 3);
+    assert_int_equal(claim(f, 0, 1, 10, 3000), 1);
+    assert_int_equal(claim(f, 0, 1, 10, 3000), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +330,9 @@ int main(void)
         TEST(test_backoff),
         TEST(test_adopt),
         TEST(test_adopt_beyond_pool),
+        TEST(test_cancel_and_retry),
+        TEST(test_a_cancelled_job_of_a_dead_worker),
+        TEST(test_a_command_comes_alone),
         TEST(test_records),
         TEST(test_claim_is_bounded_by_bytes),
     };

@@ -334,7 +334,7 @@ static void test_the_report(void **state)
                                 .max_retries = 1};
     put_templates(fixture, "x", "text\n");
     assert_int_equal(run_own(fixture), 0);
-    struct report *report = report_new(&reporter, &job, &fixture->job,
+    struct report *report = report_new(&reporter, &job, &fixture->job, NULL,
                                        &fixture->error, 1500, &outcome);
     assert_non_null(report);
     assert_string_equal(outcome, "done");
@@ -345,14 +345,14 @@ static void test_the_report(void **state)
             strlen(statement_arguments(report->calls[i].statement)));
     report_free(&report);
     error_set(&fixture->error, ERROR_FULL, "no space");
-    report = report_new(&reporter, &job, &fixture->job, &fixture->error, 1,
-                        &outcome);
+    report = report_new(&reporter, &job, &fixture->job, NULL, &fixture->error,
+                        1, &outcome);
     assert_string_equal(outcome, "retry");
     assert_int_equal(report->call_count, 1);
     report_free(&report);
     job.attempt = 2;
-    report = report_new(&reporter, &job, &fixture->job, &fixture->error, 1,
-                        &outcome);
+    report = report_new(&reporter, &job, &fixture->job, NULL, &fixture->error,
+                        1, &outcome);
     assert_string_equal(outcome, "failed");
     assert_int_equal(report->call_count, 2);
     report_free(&report);

@@ -2,7 +2,6 @@
 #include "workers/generation/generation.h"
 
 #include <event2/event.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,8 +245,7 @@ static void on_given_back(void *self, const struct store_answer *answer)
 static void give_back(struct generation *generation)
 {
     struct error error;
-    struct store_call call =
-        queue_adopt_call(generation->worker, 0, 0, "not begun");
+    struct store_call call = queue_give_back_call(generation->worker);
     const struct store_request request = {.calls = &call, .call_count = 1};
     if (store_link_call(generation->link, &request, on_given_back, generation,
                         &error) == 0) {
@@ -451,16 +449,9 @@ static void on_adopted(void *self, const struct store_answer *answer)
 
 static void adopt(struct generation *generation)
 {
-    const struct worker *worker = generation->worker;
-    const struct slot_entry *entry =
-        &worker->mapping->scoreboard.slots[worker->board_index];
     char why[64];
     struct error error;
-    death_words((enum death)atomic_load(&entry->death),
-                atomic_load(&entry->death_detail), why);
-    struct store_call call =
-        queue_adopt_call(worker, worker->spawn,
-                         (int64_t)atomic_load(&entry->death_work_id), why);
+    struct store_call call = queue_adopt_call(generation->worker, why);
     const struct store_request request = {.calls = &call, .call_count = 1};
     if (store_link_call(generation->link, &request, on_adopted, generation,
                         &error) != 0)
@@ -562,14 +553,12 @@ static void generation_close(struct generation *generation)
     command_slot_free(&generation->command);
     store_link_free(&generation->link);
     store_reader_close(&generation->reader);
-    if (generation->turn_event != NULL)
-        event_free(generation->turn_event);
-    if (generation->look_event != NULL)
-        event_free(generation->look_event);
-    if (generation->again_event != NULL)
-        event_free(generation->again_event);
-    if (generation->drain_event != NULL)
-        event_free(generation->drain_event);
+    struct event *const events[] = {
+        generation->turn_event, generation->look_event, generation->again_event,
+        generation->drain_event};
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        if (events[i] != NULL)
+            event_free(events[i]);
     drop_jobs(generation);
     generation->alone = 0;
     while (generation->backlog.report_first != NULL)

@@ -2,9 +2,11 @@
 #include "workers/generation/queue_view.h"
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #include "common/base/clock.h"
 #include "common/config/config.h"
+#include "common/shm/mapping.h"
 #include "common/store/reader.h"
 
 /* The one number that the query gives; -1 when there is none. */
@@ -50,8 +52,8 @@ struct store_call queue_claim_call(const struct worker *worker, unsigned most)
                       value_integer(most), value_integer(clock_wall_ms())}};
 }
 
-struct store_call queue_adopt_call(const struct worker *worker, uint32_t spawn,
-                                   int64_t died_on, const char *why)
+static struct store_call adopt_call(const struct worker *worker, uint32_t spawn,
+                                    int64_t died_on, const char *why)
 {
     const struct config *config = worker->config;
     return (struct store_call){
@@ -62,4 +64,19 @@ struct store_call queue_adopt_call(const struct worker *worker, uint32_t spawn,
                       value_integer(died_on),
                       value_integer(config->generation_max_retries),
                       value_text(why), value_integer(clock_wall_ms())}};
+}
+
+struct store_call queue_adopt_call(const struct worker *worker, char why[64])
+{
+    const struct slot_entry *entry =
+        &worker->mapping->scoreboard.slots[worker->board_index];
+    death_words((enum death)atomic_load(&entry->death),
+                atomic_load(&entry->death_detail), why);
+    return adopt_call(worker, worker->spawn,
+                      (int64_t)atomic_load(&entry->death_work_id), why);
+}
+
+struct store_call queue_give_back_call(const struct worker *worker)
+{
+    return adopt_call(worker, 0, 0, "not begun"); /* 0: no worker's spawn */
 }

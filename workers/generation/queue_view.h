@@ -26,9 +26,11 @@ bool queue_wants_cancel(struct store_reader **reader, const char *state_dir,
 /* JOB_CLAIM of at most so many jobs, now. */
 struct store_call queue_claim_call(const struct worker *worker, unsigned most);
 
-/* JOB_ADOPT of what another spawn than this left in the worker's slot, which
- * died on that job (0: none).  `why` must live until it is sent. */
-struct store_call queue_adopt_call(const struct worker *worker, uint32_t spawn,
-                                   int64_t died_on, const char *why);
+/* JOB_ADOPT of what the predecessor in the worker's slot left, with the reason
+ * of its death in `why`, which must live until it is sent. */
+struct store_call queue_adopt_call(const struct worker *worker, char why[64]);
+
+/* JOB_ADOPT of what the worker itself holds: none of it was begun. */
+struct store_call queue_give_back_call(const struct worker *worker);
 
 #endif
