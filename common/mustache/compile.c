@@ -109,7 +109,10 @@ void compile_add_text(struct compiler *c, const struct scan_word *word)
         return;
     if (c->pending.size == 0)
         c->pending_line_start = word->text_line_start;
-    compile_add_literal(c, word->text, word->text_size, word->text_begins);
+    if (c->dedent.size == 0)
+        add_bytes(c, word->text, word->text_size);
+    else
+        compile_add_literal(c, word->text, word->text_size, word->text_begins);
 }
 
 static struct program_path *path_at(struct compiler *c, uint32_t index)

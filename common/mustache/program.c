@@ -116,13 +116,6 @@ static bool instruction_valid(const struct mustache_program *program,
     }
 }
 
-static bool has_end(uint32_t op)
-{
-    return op == PROGRAM_SECTION || op == PROGRAM_INVERTED ||
-           op == PROGRAM_BLOCK || op == PROGRAM_PARENT ||
-           op == PROGRAM_ARGUMENT;
-}
-
 /* What has an end must lie within each other: else execution would run past
  * the end of one, and perhaps never come to an end.  Arguments are found by
  * going from end to end, so a parent has nothing else. */
@@ -141,7 +134,7 @@ static bool instructions_valid(const struct mustache_program *program)
             (open[depth].op == PROGRAM_PARENT) !=
                 (instruction->op == PROGRAM_ARGUMENT))
             return false;
-        if (!has_end(instruction->op))
+        if (!program_has_end(instruction->op))
             continue;
         if (depth == MUSTACHE_SECTION_DEPTH_MAX || instruction->extent <= i ||
             instruction->extent > open[depth].end)

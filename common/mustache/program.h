@@ -27,10 +27,10 @@
 enum program_op {
     PROGRAM_TEXT = 1, /* write span */
     PROGRAM_RUN,      /* write `count` pairs from `index` on */
-    PROGRAM_SECTION,  /* path `index`: body up to instruction `end` */
-    PROGRAM_INVERTED, /* the same, when falsy */
     PROGRAM_PARTIAL,  /* partial `index`; span: its indentation */
     PROGRAM_INDENT,   /* a line of the template starts with a tag */
+    PROGRAM_SECTION,  /* path `index`: body up to instruction `end` */
+    PROGRAM_INVERTED, /* the same, when falsy */
     PROGRAM_BLOCK,    /* name `index`: an argument of that name, else what is
                          up to `end`; span: an argument's indentation */
     PROGRAM_PARENT,   /* partial `index` with the arguments up to `end`;
@@ -39,6 +39,11 @@ enum program_op {
                          else */
     PROGRAM_OP_END
 };
+
+static inline bool program_has_end(uint32_t op)
+{
+    return op >= PROGRAM_SECTION;
+}
 
 /* Flags of instructions. */
 #define PROGRAM_LINE_START 1u /* TEXT: a template line starts here */

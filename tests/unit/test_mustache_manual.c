@@ -12,33 +12,42 @@
 
 #include <cmocka.h>
 
+#include "common/mustache/lambda.h"
 #include "tests/unit/mustache_render.h"
 
-/* The literal displays of tidemill-templates(7)'s EXAMPLES, in order. */
-static unsigned read_examples(struct buffer *examples, unsigned count)
+static void read_page(struct buffer *page)
 {
     char line[512];
     const char *source = getenv("TIDEMILL_SOURCE");
     snprintf(line, sizeof(line), "%s/man/tidemill-templates.7",
              source == NULL ? "." : source);
-    FILE *page = fopen(line, "r");
-    if (page == NULL)
-        return 0;
+    FILE *file = fopen(line, "r");
+    if (file == NULL)
+        return;
+    while (fgets(line, sizeof(line), file) != NULL)
+        buffer_append_text(page, line);
+    fclose(file);
+}
+
+/* The literal displays of tidemill-templates(7)'s EXAMPLES, in order. */
+static unsigned read_examples(struct buffer *examples, unsigned count)
+{
+    static const char begin[] = ".Bd -literal -offset indent\n";
     unsigned found = 0;
-    bool wanted = false, within = false;
-    while (fgets(line, sizeof(line), page) != NULL && found < count) {
-        if (strncmp(line, ".Sh", 3) == 0)
-            wanted = strcmp(line, ".Sh EXAMPLES\n") == 0;
-        else if (wanted && strncmp(line, ".Bd -literal", 12) == 0)
-            within = true;
-        else if (within && strcmp(line, ".Ed\n") == 0) {
-            within = false;
-            found++;
-        } else if (within) {
-            buffer_append_text(&examples[found], line);
-        }
+    struct buffer page;
+    buffer_init(&page, 1u << 20);
+    read_page(&page);
+    const char *at = page.size == 0 ? NULL : strstr(page.bytes, ".Sh EXAMPLES");
+    const char *last = at == NULL ? NULL : strstr(at + 1, "\n.Sh ");
+    while (at != NULL && found < count && (at = strstr(at, begin)) != NULL &&
+           at < last) {
+        at += strlen(begin);
+        const char *end = strstr(at, ".Ed\n");
+        assert_non_null(end);
+        buffer_append(&examples[found++], at, (size_t)(end - at));
+        at = end;
     }
-    fclose(page);
+    buffer_deinit(&page);
     return found;
 }
 
@@ -114,8 +123,40 @@ static void test_manual_page(void **state)
         buffer_deinit(&examples[i]);
 }
 
+/* The page's table names every lambda, and what it gives where it says so. */
+static void test_lambdas(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *words;
+    } rows[] = {
+#define X(name, function, words) {#name, words},
+        LAMBDA_LIST(X)
+#undef X
+    };
+    struct buffer page;
+    buffer_init(&page, 1u << 20);
+    read_page(&page);
+    if (page.size == 0)
+        skip();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char row[128];
+        bool quotes = strchr(rows[i].words, '"') != NULL ||
+                      strncmp(rows[i].words, "    ", 4) == 0;
+        snprintf(row, sizeof(row), ".It Cm %s Ta %s", rows[i].name,
+                 quotes ? "" : rows[i].words);
+        if (strstr(page.bytes, row) == NULL)
+            fail_msg("not in the page: %s", row);
+    }
+    buffer_deinit(&page);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_manual_page)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_manual_page),
+        cmocka_unit_test(test_lambdas),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

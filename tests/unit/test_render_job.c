@@ -149,16 +149,17 @@ static void test_the_real_templates(void **state)
                      fixture->job.output.file_count);
 }
 
-/* The display behind "A whole contract:" in tidemill-templates(7). */
-static void read_contract(const char *source, char *text, size_t room)
+/* The display behind a line of tidemill-templates(7). */
+static void read_display(const char *before, char *text, size_t room)
 {
+    const char *source = getenv("TIDEMILL_SOURCE");
     char path[1000], line[300];
     size_t used = 0;
-    snprintf(path, sizeof(path), "%s/man/tidemill-templates.7", source);
+    snprintf(path, sizeof(path), "%s/man/tidemill-templates.7",
+             source == NULL ? "." : source);
     FILE *page = fopen(path, "r");
     assert_non_null(page);
-    while (fgets(line, sizeof(line), page) != NULL &&
-           strcmp(line, "A whole contract:\n") != 0)
+    while (fgets(line, sizeof(line), page) != NULL && strcmp(line, before) != 0)
         continue;
     assert_non_null(fgets(line, sizeof(line), page));
     while (fgets(line, sizeof(line), page) != NULL &&
@@ -174,10 +175,35 @@ static void test_the_manuals_contract(void **state)
     const char *source = getenv("TIDEMILL_SOURCE");
     source = source == NULL ? "." : source;
     snprintf(templates, sizeof(templates), "%s/conf/templates", source);
-    read_contract(source, text, sizeof(text));
+    read_display("A whole contract:\n", text, sizeof(text));
     if (run(fixture, text, templates) != 0)
         fail_msg("%s", fixture->error.text);
     assert_string_equal(fixture->job.output.node, "node_billing_price_compute");
+}
+
+static void test_the_manuals_set(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[4000] = "";
+    read_display("in the folder of a set lists its files:\n", text,
+                 sizeof(text));
+    put_templates(fixture, "x", "");
+    mkdir(at(fixture, "t/shared"), 0777);
+    put(fixture, "t/effect/set.yaml", text);
+    put(fixture, "t/effect/node.py.mustache", "{{service}}\n");
+    put(fixture, "t/shared/errors.py.mustache", "{{service}}\n");
+    put(fixture, "t/effect/run.sh.mustache", "{{service}}\n");
+    put(fixture, "t/effect/old.py.mustache", "{MICROSERVICE_NAME}\n");
+    if (run_own(fixture) != 0)
+        fail_msg("%s", fixture->error.text);
+    const struct output *output = &fixture->job.output;
+    assert_int_equal(output->file_count, 4);
+    for (size_t i = 0; i < output->file_count; i++) {
+        assert_string_equal(output->files[i].bytes, "cart\n");
+        assert_int_equal(
+            output->files[i].mode,
+            strstr(output->files[i].path, "run.sh") == NULL ? 0644 : 0755);
+    }
 }
 
 static void test_changed_templates_are_noticed(void **state)
@@ -385,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_the_real_templates),
         TEST(test_the_manuals_contract),
+        TEST(test_the_manuals_set),
         TEST(test_changed_templates_are_noticed),
         TEST(test_a_file_for_each),
         TEST(test_bad_templates),
