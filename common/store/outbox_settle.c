@@ -179,6 +179,26 @@ int refused_read(struct statement_call *call, const struct batch *batch,
     return read_record(call, batch, refused);
 }
 
+/* Out of a range it comes as important as the later ones of its record that
+ * were raised while it was in flight: they wait for it. */
+static int insert_refused(struct statement_call *call,
+                          const struct exception *exception)
+{
+    struct exception placed = *exception;
+    sqlite3_stmt *row =
+        SQL_QUERY(call->writer, SQL_RECORD_URGENCY, call->error,
+                  value_integer((int64_t)exception->record_hash),
+                  value_integer(key_id(exception->key)));
+    if (row == NULL)
+        return -1;
+    int step = sql_step(call->writer, row, call->error);
+    if (step > 0 && sqlite3_column_type(row, 0) != SQLITE_NULL &&
+        sqlite3_column_int64(row, 0) < placed.priority)
+        placed.priority = (unsigned)sqlite3_column_int(row, 0);
+    sqlite3_reset(row);
+    return step < 0 ? -1 : exception_insert(call->writer, &placed, call->error);
+}
+
 int refused_put_aside(struct statement_call *call,
                       const struct refused *refused,
                       const struct exception *exception)
@@ -187,7 +207,7 @@ int refused_put_aside(struct statement_call *call,
     if (remember_release(call, exception->record_hash) != 0)
         return -1;
     if (!refused->is_single)
-        return exception_insert(writer, exception, call->error);
+        return insert_refused(call, exception);
     enum exception_state state = exception->state;
     if (exception_park_held(writer, exception, &state, call->error) != 0)
         return -1;

@@ -71,6 +71,7 @@ X(RECORD_BLOCKED, "SELECT 1 FROM outbox_exceptions WHERE state NOT IN (4, 5) AND
 X(RECORD_NEWEST, "SELECT id, state FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 ORDER BY id DESC LIMIT 1") \
 X(RECORD_OLDEST, "SELECT id, state FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 ORDER BY id LIMIT 1") \
 X(RECORD_WAITS, "SELECT 1 FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND state IN (1, 2, 6) LIMIT 1") \
+X(RECORD_URGENCY, "SELECT min(priority) FROM outbox_exceptions WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id > ?2") \
 X(RECORD_RAISE, "UPDATE outbox_exceptions SET priority = ?3 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id < ?2 AND priority > ?3") \
 X(RECORD_HOLD, "UPDATE outbox_exceptions SET state = 2 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND id > ?2 AND state = 0") \
 X(RECORD_RELEASE, "UPDATE outbox_exceptions SET state = 0 WHERE state NOT IN (4, 5) AND record_hash = ?1 AND state = 2") \

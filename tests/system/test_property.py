@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import random
+import subprocess
 import signal
 import time
 
@@ -182,8 +183,18 @@ class Host:
         self.daemon.run("sync", "resume")
 
     def drained(self):
-        self.daemon.run("sync", "drain", check=False, timeout=120)
+        try:
+            self.daemon.run("sync", "drain", check=False, timeout=60)
+        except subprocess.TimeoutExpired:
+            self.explain()
         return self.daemon.pending() == 0
+
+    def explain(self):
+        """A stall is rare: this is all that can be known of it later."""
+        print(f"{self.name} stalls:",
+              self.daemon.run("sync", "status", check=False).stdout,
+              self.daemon.run("status", check=False).stdout,
+              self.daemon.log_text()[-20000:], sep="\n")
 
 
 ACTIONS = {Host.enqueue: 60, Host.kill: 8, Host.cut: 5, Host.partition: 2,
@@ -277,7 +288,7 @@ def test_random_operations_from_several_hosts(hosts, small_postgres):
     for host in hosts:
         host.mend()
     for host in hosts:
-        wait_for(host.drained, 60, f"the drain of {host.name}")
+        wait_for(host.drained, 120, f"the drain of {host.name}")
     for host in hosts:
         check_host(host, database)
     print(f"{sum(h.sent for h in hosts)} operations, "

@@ -83,8 +83,8 @@ def test_what_waits_is_kept(daemon):
                    json.dumps({"n": 1 if n % 3 else -1}))
         if n % 10 == 0:
             daemon.kill_worker("store")
-    wait_for(lambda: daemon.json("sync", "status")["dead"] == 10,
-             what="dead operations")
+    wait_for(lambda: daemon.json("sync", "status")["dead"] == 10
+             and daemon.pending() == 0, what="dead and synced operations")
     daemon.run("sync", "pause")
     for n in range(20):
         daemon.run("enqueue", "other", f"k{n}", "{}")

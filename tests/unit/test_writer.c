@@ -253,6 +253,41 @@ static void test_settlement_is_whole(void **state)
     sqlite3_finalize(row);
 }
 
+/* An operation that is held behind a refused one was in flight when later
+ * ones of its record were raised.  They wait for it, so it is as important as
+ * they are, or a small claim would only ever see them. */
+static void test_held_before_raised_ones(void **state)
+{
+    struct store_fixture *f = *state;
+    struct outbox_batch *batch;
+    struct outbox_operation *operations;
+    append(f, "a", 2);
+    append(f, "a", 2);
+    assert_int_equal(claim(f, 3, 100, 0, &batch, &operations), 2);
+    int64_t second = operations[1].key;
+    struct store_call calls[3] = {
+        CALL(BATCH_REJECT, I(batch->batch_id), I(operations[0].key), T("23505"),
+             T("no"), I(0), I(0)),
+        CALL(BATCH_HOLD, I(batch->batch_id), I(second)),
+        CALL(BATCH_SETTLE, I(batch->batch_id), I(0), I(1), I(0), I(1), I(1),
+             I(2), T("request"))};
+    append(f, "a", 2);
+    append(f, "a", 0);
+    assert_int_equal(fixture_run(f, CALLER_SYNC, calls, 3), ERROR_NONE);
+    for (int left = 3; left > 0; left--) {
+        assert_int_equal(claim(f, 3, 1, 0, &batch, &operations), 1);
+        if (left == 3)
+            assert_int_equal(operations[0].key, second);
+        struct store_call done[2] = {
+            CALL(BATCH_COUNT, I(batch->batch_id), T("tasks"),
+                 I(operations[0].key >> 61), I(1)),
+            CALL(BATCH_SETTLE, I(batch->batch_id), I(0), I(1), I(1), I(1), I(1),
+                 I(2), T("request"))};
+        assert_int_equal(fixture_run(f, CALLER_SYNC, done, 2), ERROR_NONE);
+    }
+    assert_int_equal(store_writer_totals(f->writer).pending, 0);
+}
+
 /* A large backlog of less important operations, most of it behind stored
  * filters: the urgent one takes exactly its record's along, also after the
  * store was opened anew. */
@@ -572,6 +607,7 @@ int main(void)
         TEST(test_topics),
         TEST(test_priorities),
         TEST(test_settlement_is_whole),
+        TEST(test_held_before_raised_ones),
         TEST(test_carry_over_backlog),
         TEST(test_lanes_are_left),
         TEST(test_disk_full),
