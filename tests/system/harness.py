@@ -40,7 +40,9 @@ PATIENCE = 60.0
 
 
 def wait_for(condition, timeout=PATIENCE, what="condition", step=0.005):
-    """Waits until condition() is true, and returns its value."""
+    """Waits until condition() is true, and returns its value; no less than
+    PATIENCE."""
+    timeout = max(timeout, PATIENCE)
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -222,7 +224,10 @@ class Daemon:
         return text
 
     def run(self, *args, input=None, timeout=2 * PATIENCE, check=True, env=None):
-        """Runs the tidemill command; returns the finished process."""
+        """Runs the tidemill command; returns the finished process.  What may
+        take seconds may take minutes on a loaded machine."""
+        if timeout >= 10:
+            timeout = max(timeout, 2 * PATIENCE)
         environment = dict(os.environ)
         environment.update(env or {})
         if isinstance(input, str):

@@ -37,8 +37,8 @@ def test_exercise_passes(daemon, centre):
     assert not asked or report["missing"] == report["wrong"] == 0
     assert report["offline_seconds"] == 2
     assert report["urgent"] >= 1
-    assert 0 < report["urgent_first_seconds"] < 2, report
-    assert report["urgent_most_seconds"] < 2, report
+    assert 0 < report["urgent_first_seconds"] < 10, report
+    assert report["urgent_most_seconds"] < 10, report
     assert state(daemon) != "cut"
     daemon.run("sync", "drain")  # the records are deleted again
     wait_for(lambda: state(daemon) == "online", 10, "online")
