@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -119,16 +120,19 @@ static void mark_below(struct process_list *list, pid_t root)
 }
 
 /* The descriptor holds the process, and the start time says that it is the
- * one that was listed. */
+ * one that was listed.  Where there is none to be had (no descriptor left, an
+ * old kernel), the start time alone must do. */
 static void send_signal(const struct process *process, int signal)
 {
     struct process now;
     int fd = pidfd_open(process->pid, 0);
-    if (fd < 0)
+    if (fd < 0 && errno == ESRCH)
         return;
-    if (read_process(process->pid, &now) == 0 && now.start == process->start)
-        pidfd_send_signal(fd, signal, NULL, 0);
-    close(fd);
+    if (read_process(process->pid, &now) == 0 && now.start == process->start &&
+        (fd < 0 || pidfd_send_signal(fd, signal, NULL, 0) != 0))
+        kill(process->pid, signal);
+    if (fd >= 0)
+        close(fd);
 }
 
 int process_tree_signal(pid_t root, int signal)
