@@ -146,11 +146,12 @@ def test_a_drain_uses_all_workers(daemon, centre):
     daemon.configure({"sync": {"batch": {"max": 200}}})
     daemon.run("sync", "pause")
     daemon.start()
-    enqueue_many(daemon, 5000)
+    # Enough to outlast a worker that a busy machine wakes late.
+    enqueue_many(daemon, 40000)
     daemon.run("sync", "resume")
     daemon.run("sync", "drain")
     assert daemon.pending() == 0
-    assert len(centre.rows("t")) == 5000
+    assert len(centre.rows("t")) == 40000
     with contextlib.closing(daemon.store()) as db:
         slots = {r[0] for r in db.execute("SELECT slot FROM sync_batches")}
     assert slots == {0, 1}
