@@ -14,281 +14,19 @@
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"
-#include "workers/generation/backlog.h"
-#include "workers/generation/claim_size.h"
-#include "workers/generation/command_slot.h"
+#include "workers/generation/generation_state.h"
 #include "workers/generation/job_run.h"
 #include "workers/generation/queue_view.h"
-#include "workers/generation/report.h"
 
 #define TEMPLATES_KEPT_MAX 100
 #define JOB_BYTES_MAX      (256u << 20) /* memory of one render job */
-#define REPORTS_HELD_MAX   256          /* not yet at the store */
-#define REPORTS_SENT_MAX   64           /* in one request */
-#define CALLS_SENT_MAX     20000        /* in one request */
 #define TURN_US            2000         /* work between two looks at messages */
-#define LOOK_AGAIN_MIN_MS  20           /* for jobs that wait to be retried */
-#define LOOK_AGAIN_MAX_MS  60000
-#define REFUSED_WAIT_MS    1000
 
-struct generation {
-    const struct worker *worker;
-    const struct config *config;
-    struct worker_loop *loop;
-    struct store_link *link;
-    struct store_reader *reader; /* NULL until it is needed */
-    struct template_cache *templates;
-    struct reporter reporter;
-    struct claim_size claim_size;
-    struct arena arena;        /* of the job that runs */
-    struct event *turn_event;  /* there are jobs to run */
-    struct event *look_event;  /* look again for jobs */
-    struct event *again_event; /* ask the store again after a refusal */
-    struct event *drain_event; /* the bound of DRAIN */
-    struct backlog backlog;
-    struct command_slot *command; /* beside the backlog */
-    unsigned report_sent; /* of the first ones, with the request under way */
-    unsigned alone;       /* of the first ones: to be sent one by one */
-    unsigned asked;       /* jobs, with the request under way */
-    bool adopted;         /* what the predecessor left is settled */
-    bool under_way;
-    bool may_have_jobs; /* the queue, as far as we know */
-    bool draining;
-    bool gives_back; /* jobs not begun, to the queue, before it leaves */
-    bool
-        claim_lost; /* a claim's answer: jobs may be ours that we do not know */
-};
-
-static void go_on(struct generation *generation);
-
-/* --- timers --- */
-
-static void start_timer(struct event *event, uint64_t delay_ms)
-{
-    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
-                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
-    event_add(event, &delay);
-}
-
-/* A job that waits to be retried gives no word when its time has come, so
- * the queue is looked at again then. */
-static void look_later(struct generation *generation)
-{
-    int64_t when_ms = generation->draining
-                          ? 0
-                          : queue_next_retry_ms(&generation->reader,
-                                                generation->config->state_dir);
-    if (when_ms == 0)
-        return;
-    int64_t wait_ms = when_ms - clock_wall_ms() + 1;
-    if (when_ms < 0 || wait_ms > LOOK_AGAIN_MAX_MS)
-        wait_ms = LOOK_AGAIN_MAX_MS;
-    start_timer(generation->look_event, wait_ms < LOOK_AGAIN_MIN_MS
-                                            ? LOOK_AGAIN_MIN_MS
-                                            : (uint64_t)wait_ms);
-}
-
-static void pop_report(struct generation *generation)
-{
-    backlog_pop_report(&generation->backlog);
-    if (generation->alone > 0)
-        generation->alone--;
-}
-
-/* --- answers of the store --- */
-
-static void take_claim(struct generation *generation,
-                       const struct store_answer *answer)
-{
-    const struct store_result *result =
-        &answer->results[answer->result_count - 1];
-    unsigned got = (unsigned)result->rows;
-    for (size_t i = 0; i < result->rows && result->columns == 5; i++) {
-        if (backlog_push_job(&generation->backlog, &result->values[i * 5]) !=
-            0) {
-            struct error error;
-            error_set(&error, ERROR_SYSTEM,
-                      "claimed jobs cannot be taken in; the successor will "
-                      "have them");
-            worker_loop_fail(generation->loop, WORKER_EXIT_FAILED, &error);
-            return;
-        }
-    }
-    claim_size_answer(&generation->claim_size, generation->asked, got);
-    if (got < generation->asked && result->changed <= (int64_t)got)
-        generation->may_have_jobs = false;
-    if (!generation->may_have_jobs)
-        look_later(generation);
-}
-
-/* One report alone was refused: the job is no longer ours (the answer to an
- * earlier request was lost, or it was adopted), or the disk is full. */
-static void report_refused(struct generation *generation,
-                           const struct store_answer *answer)
-{
-    if (answer->code == ERROR_FULL || answer->code == ERROR_IO ||
-        answer->code == ERROR_DAMAGED || answer->code == ERROR_SYSTEM) {
-        start_timer(generation->again_event, REFUSED_WAIT_MS);
-        return;
-    }
-    log_event(LOG_NOTICE_LEVEL, "the end of a job was not recorded",
-              LOG_INT("job", generation->backlog.report_first->job_id),
-              LOG_TEXT("why", answer->text));
-    pop_report(generation);
-}
-
-static void on_answer(void *self, const struct store_answer *answer)
-{
-    struct generation *generation = self;
-    unsigned sent = generation->report_sent;
-    generation->under_way = false;
-    generation->report_sent = 0;
-    if (answer->code == ERROR_NONE) {
-        for (unsigned i = 0; i < sent; i++)
-            pop_report(generation);
-        if (generation->asked > 0 && answer->result_count > 0)
-            take_claim(generation, answer);
-    } else if (answer->code == ERROR_TRY_AGAIN) {
-        generation->claim_lost |= generation->asked > 0;
-        generation->alone = sent > generation->alone ? sent : generation->alone;
-    } else if (sent == 1) {
-        report_refused(generation, answer);
-    } else if (sent > 1) {
-        generation->alone = sent;
-    } else {
-        log_event(LOG_WARNING_LEVEL, "the store refused a claim of jobs",
-                  LOG_TEXT("why", answer->text));
-        claim_size_init(&generation->claim_size);
-        start_timer(generation->again_event, REFUSED_WAIT_MS);
-    }
-    go_on(generation);
-}
-
-/* --- requests to the store --- */
-
-/* How many reports go with the next request, and their calls. */
-static unsigned reports_to_send(const struct generation *generation,
-                                size_t *call_count)
-{
-    unsigned most = generation->alone > 0 ? 1 : REPORTS_SENT_MAX;
-    unsigned count = 0;
-    *call_count = 0;
-    for (const struct report *report = generation->backlog.report_first;
-         report != NULL && count < most; report = report->next) {
-        if (count > 0 && *call_count + report->call_count > CALLS_SENT_MAX)
-            break;
-        *call_count += report->call_count;
-        count++;
-    }
-    return count;
-}
-
-/* Ends of jobs and the claim of the next ones in one request. */
-static void send_request(struct generation *generation)
-{
-    size_t call_count;
-    unsigned reports = reports_to_send(generation, &call_count);
-    bool claims = !generation->draining && generation->may_have_jobs &&
-                  generation->alone == 0 && !generation->claim_lost &&
-                  generation->backlog.report_count < REPORTS_HELD_MAX / 2 &&
-                  !command_slot_busy(generation->command) &&
-                  !backlog_has_command(&generation->backlog);
-    generation->asked = claims
-                            ? claim_size_wanted(&generation->claim_size,
-                                                generation->backlog.job_count)
-                            : 0;
-    if (reports + generation->asked == 0)
-        return;
-    struct store_call *calls = calloc(call_count + 1, sizeof(*calls));
-    if (calls == NULL) {
-        start_timer(generation->again_event, REFUSED_WAIT_MS);
-        return;
-    }
-    size_t at = 0;
-    const struct report *report = generation->backlog.report_first;
-    for (unsigned i = 0; i < reports; i++, report = report->next) {
-        memcpy(&calls[at], report->calls, report->call_count * sizeof(*calls));
-        at += report->call_count;
-    }
-    if (generation->asked > 0)
-        calls[at++] = queue_claim_call(generation->worker, generation->asked);
-    const struct store_request request = {.calls = calls, .call_count = at};
-    struct error error;
-    int failed = store_link_call(generation->link, &request, on_answer,
-                                 generation, &error);
-    free(calls);
-    if (failed != 0) {
-        log_warning("the store cannot be asked: %s", error.text);
-        generation->alone = reports;
-        start_timer(generation->again_event, REFUSED_WAIT_MS);
-        return;
-    }
-    generation->under_way = true;
-    generation->report_sent = reports;
-}
-
-/* Gives the jobs that are claimed and that we do not have (any more) back to
- * the queue, as a successor would: what is held by this slot under another
- * spawn number. */
-static void on_given_back(void *self, const struct store_answer *answer)
-{
-    struct generation *generation = self;
-    generation->under_way = false;
-    if (answer->code != ERROR_TRY_AGAIN) {
-        generation->gives_back = false;
-        generation->claim_lost = false;
-        generation->may_have_jobs = true;
-    }
-    go_on(generation);
-}
-
-static void give_back(struct generation *generation)
-{
-    struct error error;
-    struct store_call call = queue_give_back_call(generation->worker);
-    const struct store_request request = {.calls = &call, .call_count = 1};
-    if (store_link_call(generation->link, &request, on_given_back, generation,
-                        &error) == 0) {
-        generation->under_way = true;
-    } else {
-        generation->gives_back = false; /* the successor adopts them */
-        start_timer(generation->again_event, REFUSED_WAIT_MS);
-    }
-}
-
-static void drop_jobs(struct generation *generation)
-{
-    while (generation->backlog.job_count > 0) {
-        backlog_pop_job(&generation->backlog);
-        generation->gives_back = true;
-    }
-}
-
-/* While jobs are at hand the ends of a few are gathered: half of a claim is
- * work enough until the answer comes. */
-static void talk(struct generation *generation)
-{
-    if (generation->under_way || !generation->adopted ||
-        !store_link_connected(generation->link) ||
-        event_pending(generation->again_event, EV_TIMEOUT, NULL) != 0)
-        return;
-    bool clear = generation->backlog.report_count == 0 &&
-                 (generation->draining || generation->backlog.job_count == 0);
-    if (clear && (generation->gives_back || generation->claim_lost))
-        give_back(generation);
-    else if (claim_size_wanted(&generation->claim_size,
-                               generation->backlog.job_count) > 0 ||
-             generation->backlog.report_count >= REPORTS_SENT_MAX ||
-             command_slot_busy(generation->command))
-        send_request(generation);
-}
-
-/* After every change: asks the store, runs, rests or leaves. */
-static void go_on(struct generation *generation)
+void generation_go_on(struct generation *generation)
 {
     if (generation->draining)
-        drop_jobs(generation);
-    talk(generation);
+        generation_drop_jobs(generation);
+    generation_talk(generation);
     if (command_slot_busy(generation->command))
         return; /* its end goes on */
     if (generation->backlog.job_count > 0 &&
@@ -311,7 +49,7 @@ static void on_again(evutil_socket_t fd, short what, void *self)
 {
     (void)fd;
     (void)what;
-    go_on(self);
+    generation_go_on(self);
 }
 
 /* --- running --- */
@@ -357,7 +95,7 @@ static void on_command_over(void *self, struct report *report)
 
 static void on_command_gone(void *self)
 {
-    go_on(self);
+    generation_go_on(self);
 }
 
 static void cancel_command(struct generation *generation)
@@ -414,7 +152,7 @@ static void on_turn(evutil_socket_t fd, short what, void *self)
         if (clock_monotonic_ns() >= until_ns)
             break;
     }
-    go_on(generation);
+    generation_go_on(generation);
 }
 
 static void on_look(evutil_socket_t fd, short what, void *self)
@@ -422,7 +160,7 @@ static void on_look(evutil_socket_t fd, short what, void *self)
     struct generation *generation = self;
     (void)fd, (void)what;
     generation->may_have_jobs = true;
-    go_on(generation);
+    generation_go_on(generation);
 }
 
 /* --- what the predecessor left --- */
@@ -444,7 +182,7 @@ static void on_adopted(void *self, const struct store_answer *answer)
     jobs_say_adopted(&answer->results[0]);
     generation->adopted = true;
     generation->may_have_jobs = true;
-    go_on(generation);
+    generation_go_on(generation);
 }
 
 static void adopt(struct generation *generation)
@@ -467,7 +205,7 @@ static void on_connected(void *self)
     cancel_command(generation);
     generation->may_have_jobs = true; /* a notice may have died with it */
     if (generation->adopted)
-        go_on(generation);
+        generation_go_on(generation);
     else if (!generation->under_way)
         adopt(generation);
 }
@@ -480,7 +218,7 @@ static void on_notified(void *self, uint32_t topics)
     if ((topics & TOPIC_JOB_QUEUED) == 0)
         return;
     generation->may_have_jobs = true;
-    go_on(generation);
+    generation_go_on(generation);
 }
 
 static const struct store_link_hooks link_hooks = {
@@ -511,8 +249,8 @@ static void on_drain(void *self, uint64_t bound_ms)
     struct generation *generation = self;
     generation->draining = true;
     event_del(generation->look_event);
-    start_timer(generation->drain_event, bound_ms - bound_ms / 4);
-    go_on(generation);
+    generation_start_timer(generation->drain_event, bound_ms - bound_ms / 4);
+    generation_go_on(generation);
 }
 
 static const struct worker_hooks worker_hooks = {
@@ -559,10 +297,10 @@ static void generation_close(struct generation *generation)
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i] != NULL)
             event_free(events[i]);
-    drop_jobs(generation);
+    generation_drop_jobs(generation);
     generation->alone = 0;
     while (generation->backlog.report_first != NULL)
-        pop_report(generation);
+        generation_pop_report(generation);
     template_cache_free(&generation->templates);
     arena_deinit(&generation->arena);
 }

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A generation worker's requests to the store, and the answers.
+ */
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "common/store/client.h"
+#include "common/worker/worker_loop.h"
+#include "workers/generation/generation_state.h"
+#include "workers/generation/queue_view.h"
+
+#define REPORTS_SENT_MAX  64    /* in one request */
+#define CALLS_SENT_MAX    20000 /* in one request */
+#define LOOK_AGAIN_MIN_MS 20    /* for jobs that wait to be retried */
+#define LOOK_AGAIN_MAX_MS 60000
+#define REFUSED_WAIT_MS   1000
+
+void generation_start_timer(struct event *event, uint64_t delay_ms)
+{
+    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
+                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
+    event_add(event, &delay);
+}
+
+/* A job that waits to be retried gives no word when its time has come, so
+ * the queue is looked at again then. */
+static void look_later(struct generation *generation)
+{
+    int64_t when_ms = generation->draining
+                          ? 0
+                          : queue_next_retry_ms(&generation->reader,
+                                                generation->config->state_dir);
+    if (when_ms == 0)
+        return;
+    int64_t wait_ms = when_ms - clock_wall_ms() + 1;
+    if (when_ms < 0 || wait_ms > LOOK_AGAIN_MAX_MS)
+        wait_ms = LOOK_AGAIN_MAX_MS;
+    generation_start_timer(generation->look_event, wait_ms < LOOK_AGAIN_MIN_MS
+                                                       ? LOOK_AGAIN_MIN_MS
+                                                       : (uint64_t)wait_ms);
+}
+
+void generation_pop_report(struct generation *generation)
+{
+    backlog_pop_report(&generation->backlog);
+    if (generation->alone > 0)
+        generation->alone--;
+}
+
+/* --- answers of the store --- */
+
+static void take_claim(struct generation *generation,
+                       const struct store_answer *answer)
+{
+    const struct store_result *result =
+        &answer->results[answer->result_count - 1];
+    unsigned got = (unsigned)result->rows;
+    for (size_t i = 0; i < result->rows && result->columns == 5; i++) {
+        if (backlog_push_job(&generation->backlog, &result->values[i * 5]) !=
+            0) {
+            struct error error;
+            error_set(&error, ERROR_SYSTEM,
+                      "claimed jobs cannot be taken in; the successor will "
+                      "have them");
+            worker_loop_fail(generation->loop, WORKER_EXIT_FAILED, &error);
+            return;
+        }
+    }
+    claim_size_answer(&generation->claim_size, generation->asked, got);
+    if (got < generation->asked && result->changed <= (int64_t)got)
+        generation->may_have_jobs = false;
+    if (!generation->may_have_jobs)
+        look_later(generation);
+}
+
+/* One report alone was refused: the job is no longer ours (the answer to an
+ * earlier request was lost, or it was adopted), or the disk is full. */
+static void report_refused(struct generation *generation,
+                           const struct store_answer *answer)
+{
+    if (answer->code == ERROR_FULL || answer->code == ERROR_IO ||
+        answer->code == ERROR_DAMAGED || answer->code == ERROR_SYSTEM) {
+        generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    log_event(LOG_NOTICE_LEVEL, "the end of a job was not recorded",
+              LOG_INT("job", generation->backlog.report_first->job_id),
+              LOG_TEXT("why", answer->text));
+    generation_pop_report(generation);
+}
+
+static void on_answer(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    unsigned sent = generation->report_sent;
+    generation->under_way = false;
+    generation->report_sent = 0;
+    if (answer->code == ERROR_NONE) {
+        for (unsigned i = 0; i < sent; i++)
+            generation_pop_report(generation);
+        if (generation->asked > 0 && answer->result_count > 0)
+            take_claim(generation, answer);
+    } else if (answer->code == ERROR_TRY_AGAIN) {
+        generation->claim_lost |= generation->asked > 0;
+        generation->alone = sent > generation->alone ? sent : generation->alone;
+    } else if (sent == 1) {
+        report_refused(generation, answer);
+    } else if (sent > 1) {
+        generation->alone = sent;
+    } else {
+        log_event(LOG_WARNING_LEVEL, "the store refused a claim of jobs",
+                  LOG_TEXT("why", answer->text));
+        claim_size_init(&generation->claim_size);
+        generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
+    }
+    generation_go_on(generation);
+}
+
+/* --- requests to the store --- */
+
+/* How many reports go with the next request, and their calls. */
+static unsigned reports_to_send(const struct generation *generation,
+                                size_t *call_count)
+{
+    unsigned most = generation->alone > 0 ? 1 : REPORTS_SENT_MAX;
+    unsigned count = 0;
+    *call_count = 0;
+    for (const struct report *report = generation->backlog.report_first;
+         report != NULL && count < most; report = report->next) {
+        if (count > 0 && *call_count + report->call_count > CALLS_SENT_MAX)
+            break;
+        *call_count += report->call_count;
+        count++;
+    }
+    return count;
+}
+
+/* Ends of jobs and the claim of the next ones in one request. */
+static void send_request(struct generation *generation)
+{
+    size_t call_count;
+    unsigned reports = reports_to_send(generation, &call_count);
+    bool claims = !generation->draining && generation->may_have_jobs &&
+                  generation->alone == 0 && !generation->claim_lost &&
+                  generation->backlog.report_count < REPORTS_HELD_MAX / 2 &&
+                  !command_slot_busy(generation->command) &&
+                  !backlog_has_command(&generation->backlog);
+    generation->asked = claims
+                            ? claim_size_wanted(&generation->claim_size,
+                                                generation->backlog.job_count)
+                            : 0;
+    if (reports + generation->asked == 0)
+        return;
+    struct store_call *calls = calloc(call_count + 1, sizeof(*calls));
+    if (calls == NULL) {
+        generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    size_t at = 0;
+    const struct report *report = generation->backlog.report_first;
+    for (unsigned i = 0; i < reports; i++, report = report->next) {
+        memcpy(&calls[at], report->calls, report->call_count * sizeof(*calls));
+        at += report->call_count;
+    }
+    if (generation->asked > 0)
+        calls[at++] = queue_claim_call(generation->worker, generation->asked);
+    const struct store_request request = {.calls = calls, .call_count = at};
+    struct error error;
+    int failed = store_link_call(generation->link, &request, on_answer,
+                                 generation, &error);
+    free(calls);
+    if (failed != 0) {
+        log_warning("the store cannot be asked: %s", error.text);
+        generation->alone = reports;
+        generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    generation->under_way = true;
+    generation->report_sent = reports;
+}
+
+/* Gives the jobs that are claimed and that we do not have (any more) back to
+ * the queue, as a successor would: what is held by this slot under another
+ * spawn number. */
+static void on_given_back(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    generation->under_way = false;
+    if (answer->code != ERROR_TRY_AGAIN) {
+        generation->gives_back = false;
+        generation->claim_lost = false;
+        generation->may_have_jobs = true;
+    }
+    generation_go_on(generation);
+}
+
+static void give_back(struct generation *generation)
+{
+    struct error error;
+    struct store_call call = queue_give_back_call(generation->worker);
+    const struct store_request request = {.calls = &call, .call_count = 1};
+    if (store_link_call(generation->link, &request, on_given_back, generation,
+                        &error) == 0) {
+        generation->under_way = true;
+    } else {
+        generation->gives_back = false; /* the successor adopts them */
+        generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
+    }
+}
+
+void generation_drop_jobs(struct generation *generation)
+{
+    while (generation->backlog.job_count > 0) {
+        backlog_pop_job(&generation->backlog);
+        generation->gives_back = true;
+    }
+}
+
+void generation_talk(struct generation *generation)
+{
+    if (generation->under_way || !generation->adopted ||
+        !store_link_connected(generation->link) ||
+        event_pending(generation->again_event, EV_TIMEOUT, NULL) != 0)
+        return;
+    bool clear = generation->backlog.report_count == 0 &&
+                 (generation->draining || generation->backlog.job_count == 0);
+    if (clear && (generation->gives_back || generation->claim_lost))
+        give_back(generation);
+    else if (claim_size_wanted(&generation->claim_size,
+                               generation->backlog.job_count) > 0 ||
+             generation->backlog.report_count >= REPORTS_SENT_MAX ||
+             command_slot_busy(generation->command))
+        send_request(generation);
+}
