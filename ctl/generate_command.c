@@ -17,6 +17,7 @@
 #include "ctl/command.h"
 #include "ctl/correlation.h"
 #include "ctl/generate_preview.h"
+#include "ctl/job_options.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
@@ -27,7 +28,6 @@
 #define BYTES_PER_CALL  (8u << 20)
 #define WAIT_ROUND_MS   1000
 #define PAUSE_MOST_MS   100
-#define PRIORITY_NORMAL 2
 #define FILES_TOLD_MAX  20
 
 struct generate {
@@ -39,16 +39,31 @@ struct generate {
     size_t count;
     size_t unreadable; /* contracts that are not there */
     char **specs;      /* JSON, one a contract */
-    /* Jobs of one request have ids in a row; other commands' jobs may stand
-     * between those of two requests. */
+    char **keys;       /* one a contract, NULL without --key */
+    struct job_options job;
+    /* New jobs of one request have ids in a row; other commands' jobs may
+     * stand between those of two requests. */
     struct id_range {
         int64_t first, last;
     } * ranges;
     size_t range_count;
 };
 
+/* Each contract has its own: KEY:PATH. */
+static int make_key(struct generate *generate, size_t at, const char *path)
+{
+    if (generate->job.key == NULL)
+        return 0;
+    size_t size = strlen(generate->job.key) + strlen(path) + 2;
+    char *key = generate->keys[at] = malloc(size);
+    if (key == NULL)
+        return -1;
+    snprintf(key, size, "%s:%s", generate->job.key, path);
+    return 0;
+}
+
 /* Checks a contract; its job's spec, or NULL after the errors were added. */
-static char *make_spec(struct generate *generate, const char *path,
+static char *make_spec(struct generate *generate, const char *path, size_t at,
                        struct arena *arena, struct buffer *errors)
 {
     struct error error;
@@ -72,7 +87,7 @@ static char *make_spec(struct generate *generate, const char *path,
         generate->merge, "correlation_id", correlation_id());
     char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
     json_decref(spec);
-    if (json == NULL)
+    if (json == NULL || make_key(generate, at, absolute) != 0)
         buffer_printf(errors, "%s: not UTF-8, or no memory\n", path);
     return json;
 }
@@ -86,7 +101,7 @@ static int check_contracts(struct generate *generate, char **paths)
     buffer_init(&errors, 1u << 20);
     for (size_t i = 0; i < generate->count; i++) {
         arena_reset(&arena);
-        generate->specs[i] = make_spec(generate, paths[i], &arena, &errors);
+        generate->specs[i] = make_spec(generate, paths[i], i, &arena, &errors);
     }
     bool good = errors.size == 0 && !errors.failed;
     if (!good) {
@@ -113,28 +128,35 @@ static size_t request_size(const struct generate *generate, size_t first)
     return count;
 }
 
+/* A key may answer a job that is there, of any id. */
+static void add_id(struct generate *generate, bool begins, int64_t id)
+{
+    struct id_range *last = &generate->ranges[generate->range_count];
+    if (!begins && last[-1].last + 1 == id) {
+        last[-1].last = id;
+    } else {
+        *last = (struct id_range){id, id};
+        generate->range_count++;
+    }
+}
+
 static int submit_some(struct generate *generate, struct store_session *session,
                        size_t first, size_t count, struct arena *arena,
                        struct error *error)
 {
     struct store_call *calls = arena_calloc(arena, count, sizeof(*calls));
     struct store_answer answer;
-    int64_t now_ms = clock_wall_ms();
     if (calls == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory for the jobs");
     for (size_t i = 0; i < count; i++)
-        calls[i] = (struct store_call){
-            .statement = STATEMENT_JOB_SUBMIT,
-            .argument_count = 6,
-            .arguments = {value_text("render"), value_integer(PRIORITY_NORMAL),
-                          value_text(generate->specs[first + i]),
-                          value_integer(0), value_integer(now_ms),
-                          value_integer(store_token())}};
+        calls[i] = job_submit_call(&generate->job, "render",
+                                   generate->specs[first + i],
+                                   generate->keys[first + i]);
     const struct store_request request = {calls, count};
     if (store_session_call(session, &request, arena, &answer, error) != 0)
         return -1;
-    generate->ranges[generate->range_count++] = (struct id_range){
-        answer.results[0].changed, answer.results[count - 1].changed};
+    for (size_t i = 0; i < count; i++)
+        add_id(generate, i == 0, answer.results[i].changed);
     return 0;
 }
 
@@ -160,16 +182,17 @@ static int submit(struct generate *generate, struct store_session *session,
     return result;
 }
 
-/* Rows of a query over each range of our jobs, together. */
+/* Rows of a query over each range of our jobs (?1 to ?2), together. */
 static json_t *query_jobs(const struct generate *generate,
                           struct store_reader *reader, const char *sql,
-                          struct error *error)
+                          unsigned argument_count, struct error *error)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < generate->range_count; i++) {
-        const int64_t range[] = {generate->ranges[i].first,
-                                 generate->ranges[i].last};
-        json_t *rows = report_rows(reader, sql, range, 2, error);
+        const int64_t range[] = {
+            generate->ranges[i].first, generate->ranges[i].last,
+            generate->job.priority, generate->job.after[0] != '\0'};
+        json_t *rows = report_rows(reader, sql, range, argument_count, error);
         if (rows == NULL) {
             json_decref(all);
             return NULL;
@@ -188,11 +211,12 @@ static int64_t count_over(const struct generate *generate,
 {
     static const char waiting[] =
         "SELECT (SELECT count(*) FROM generation_jobs INDEXED BY "
-        "generation_jobs_queued WHERE state = 'queued' AND priority = 2 AND "
+        "generation_jobs_queued WHERE state = 'queued' AND priority = ?3 AND "
         "id BETWEEN ?1 AND ?2) + (SELECT count(*) FROM generation_jobs "
         "INDEXED BY generation_jobs_claimed WHERE state = 'claimed' AND "
-        "id BETWEEN ?1 AND ?2) AS waiting";
-    json_t *rows = query_jobs(generate, reader, waiting, error);
+        "id BETWEEN ?1 AND ?2) + (SELECT count(*) FROM generation_jobs WHERE "
+        "?4 AND state = 'waiting' AND id BETWEEN ?1 AND ?2) AS waiting";
+    json_t *rows = query_jobs(generate, reader, waiting, 4, error);
     size_t i;
     json_t *row;
     int64_t over = rows == NULL ? -1 : (int64_t)generate->count;
@@ -263,7 +287,7 @@ static json_t *job_rows(const struct generate *generate,
                       "conflict_files "
                       "FROM generation_jobs WHERE id BETWEEN ? AND ? "
                       "ORDER BY id",
-                      error);
+                      2, error);
 }
 
 /* Files of a list in the results, each with what happened to it. */
@@ -390,12 +414,15 @@ static int parse_options(const struct command_context *context, int argc,
         {"merge", no_argument, NULL, 'm'},
         {"dry-run", no_argument, NULL, 'n'},
         {"diff", no_argument, NULL, 'd'},
+        JOB_OPTIONS,
         {NULL, 0, NULL, 0},
     };
     const char *output = ".";
     const char *template_dir = context->config->template_dir;
     struct error error;
     int option;
+    int status;
+    job_options_init(&generate->job);
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (option == 'o')
             output = optarg;
@@ -409,8 +436,9 @@ static int parse_options(const struct command_context *context, int argc,
             generate->dry_run = true;
         else if (option == 'd')
             generate->diff = true;
-        else
-            return print_usage_line(context);
+        else if ((status = job_option_take(context, &generate->job, option,
+                                           optarg)) != 0)
+            return status == 1 ? print_usage_line(context) : status;
     }
     if (generate->force && generate->merge)
         return print_usage(context, "--force overwrites what --merge keeps: "
@@ -426,6 +454,13 @@ static int parse_options(const struct command_context *context, int argc,
     return 0;
 }
 
+static void free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; texts != NULL && i < count; i++)
+        free(texts[i]);
+    free(texts);
+}
+
 int command_generate(const struct command_context *context, int argc,
                      char **argv)
 {
@@ -436,7 +471,9 @@ int command_generate(const struct command_context *context, int argc,
     generate.count = (size_t)(argc - optind);
     generate.specs = calloc(generate.count, sizeof(*generate.specs));
     generate.ranges = calloc(generate.count, sizeof(*generate.ranges));
-    if (generate.specs == NULL || generate.ranges == NULL)
+    generate.keys = calloc(generate.count, sizeof(*generate.keys));
+    if (generate.specs == NULL || generate.ranges == NULL ||
+        generate.keys == NULL)
         status = error_exit_status(ERROR_SYSTEM);
     if (status == 0)
         status = check_contracts(&generate, argv + optind);
@@ -444,9 +481,8 @@ int command_generate(const struct command_context *context, int argc,
         status = generate.dry_run || generate.diff
                      ? show_preview(&generate, argv + optind)
                      : run(&generate);
-    for (size_t i = 0; generate.specs != NULL && i < generate.count; i++)
-        free(generate.specs[i]);
-    free(generate.specs);
+    free_texts(generate.specs, generate.count);
+    free_texts(generate.keys, generate.count);
     free(generate.ranges);
     return status;
 }

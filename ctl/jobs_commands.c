@@ -17,8 +17,8 @@
 
 #define JOBS_LIMIT 50
 
-static const char *const states[] = {"queued", "claimed", "done", "failed",
-                                     "cancelled"};
+static const char *const states[] = {"waiting", "queued", "claimed",
+                                     "done",    "failed", "cancelled"};
 
 #define STATE_COUNT (sizeof(states) / sizeof(states[0]))
 
@@ -31,6 +31,7 @@ static const char *list_query(int state)
     "FROM generation_jobs " where " ORDER BY id DESC LIMIT ?"
     static const char *const queries[] = {
         LIST(""),
+        LIST("WHERE state = 'waiting'"),
         LIST("WHERE state = 'queued'"),
         LIST("WHERE state = 'claimed'"),
         LIST("WHERE state = 'done'"),
@@ -109,8 +110,8 @@ int command_jobs_list(const struct command_context *context, int argc,
     if (limit == 0)
         return print_usage(context, "--limit takes a positive number");
     if (state == (int)STATE_COUNT)
-        return print_usage(context, "--state takes queued, claimed, done, "
-                                    "failed or cancelled");
+        return print_usage(context, "--state takes waiting, queued, claimed, "
+                                    "done, failed or cancelled");
     if (optind != argc)
         return print_usage(context, "unexpected argument: %s", argv[optind]);
     struct error error;
@@ -135,7 +136,8 @@ static json_t *read_job(struct store_reader *reader, int64_t id,
         reader,
         "SELECT id, kind, state, priority, attempt, timeout_ms AS "
         "timeout_milliseconds, slot, created_ms, claimed_ms, finished_ms, "
-        "duration_ms, error, coalesce(spec, (SELECT s.spec FROM "
+        "duration_ms, error, key, "
+        "coalesce(spec, (SELECT s.spec FROM "
         "generation_specs s WHERE s.job_id = generation_jobs.id)) AS "
         "spec_json, result AS result_json, output "
         "FROM generation_jobs WHERE id = ?",
@@ -153,6 +155,13 @@ static json_t *read_job(struct store_reader *reader, int64_t id,
         "SELECT path, sha256, size_bytes, template_set FROM generated_files "
         "WHERE job_id = ? ORDER BY path",
         &id, 1, error);
+    json_t *before = report_rows(
+        reader,
+        "SELECT a.value AS id, coalesce(j.state, 'gone') AS state FROM "
+        "generation_jobs t, json_each(t.after_jobs) a LEFT JOIN "
+        "generation_jobs j ON j.id = a.value WHERE t.id = ?",
+        &id, 1, error);
+    json_object_set_new(job, "before", before != NULL ? before : json_array());
     json_object_set_new(job, "files", files != NULL ? files : json_array());
     return job;
 }
@@ -174,6 +183,20 @@ static void show_options(const json_t *options)
         putchar('\n');
 }
 
+static const char *const priorities[] = {"urgent", "high", "normal", "low"};
+
+/* The jobs before it, and the state of each. */
+static void show_before(const json_t *before)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(before, i, row)
+    {
+        printf("%-14s %lld, %s\n", i == 0 ? "after" : "",
+               report_number(row, "id"), report_text(row, "state"));
+    }
+}
+
 static void show_job(const json_t *job)
 {
     char when[32];
@@ -182,7 +205,12 @@ static void show_job(const json_t *job)
     const json_t *files = json_object_get(job, "files");
     printf("job            %lld, %s, %s\n", report_number(job, "id"),
            report_text(job, "kind"), report_text(job, "state"));
+    printf("priority       %s\n",
+           priorities[report_number(job, "priority") & 3]);
     printf("attempt        %lld\n", report_number(job, "attempt"));
+    if (json_is_string(json_object_get(job, "key")))
+        printf("key            %s\n", report_text(job, "key"));
+    show_before(json_object_get(job, "before"));
     printf("created        %s\n",
            print_time(json_object_get(job, "created"), when));
     printf("finished       %s\n",

@@ -14,19 +14,19 @@
 #include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/correlation.h"
+#include "ctl/job_options.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
 
-#define WAIT_ROUND_MS   1000
-#define PRIORITY_NORMAL 2
+#define WAIT_ROUND_MS 1000
 
 struct run {
     const struct command_context *context;
     char directory[PATH_MAX];
     json_t *environment;
     json_t *limits;
-    int64_t timeout_ms; /* 0: generation.worker_timeout */
+    struct job_options job;
     bool detach;
     int64_t id;
 };
@@ -71,7 +71,7 @@ static int add_limit(struct run *run, const char *text)
 static int parse_options(struct run *run, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"timeout", required_argument, NULL, 't'},
+        JOB_OPTIONS,
         {"directory", required_argument, NULL, 'd'},
         {"env", required_argument, NULL, 'e'},
         {"limit", required_argument, NULL, 'l'},
@@ -84,12 +84,7 @@ static int parse_options(struct run *run, int argc, char **argv)
     int status = 0;
     while (status == 0 &&
            (option = getopt_long(argc, argv, "+", longs, NULL)) != -1) {
-        if (option == 't') {
-            run->timeout_ms = parse_duration_ms(optarg);
-            if (run->timeout_ms == 0)
-                status = print_usage(run->context,
-                                     "--timeout takes a duration: 90s, 10m");
-        } else if (option == 'd') {
+        if (option == 'd') {
             directory = optarg;
         } else if (option == 'e') {
             status = add_environment(run, optarg);
@@ -98,7 +93,9 @@ static int parse_options(struct run *run, int argc, char **argv)
         } else if (option == 'b') {
             run->detach = true;
         } else {
-            status = print_usage_line(run->context);
+            status = job_option_take(run->context, &run->job, option, optarg);
+            if (status == 1)
+                status = print_usage_line(run->context);
         }
     }
     if (status == 0 && optind == argc)
@@ -133,13 +130,8 @@ static int submit(struct run *run, struct store_session *session,
 {
     struct arena arena;
     struct store_answer answer;
-    struct store_call call = {
-        .statement = STATEMENT_JOB_SUBMIT,
-        .argument_count = 6,
-        .arguments = {value_text("command"), value_integer(PRIORITY_NORMAL),
-                      value_text(spec), value_integer(run->timeout_ms),
-                      value_integer(clock_wall_ms()),
-                      value_integer(store_token())}};
+    struct store_call call =
+        job_submit_call(&run->job, "command", spec, run->job.key);
     const struct store_request request = {&call, 1};
     if (store_session_is_direct(session) && !run->detach)
         return error_set(error, ERROR_NOT_RUNNING,
@@ -170,7 +162,8 @@ static json_t *await(const struct run *run, struct store_session *session,
         json_decref(rows);
         const char *state = job == NULL ? "" : report_text(job, "state");
         if (job == NULL ||
-            (strcmp(state, "queued") != 0 && strcmp(state, "claimed") != 0))
+            (strcmp(state, "waiting") != 0 && strcmp(state, "queued") != 0 &&
+             strcmp(state, "claimed") != 0))
             return job;
         json_decref(job);
         if (store_session_wait(session, TOPIC_JOB_OVER, WAIT_ROUND_MS, error) !=
@@ -229,6 +222,7 @@ int command_run(const struct command_context *context, int argc, char **argv)
                       .environment = json_object(),
                       .limits = json_object()};
     struct error error;
+    job_options_init(&run.job);
     int status = parse_options(&run, argc, argv);
     if (status == 0) {
         char *spec = make_spec(&run, argc - optind, argv + optind, &error);

@@ -6,18 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/buffer.h"
 #include "common/store/writer_internal.h"
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MOST_MS  60000
 #define JOB_CLAIM_MAX    1024
 #define CLAIM_BYTES_MAX  (8u << 20) /* of an answer, but for its first job */
-#define FAILED_BYTES_MAX (64u << 10)
-#define PRIORITY_NORMAL  2
-#define SPEC_INLINE_MAX  256 /* bytes; longer ones are kept apart */
+#define SPEC_INLINE_MAX  256        /* bytes; longer ones are kept apart */
+#define KEY_BYTES_MAX    4200       /* a word and a path */
 
-/* After the n-th attempt, from 1: 1 s, 2 s, 4 s ... 60 s. */
+/* After the n-th attempt, from 1: 1 s, 2 s, 4 s ... 60 s.  The time on the
+ * disk is of the wall clock; one that is further ahead than the longest wait
+ * was written before the clock was set back, and is due (SQL_JOBS_QUEUED). */
 static int64_t backoff_ms(int64_t attempt)
 {
     int64_t wait = BACKOFF_FIRST_MS;
@@ -82,15 +82,45 @@ static int find_submitted(struct store_writer *writer, int64_t token,
     return step < 0 ? -1 : same;
 }
 
+/* 1 and *id when the very job has the key, 0, or -1. */
+static int find_by_key(struct statement_call *call, int64_t *id)
+{
+    const struct value *v = call->arguments;
+    if (v[7].type == VALUE_NULL)
+        return 0;
+    sqlite3_stmt *row = SQL_QUERY(call->writer, SQL_JOB_BY_KEY, call->error,
+                                  v[7], v[0], v[2], v[3], v[1], v[6]);
+    if (row == NULL)
+        return -1;
+    int found = sql_step(call->writer, row, call->error);
+    if (found > 0) {
+        *id = sqlite3_column_int64(row, 0);
+        const char *other = (const char *)sqlite3_column_text(row, 1);
+        if (other != NULL)
+            found =
+                error_set(call->error, ERROR_DATA,
+                          "the key '%.*s' is that of job %lld, whose %s "
+                          "differs; give another key",
+                          (int)v[7].size, v[7].bytes, (long long)*id, other);
+        sqlite3_reset(row);
+    }
+    return found;
+}
+
 static int insert_job(struct statement_call *call, int64_t *id)
 {
     const struct value *v = call->arguments;
     struct store_writer *writer = call->writer;
     bool is_long = v[2].size > SPEC_INLINE_MAX;
-    if (SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1],
-                is_long ? value_null() : v[2], v[3], v[4], v[5]) != 0)
+    int64_t waits;
+    if (job_after_check(call, &v[6], false, &waits) != 0 ||
+        SQL_RUN(writer, SQL_JOB_INSERT, call->error, v[0], v[1],
+                is_long ? value_null() : v[2], v[3], v[4], v[5], v[6], v[7],
+                value_integer(waits)) != 0)
         return -1;
     *id = sqlite3_last_insert_rowid(writer->db);
+    if (job_after_insert(call, *id, &v[6]) != 0)
+        return -1;
     if (is_long && SQL_RUN(writer, SQL_JOB_SPEC_INSERT, call->error,
                            value_integer(*id), v[2]) != 0)
         return -1;
@@ -114,10 +144,17 @@ int run_job_submit(struct statement_call *call)
     if (v[3].integer < 0)
         return error_set(call->error, ERROR_DATA,
                          "a job's timeout cannot be negative");
+    if (v[7].type != VALUE_NULL &&
+        (v[7].size == 0 || v[7].size > KEY_BYTES_MAX))
+        return error_set(call->error, ERROR_DATA,
+                         "a job's key has 1 to %d bytes, not %zu",
+                         KEY_BYTES_MAX, v[7].size);
     if (argument_is_json("the job's specification", &v[2], call->error) != 0)
         return -1;
     int found = find_submitted(call->writer, v[5].integer,
                                &call->result->changed, call->error);
+    if (found == 0)
+        found = find_by_key(call, &call->result->changed);
     if (found != 0)
         return found < 0 ? -1 : 0;
     return insert_job(call, &call->result->changed);
@@ -236,50 +273,28 @@ static int read_abandoned(struct statement_call *call,
     return step;
 }
 
-static int append_failed(struct statement_call *call,
-                         const struct abandoned *job, const struct buffer *json)
-{
-    char record[24];
-    int64_t id;
-    snprintf(record, sizeof(record), "%lld", (long long)job->id);
-    if (json->failed)
-        return result_out_of_memory(call->error);
-    const struct value arguments[] = {
-        value_text("INSERT"),
-        value_text("generation_jobs"),
-        value_text(record),
-        value_text_sized(json->bytes, json->size),
-        value_integer(PRIORITY_NORMAL),
-        call->arguments[6],
-        value_integer(0),
-    };
-    struct outbox_append append;
-    outbox_append_take(&append, arguments);
-    return outbox_append_check(&append, call->error) != 0
-               ? -1
-               : outbox_append(call->writer, &append, &id, call->error);
-}
-
 /* Its end and the centre's record of that are one transaction: no death of
  * a worker comes between them. */
 static int fail_job(struct statement_call *call, const struct abandoned *job)
 {
     const struct value *v = call->arguments;
-    struct buffer json;
     if (SQL_RUN(call->writer, SQL_JOB_FAIL, call->error, value_integer(job->id),
-                v[5], v[6]) != 0)
+                v[5], v[6]) != 0 ||
+        job_record_end(call, job->id, job->attempt, "failed", &v[5],
+                       v[6].integer) != 0)
         return -1;
-    buffer_init(&json, FAILED_BYTES_MAX);
-    buffer_printf(&json,
-                  "{\"job\":%lld,\"attempt\":%lld,\"state\":\"failed\","
-                  "\"error\":",
-                  (long long)job->id, (long long)job->attempt);
-    buffer_append_json(&json, v[5].bytes, v[5].size);
-    buffer_append_char(&json, '}');
-    int result = append_failed(call, job, &json);
-    buffer_deinit(&json);
-    call->writer->topics |= TOPIC_JOB_OVER;
-    return result;
+    return job_over(call, job->id, "failed", v[6].integer);
+}
+
+static int cancel_job(struct statement_call *call, int64_t id, int64_t attempt,
+                      int64_t now_ms)
+{
+    const struct value why = value_text("cancelled");
+    if (SQL_RUN(call->writer, SQL_JOB_CANCEL, call->error, value_integer(id),
+                value_integer(now_ms)) != 0 ||
+        job_record_end(call, id, attempt, "cancelled", &why, now_ms) != 0)
+        return -1;
+    return job_over(call, id, "cancelled", now_ms);
 }
 
 /* What becomes of one job of a dead worker.  The one that it died on is
@@ -293,9 +308,7 @@ static int adopt_job(struct statement_call *call, const struct abandoned *job,
     int64_t now = v[6].integer;
     if (job->cancel) {
         *outcome = "cancelled";
-        writer->topics |= TOPIC_JOB_OVER;
-        return SQL_RUN(writer, SQL_JOB_CANCEL, call->error,
-                       value_integer(job->id), v[6]);
+        return cancel_job(call, job->id, job->attempt, now);
     }
     if (job->id != v[3].integer) {
         *outcome = "queued"; /* it never began: the attempt does not count */
@@ -404,46 +417,61 @@ int run_job_finish(struct statement_call *call)
             writer, SQL_JOB_REQUEUE, call->error, v[0], value_integer(attempt),
             value_integer(v[8].integer + backoff_ms(attempt)), v[5], v[6]);
     }
-    writer->topics |= TOPIC_JOB_OVER;
-    return SQL_RUN(writer, SQL_JOB_END, call->error, v[0],
-                   retry ? value_text("cancelled") : v[3], v[4], v[5], v[6],
-                   v[7], v[8]);
+    const char *state = is_word(&v[3], "done")     ? "done"
+                        : is_word(&v[3], "failed") ? "failed"
+                                                   : "cancelled";
+    if (SQL_RUN(writer, SQL_JOB_END, call->error, v[0], value_text(state), v[4],
+                v[5], v[6], v[7], v[8]) != 0)
+        return -1;
+    return job_over(call, v[0].integer, state, v[8].integer);
 }
 
-static int read_state(struct statement_call *call, char state[16])
+struct job_state {
+    char state[16];
+    int64_t attempt;
+    struct value after; /* in the arena */
+};
+
+static int read_state(struct statement_call *call, struct job_state *state)
 {
     const struct value *v = call->arguments;
     sqlite3_stmt *row =
         SQL_QUERY(call->writer, SQL_JOB_READ, call->error, v[0]);
     if (row == NULL)
         return -1;
+    int result = 0;
     int step = sql_step(call->writer, row, call->error);
-    if (step > 0)
-        snprintf(state, 16, "%s", (const char *)sqlite3_column_text(row, 0));
+    state->after = value_null();
+    if (step > 0) {
+        snprintf(state->state, sizeof(state->state), "%s",
+                 (const char *)sqlite3_column_text(row, 0));
+        state->attempt = sqlite3_column_int64(row, 3);
+        if (sqlite3_column_type(row, 5) != SQLITE_NULL)
+            result = copy_column(call, row, 5, &state->after);
+    }
     sqlite3_reset(row);
     if (step == 0)
         return error_set(call->error, ERROR_NEGATIVE,
                          "there is no job %lld; 'tidemill jobs list' shows "
                          "them",
                          (long long)v[0].integer);
-    return step < 0 ? -1 : 0;
+    return step < 0 ? -1 : result;
 }
 
 int run_job_cancel(struct statement_call *call)
 {
     const struct value *v = call->arguments;
-    char state[16];
-    if (read_state(call, state) != 0)
+    struct job_state job;
+    if (read_state(call, &job) != 0)
         return -1;
-    if (strcmp(state, "queued") == 0) {
-        call->writer->topics |= TOPIC_JOB_OVER;
+    if (strcmp(job.state, "queued") == 0 || strcmp(job.state, "waiting") == 0) {
         call->result->changed = 1;
-        return SQL_RUN(call->writer, SQL_JOB_CANCEL, call->error, v[0], v[1]);
+        return cancel_job(call, v[0].integer, job.attempt, v[1].integer);
     }
-    if (strcmp(state, "claimed") != 0)
+    if (strcmp(job.state, "claimed") != 0)
         return error_set(call->error, ERROR_NEGATIVE,
                          "job %lld is %s: there is nothing to cancel",
-                         (long long)v[0].integer, state);
+                         (long long)v[0].integer, job.state);
     call->writer->topics |= TOPIC_JOB_CANCEL;
     call->result->changed = 2;
     return SQL_RUN(call->writer, SQL_JOB_MARK_CANCEL, call->error, v[0]);
@@ -452,15 +480,20 @@ int run_job_cancel(struct statement_call *call)
 int run_job_retry(struct statement_call *call)
 {
     const struct value *v = call->arguments;
-    char state[16];
-    if (read_state(call, state) != 0)
+    struct job_state job;
+    int64_t waits;
+    if (read_state(call, &job) != 0)
         return -1;
-    if (strcmp(state, "failed") != 0 && strcmp(state, "cancelled") != 0)
+    if (strcmp(job.state, "failed") != 0 && strcmp(job.state, "cancelled") != 0)
         return error_set(call->error, ERROR_NEGATIVE,
                          "job %lld is %s: only one that failed or was "
                          "cancelled is tried again",
-                         (long long)v[0].integer, state);
+                         (long long)v[0].integer, job.state);
+    if (job_after_check(call, &job.after, true, &waits) != 0 ||
+        job_after_insert(call, v[0].integer, &job.after) != 0)
+        return -1;
     call->writer->topics |= TOPIC_JOB_QUEUED;
     call->result->changed = 1;
-    return SQL_RUN(call->writer, SQL_JOB_RETRY, call->error, v[0]);
+    return SQL_RUN(call->writer, SQL_JOB_RETRY, call->error, v[0],
+                   value_integer(waits));
 }

@@ -289,6 +289,20 @@ static const char settle_sql[] =
     " LEFT JOIN outbox_exceptions x ON x.key = o.key"
     " WHERE CASE WHEN x.key IS NULL THEN (o.key & 36028797018963967) >"
     " coalesce(c.settled_id, 0) ELSE x.state <= 3 END GROUP BY 1, 2;"
+    "UPDATE generation_jobs SET state = 'cancelled', finished_ms = created_ms,"
+    " error = 'a job that it waited for was lost with the damaged store'"
+    " WHERE state = 'waiting' AND (NOT json_valid(after_jobs) OR EXISTS"
+    " (SELECT 1 FROM json_each(after_jobs)"
+    " WHERE value NOT IN (SELECT id FROM generation_jobs)));"
+    "DELETE FROM generation_edges;"
+    "INSERT OR IGNORE INTO generation_edges SELECT p.id, j.id"
+    " FROM generation_jobs j, json_each(j.after_jobs) a"
+    " JOIN generation_jobs p ON p.id = a.value WHERE j.state = 'waiting'"
+    " AND p.state IN ('waiting', 'queued', 'claimed');"
+    "UPDATE generation_jobs SET waits = (SELECT count(*) FROM generation_edges"
+    " WHERE dependent = id) WHERE state = 'waiting';"
+    "UPDATE generation_jobs SET state = 'queued' WHERE state = 'waiting'"
+    " AND waits = 0;"
     "INSERT OR REPLACE INTO store_meta VALUES ('restored', 1)";
 
 static int64_t number_of(sqlite3 *db, const char *sql)

@@ -72,9 +72,10 @@ X(DETAILS_FOLD, CALLER_ANY, "i", \
 X(EXPIRE, CALLER_STORE, "iiii", \
   "enum expiry, older than (wall clock), where from, most rows: a step of retention; answers rows deleted -> where to " \
   "go on, 0 when this walk is over") \
-X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiii", \
-  "kind, priority, spec as JSON, timeout ms (0: default), now, token (0: none) -> id; a token that is there already " \
-  "answers its id: a lost answer may be asked for again") \
+X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiiiTT", \
+  "kind, priority, spec as JSON, timeout ms (0: default), now, token (0: none), JSON list of jobs that must be done before " \
+  "or NULL, key or NULL -> id; a token that is there already answers its id: a lost answer may be asked for again; so does a " \
+  "key, for as long as its job is kept, and is refused when the job is another") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
   "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
   "specs are past 8 MiB: then changed is one more than the rows") \
@@ -85,9 +86,11 @@ X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
   "id, slot, spawn, outcome done|retry|failed|cancelled, result as JSON, error or NULL, output or NULL, duration ms, now; " \
   "for retry the store adds the back-off. Refused when the job is not this worker's") \
 X(JOB_CANCEL, CALLER_CLI | CALLER_GATEWAY, "ii", \
-  "id, now -> changed 1: it was queued and is cancelled; 2: it runs, and its worker is told. Refused when it is over") \
+  "id, now -> changed 1: it was waiting or queued and is cancelled, with those that wait for it; 2: it runs, and its worker " \
+  "is told. Refused when it is over") \
 X(JOB_RETRY, CALLER_CLI | CALLER_GATEWAY, "i", \
-  "id: a job that failed or was cancelled goes back to the queue with all its attempts") \
+  "id: a job that failed or was cancelled goes back to the queue with all its attempts, behind those before it; refused when " \
+  "one of these failed") \
 X(FILES_RECORD, CALLER_GENERATION, "itttti", \
   "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
 X(TIMINGS_RECORD, CALLER_GENERATION, "itttii", \

@@ -450,6 +450,23 @@ int run_job_adopt(struct statement_call *call);
 int run_job_finish(struct statement_call *call);
 int run_job_cancel(struct statement_call *call);
 int run_job_retry(struct statement_call *call);
+
+/* job_graph.c: jobs that wait for others.  Edges go from older to younger
+ * jobs only, so there are no cycles. */
+#define JOB_AFTER_MAX 64 /* predecessors of one job */
+/* Checks a list of predecessors (NULL: none); *waits: how many are not over.
+ * A job that is gone is refused unless `gone_is_done`. */
+int job_after_check(struct statement_call *call, const struct value *list,
+                    bool gone_is_done, int64_t *waits);
+int job_after_insert(struct statement_call *call, int64_t id,
+                     const struct value *list);
+/* A job is over: who waits for it goes on, or is cancelled with all that
+ * wait for that. */
+int job_over(struct statement_call *call, int64_t id, const char *state,
+             int64_t now_ms);
+/* The end of a job that no worker reports, for the centre. */
+int job_record_end(struct statement_call *call, int64_t id, int64_t attempt,
+                   const char *state, const struct value *why, int64_t now_ms);
 int run_details_fold(struct statement_call *call);
 int run_expire(struct statement_call *call);
 int run_files_record(struct statement_call *call);

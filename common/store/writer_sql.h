@@ -165,7 +165,7 @@ X(DAYS_WALK, "SELECT day, (day + 1) * 86400000 <= ?3, 0, 0 FROM sync_days WHERE 
 X(DAY_EXPIRE, "DELETE FROM sync_days WHERE day = ?1") \
 X(TIMINGS_WALK, "SELECT job_id, created_at < ?3, 0, 0 FROM generation_timings WHERE job_id > ?1 ORDER BY job_id LIMIT ?2") \
 X(TIMING_EXPIRE, "DELETE FROM generation_timings WHERE job_id = ?1") \
-X(JOBS_WALK, "SELECT id, state NOT IN ('queued', 'claimed') AND finished_ms < ?3, created_ms >= ?3, length(spec) + " \
+X(JOBS_WALK, "SELECT id, state NOT IN ('waiting', 'queued', 'claimed') AND finished_ms < ?3, created_ms >= ?3, length(spec) + " \
   "length(result) + length(output) FROM generation_jobs WHERE id > ?1 ORDER BY id LIMIT ?2") \
 X(JOB_EXPIRE, "DELETE FROM generation_jobs WHERE id = ?1") \
 X(SPEC_EXPIRE, "DELETE FROM generation_specs WHERE job_id = ?1") \
@@ -184,21 +184,34 @@ X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id
   "VALUES (?1,?2,?3,?4,?5,?6)") \
 X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \
 X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
-X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms, token) VALUES (?1,?2,?3,?4,?5,?6)") \
+X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms, token, after_jobs, key, waits, state) " \
+  "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9, iif(?9 > 0, 'waiting', 'queued'))") \
+X(JOB_BY_KEY, "SELECT id, CASE WHEN kind <> ?2 THEN 'kind' WHEN json_remove(coalesce(spec, (SELECT s.spec FROM " \
+  "generation_specs s WHERE s.job_id = generation_jobs.id)), '$.correlation_id') <> json_remove(?3, '$.correlation_id') " \
+  "THEN 'specification' WHEN timeout_ms <> ?4 THEN 'timeout' WHEN priority <> ?5 THEN 'priority' WHEN after_jobs IS NOT ?6 " \
+  "THEN 'jobs before it' END FROM generation_jobs WHERE key = ?1") \
+X(JOB_AFTER, "SELECT DISTINCT a.value, j.state FROM json_each(?1) a LEFT JOIN generation_jobs j ON j.id = a.value") \
+X(EDGES_INSERT, "INSERT OR IGNORE INTO generation_edges SELECT id, ?1 FROM generation_jobs WHERE id IN (SELECT value FROM " \
+  "json_each(?2)) AND state IN ('waiting', 'queued', 'claimed')") \
+X(EDGES_FROM, "SELECT dependent FROM generation_edges WHERE predecessor = ?1") \
+X(EDGES_RELEASE, "UPDATE generation_jobs SET waits = waits - 1, state = iif(waits = 1, 'queued', state) WHERE state = 'waiting' " \
+  "AND id IN (SELECT dependent FROM generation_edges WHERE predecessor = ?1)") \
+X(EDGES_DELETE, "DELETE FROM generation_edges WHERE predecessor = ?1") \
+X(JOB_DROP, "UPDATE generation_jobs SET state = 'cancelled', error = ?2, finished_ms = ?3 WHERE id = ?1 AND state = 'waiting'") \
 X(JOB_TOKEN, "SELECT token FROM generation_jobs WHERE id = ?1") \
 X(JOB_TOKENS, "SELECT id, token FROM generation_jobs ORDER BY id DESC LIMIT ?1") \
 X(JOB_SPEC_INSERT, "INSERT INTO generation_specs VALUES (?1,?2)") \
 X(JOBS_QUEUED, "SELECT id, kind, coalesce(spec, (SELECT s.spec FROM generation_specs s WHERE s.job_id = generation_jobs.id)), " \
   "attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \
-  "AND not_before_ms <= ?2 ORDER BY priority, id LIMIT ?1") \
+  "AND (not_before_ms <= ?2 OR not_before_ms > ?2 + 60000) ORDER BY priority, id LIMIT ?1") \
 X(JOB_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1, slot = ?2, spawn = ?3, claimed_ms = ?4 WHERE id = ?1") \
-X(JOB_READ, "SELECT state, slot, spawn, attempt, cancel FROM generation_jobs WHERE id = ?1") \
+X(JOB_READ, "SELECT state, slot, spawn, attempt, cancel, after_jobs FROM generation_jobs WHERE id = ?1") \
 X(JOBS_ABANDONED, "SELECT id, attempt, cancel FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 OR ?1 = 0 AND slot >= ?3)") \
 X(JOB_END, "UPDATE generation_jobs SET state = ?2, result = ?3, error = ?4, output = ?5, duration_ms = ?6, finished_ms = ?7 WHERE id = ?1") \
 X(JOB_FAIL, "UPDATE generation_jobs SET state = 'failed', error = ?2, finished_ms = ?3 WHERE id = ?1") \
 X(JOB_CANCEL, "UPDATE generation_jobs SET state = 'cancelled', error = 'cancelled', finished_ms = ?2 WHERE id = ?1") \
 X(JOB_MARK_CANCEL, "UPDATE generation_jobs SET cancel = 1 WHERE id = ?1") \
-X(JOB_RETRY, "UPDATE generation_jobs SET state = 'queued', attempt = 0, cancel = 0, not_before_ms = 0, slot = NULL, spawn = NULL, " \
+X(JOB_RETRY, "UPDATE generation_jobs SET state = iif(?2 > 0, 'waiting', 'queued'), waits = ?2, attempt = 0, cancel = 0, not_before_ms = 0, slot = NULL, spawn = NULL, " \
   "claimed_ms = NULL, finished_ms = NULL, duration_ms = NULL, error = NULL, result = NULL, output = NULL WHERE id = ?1") \
 X(JOB_REQUEUE, "UPDATE generation_jobs SET state = 'queued', slot = NULL, spawn = NULL, claimed_ms = NULL, attempt = ?2, " \
   "not_before_ms = ?3, error = COALESCE(?4, error), output = COALESCE(?5, output) WHERE id = ?1")

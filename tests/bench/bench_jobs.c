@@ -28,11 +28,11 @@ static int submit(struct store_session *session, int count, struct error *error)
     for (int i = 0; i < count; i++)
         calls[i] = (struct store_call){
             .statement = STATEMENT_JOB_SUBMIT,
-            .argument_count = 6,
-            .arguments = {value_text("noop"), value_integer(2),
-                          value_text("{}"), value_integer(0),
-                          value_integer(clock_wall_ms()),
-                          value_integer(store_token())}};
+            .argument_count = 8,
+            .arguments = {
+                value_text("noop"), value_integer(2), value_text("{}"),
+                value_integer(0), value_integer(clock_wall_ms()),
+                value_integer(store_token()), value_null(), value_null()}};
     arena_init(&arena, 16u << 20);
     int result = store_session_call(session, &request, &arena, &answer, error);
     arena_deinit(&arena);

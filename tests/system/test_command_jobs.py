@@ -110,6 +110,50 @@ def test_never_a_shell_and_a_clean_environment(daemon, tmp_path):
     assert run.returncode == 1 and "it ran" not in run.stdout
 
 
+def test_jobs_wait_for_others(daemon, tmp_path):
+    def run(*arguments, check=True):
+        return daemon.run("run", "--detach", *arguments, check=check)
+    log = tmp_path / "log"
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    first = int(run("--", "sh", "-c", f"read x < {gate}; echo 1 >> {log}; "
+                    "exit $x").stdout)
+    second = int(run("--after", first, "--", "sh", "-c",
+                     f"echo 2 >> {log}").stdout)
+    assert state(daemon, second) == "waiting"
+    shown = daemon.json("jobs", "show", second)
+    assert [b["id"] for b in shown["before"]] == [first]
+    assert f"after          {first}, " in daemon.run("jobs", "show",
+                                                     second).stdout
+    assert second in [j["id"] for j in daemon.json("jobs", "list", "--state",
+                                                   "waiting")]
+    gate.write_text("0\n")
+    await_state(daemon, second, "done")
+    assert log.read_text() == "1\n2\n"
+    failing = int(run("--", "sh", "-c", f"read x < {gate}; exit 100").stdout)
+    dependent = int(run("--after", f"{second},{failing}", "--", "true").stdout)
+    gate.write_text("x\n")
+    await_state(daemon, dependent, "cancelled")
+    assert daemon.json("jobs", "show", dependent)["error"] == \
+        f"job {failing}, which it waited for, failed"
+    late = run("--after", failing, "--", "true", check=False)
+    assert late.returncode == 1 and "jobs retry" in late.stderr
+    assert run("--after", "99999", "--", "true", check=False).returncode == 1
+    assert run("--after", "1,x", "--", "true", check=False).returncode == 64
+
+
+def test_a_key_runs_once(daemon, tmp_path):
+    log = tmp_path / "log"
+    command = ["run", "--key", f"k-{tmp_path}", "--priority", "high", "--",
+               "sh", "-c", f"echo ran | tee -a {log}"]
+    for _ in range(3):
+        assert daemon.run(*command).stdout == "ran\n"
+    assert log.read_text() == "ran\n"
+    other = daemon.run(*command[:-1], "echo other", check=False)
+    assert other.returncode == 65
+    assert "whose specification differs" in other.stderr
+
+
 def test_limits(daemon):
     show = daemon.run("run", "--limit", "open_files=17", "--limit",
                       "file_bytes=4096", "--limit", "cpu_seconds=9", "--limit",

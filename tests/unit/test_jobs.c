@@ -21,7 +21,7 @@ static int deinit(void **state)
 static int64_t submit_as(struct store_fixture *f, int64_t token)
 {
     struct store_call call = CALL(JOB_SUBMIT, T("render"), I(2), T("{\"a\":1}"),
-                                  I(0), I(1000), I(token));
+                                  I(0), I(1000), I(token), N, N);
     assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
     return f->answer.results[0].changed;
 }
@@ -29,7 +29,7 @@ static int64_t submit_as(struct store_fixture *f, int64_t token)
 static int64_t submit(struct store_fixture *f, int priority)
 {
     struct store_call call = CALL(JOB_SUBMIT, T("render"), I(priority),
-                                  T("{\"a\":1}"), I(0), I(1000), I(0));
+                                  T("{\"a\":1}"), I(0), I(1000), I(0), N, N);
     assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
     assert_true(store_writer_topics(f->writer) & TOPIC_JOB_QUEUED);
     return f->answer.results[0].changed;
@@ -131,6 +131,17 @@ static void test_backoff(void **state)
     }
 }
 
+/* A clock that was set back makes no retry wait for it. */
+static void test_a_clock_set_back(void **state)
+{
+    struct store_fixture *f = *state;
+    int64_t id = submit(f, 2);
+    assert_int_equal(claim(f, 0, 1, 1, 90000000), 1);
+    assert_int_equal(finish(f, id, 1, "retry", 90000000), ERROR_NONE);
+    assert_int_equal(claim(f, 0, 1, 1, 90000000), 0);
+    assert_int_equal(claim(f, 0, 1, 1, 2000), 1);
+}
+
 static int count_rows(const struct store_fixture *f, const char *table)
 {
     char sql[80];
@@ -197,8 +208,8 @@ static void test_claim_is_bounded_by_bytes(void **state)
     memcpy(spec, "{}", 2);
     spec[size] = '\0';
     for (int i = 0; i < 5; i++) {
-        struct store_call call =
-            CALL(JOB_SUBMIT, T("render"), I(2), T(spec), I(0), I(1000), I(0));
+        struct store_call call = CALL(JOB_SUBMIT, T("render"), I(2), T(spec),
+                                      I(0), I(1000), I(0), N, N);
         assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
     }
     free(spec);
@@ -313,7 +324,8 @@ static void test_a_command_comes_alone(void **state)
     submit(f, 2);
     submit(f, 2);
     change(f,
-           CALL(JOB_SUBMIT, T("command"), I(2), T("{}"), I(0), I(1000), I(0)),
+           CALL(JOB_SUBMIT, T("command"), I(2), T("{}"), I(0), I(1000), I(0), N,
+                N),
            ERROR_NONE);
     submit(f, 2);
     assert_int_equal(claim(f, 0, 1, 10, 3000), 2);
@@ -328,6 +340,7 @@ int main(void)
         TEST(test_tokens),
         TEST(test_order_and_finish),
         TEST(test_backoff),
+        TEST(test_a_clock_set_back),
         TEST(test_adopt),
         TEST(test_adopt_beyond_pool),
         TEST(test_cancel_and_retry),

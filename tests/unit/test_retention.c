@@ -213,7 +213,7 @@ static void test_jobs_and_metrics(void **state)
     struct store_fixture *f = *state;
     for (int i = 0; i < 20; i++) {
         struct store_call job = CALL(JOB_SUBMIT, T("render"), I(2), T("{}"),
-                                     I(0), I(1000 + i), I(0));
+                                     I(0), I(1000 + i), I(0), N, N);
         struct store_call metric =
             CALL(SYNC_METRIC, I(86400000 + i), I(2), I(3), T("urgent"), I(1), N,
                  I(2), I(3), I(1));

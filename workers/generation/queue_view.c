@@ -9,6 +9,8 @@
 #include "common/shm/mapping.h"
 #include "common/store/reader.h"
 
+#define WAIT_MOST_MS 60000 /* the longest back-off of the store */
+
 /* The one number that the query gives; -1 when there is none. */
 static int64_t ask(struct store_reader **reader, const char *state_dir,
                    const char *sql, int64_t argument)
@@ -30,10 +32,13 @@ static int64_t ask(struct store_reader **reader, const char *state_dir,
 
 int64_t queue_next_retry_ms(struct store_reader **reader, const char *state_dir)
 {
-    return ask(reader, state_dir,
-               "SELECT coalesce(min(not_before_ms), 0) FROM generation_jobs "
-               "WHERE state = 'queued'",
-               0);
+    int64_t when_ms =
+        ask(reader, state_dir,
+            "SELECT coalesce(min(not_before_ms), 0) FROM generation_jobs "
+            "WHERE state = 'queued'",
+            0);
+    /* the clock was set back since: JOB_CLAIM takes it for due */
+    return when_ms > clock_wall_ms() + WAIT_MOST_MS ? 1 : when_ms;
 }
 
 bool queue_wants_cancel(struct store_reader **reader, const char *state_dir,

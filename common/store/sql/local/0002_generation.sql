@@ -5,7 +5,8 @@ CREATE TABLE generation_jobs (
   kind          TEXT NOT NULL,
   priority      INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
   state         TEXT NOT NULL DEFAULT 'queued'
-                CHECK (state IN ('queued', 'claimed', 'done', 'failed', 'cancelled')),
+                CHECK (state IN ('waiting', 'queued', 'claimed', 'done', 'failed',
+                                 'cancelled')),
   attempt       INTEGER NOT NULL DEFAULT 0,   -- the first one is 1
   timeout_ms    INTEGER NOT NULL DEFAULT 0,   -- 0: generation.worker_timeout
   not_before_ms INTEGER NOT NULL DEFAULT 0,
@@ -13,6 +14,9 @@ CREATE TABLE generation_jobs (
   spawn         INTEGER,
   cancel        INTEGER NOT NULL DEFAULT 0,   -- 1: asked for while it ran
   token         INTEGER NOT NULL DEFAULT 0,   -- the submitter's; 0: none
+  waits         INTEGER NOT NULL DEFAULT 0,   -- jobs before it that are not over
+  after_jobs    TEXT,                         -- JSON: [id, ...], all before it
+  key           TEXT,                         -- the submitter's; NULL: none
   created_ms    INTEGER NOT NULL,
   claimed_ms    INTEGER,
   finished_ms   INTEGER,
@@ -26,6 +30,16 @@ CREATE INDEX generation_jobs_queued ON generation_jobs (priority, id)
   WHERE state = 'queued';
 CREATE INDEX generation_jobs_claimed ON generation_jobs (slot)
   WHERE state = 'claimed';
+
+CREATE UNIQUE INDEX generation_jobs_key ON generation_jobs (key)
+  WHERE key IS NOT NULL;
+
+-- Until the predecessor is over; a job is always younger than those before it.
+CREATE TABLE generation_edges (
+  predecessor INTEGER NOT NULL,
+  dependent   INTEGER NOT NULL,
+  PRIMARY KEY (predecessor, dependent)
+) WITHOUT ROWID;
 
 -- Apart, so that a job's row stays small while its state changes.
 CREATE TABLE generation_specs (
