@@ -18,12 +18,13 @@
 #include "ctl/correlation.h"
 #include "ctl/generate_preview.h"
 #include "ctl/job_options.h"
+#include "ctl/job_ranges.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
 
 #define CONTRACTS_MAX   10000
-#define JOBS_PER_CALL   200
+#define JOBS_PER_CALL   64
 #define JOBS_FIRST_CALL 16 /* so that the workers begin */
 #define BYTES_PER_CALL  (8u << 20)
 #define WAIT_ROUND_MS   1000
@@ -41,12 +42,7 @@ struct generate {
     char **specs;      /* JSON, one a contract */
     char **keys;       /* one a contract, NULL without --key */
     struct job_options job;
-    /* New jobs of one request have ids in a row; other commands' jobs may
-     * stand between those of two requests. */
-    struct id_range {
-        int64_t first, last;
-    } * ranges;
-    size_t range_count;
+    struct job_ranges jobs;
 };
 
 /* Each contract has its own: KEY:PATH. */
@@ -128,18 +124,6 @@ static size_t request_size(const struct generate *generate, size_t first)
     return count;
 }
 
-/* A key may answer a job that is there, of any id. */
-static void add_id(struct generate *generate, bool begins, int64_t id)
-{
-    struct id_range *last = &generate->ranges[generate->range_count];
-    if (!begins && last[-1].last + 1 == id) {
-        last[-1].last = id;
-    } else {
-        *last = (struct id_range){id, id};
-        generate->range_count++;
-    }
-}
-
 static int submit_some(struct generate *generate, struct store_session *session,
                        size_t first, size_t count, struct arena *arena,
                        struct error *error)
@@ -156,7 +140,7 @@ static int submit_some(struct generate *generate, struct store_session *session,
     if (store_session_call(session, &request, arena, &answer, error) != 0)
         return -1;
     for (size_t i = 0; i < count; i++)
-        add_id(generate, i == 0, answer.results[i].changed);
+        job_ranges_add(&generate->jobs, answer.results[i].changed);
     return 0;
 }
 
@@ -182,49 +166,6 @@ static int submit(struct generate *generate, struct store_session *session,
     return result;
 }
 
-/* Rows of a query over each range of our jobs (?1 to ?2), together. */
-static json_t *query_jobs(const struct generate *generate,
-                          struct store_reader *reader, const char *sql,
-                          unsigned argument_count, struct error *error)
-{
-    json_t *all = json_array();
-    for (size_t i = 0; i < generate->range_count; i++) {
-        const int64_t range[] = {
-            generate->ranges[i].first, generate->ranges[i].last,
-            generate->job.priority, generate->job.after[0] != '\0'};
-        json_t *rows = report_rows(reader, sql, range, argument_count, error);
-        if (rows == NULL) {
-            json_decref(all);
-            return NULL;
-        }
-        json_array_extend(all, rows);
-        json_decref(rows);
-    }
-    return all;
-}
-
-/* Jobs of ours that are over; -1 on failure.  Counted by those that are not,
- * since only these are in an index: the rows are wide, and this is asked at
- * each notification. */
-static int64_t count_over(const struct generate *generate,
-                          struct store_reader *reader, struct error *error)
-{
-    static const char waiting[] =
-        "SELECT (SELECT count(*) FROM generation_jobs INDEXED BY "
-        "generation_jobs_queued WHERE state = 'queued' AND priority = ?3 AND "
-        "id BETWEEN ?1 AND ?2) + (SELECT count(*) FROM generation_jobs "
-        "INDEXED BY generation_jobs_claimed WHERE state = 'claimed' AND "
-        "id BETWEEN ?1 AND ?2) + (SELECT count(*) FROM generation_jobs WHERE "
-        "?4 AND state = 'waiting' AND id BETWEEN ?1 AND ?2) AS waiting";
-    json_t *rows = query_jobs(generate, reader, waiting, 4, error);
-    size_t i;
-    json_t *row;
-    int64_t over = rows == NULL ? -1 : (int64_t)generate->count;
-    json_array_foreach(rows, i, row) over -= report_number(row, "waiting");
-    json_decref(rows);
-    return over;
-}
-
 /* The workers need the processor more: half of the time that is left, as
  * far as it can be told, passes before we count again. */
 static void pause_for(uint64_t since_ms, int64_t over, int64_t all)
@@ -246,24 +187,27 @@ static int wait_for_jobs(struct generate *generate,
 {
     struct progress progress;
     int64_t all = (int64_t)generate->count;
-    int64_t over = 0;
+    int64_t waiting;
     uint64_t since_ms = clock_monotonic_ms();
+    generate->jobs.priority = generate->job.priority;
+    generate->jobs.wait_for_others = generate->job.after[0] != '\0';
     progress_start(&progress, "generate");
-    while (over >= 0) {
-        over = count_over(generate, reader, error);
-        if (over >= 0)
-            progress_show(&progress, (uint64_t)over, (uint64_t)all);
-        if (over < 0 || over >= all)
-            break;
-        pause_for(since_ms, over, all);
+    while ((waiting = job_ranges_waiting(&generate->jobs, reader, error)) > 0) {
+        progress_show(&progress, (uint64_t)(all - waiting), (uint64_t)all);
+        pause_for(since_ms, all - waiting, all);
         /* A lost notification costs a round, never the end. */
         if (store_session_wait(session, TOPIC_JOB_OVER, WAIT_ROUND_MS, error) !=
                 0 &&
-            error->code != ERROR_TRY_AGAIN)
-            over = -1;
+            error->code != ERROR_TRY_AGAIN) {
+            waiting = -1;
+            break;
+        }
     }
+    if (waiting == 0)
+        progress_show(&progress, (uint64_t)all, (uint64_t)all);
     progress_end(&progress);
-    return over < 0 ? -1 : 0;
+    job_ranges_forget(&generate->jobs);
+    return waiting < 0 ? -1 : 0;
 }
 
 /* The contract is in the result, too, which is short; a job that failed
@@ -271,23 +215,24 @@ static int wait_for_jobs(struct generate *generate,
 static json_t *job_rows(const struct generate *generate,
                         struct store_reader *reader, struct error *error)
 {
-    return query_jobs(generate, reader,
-                      "SELECT id, state, attempt, duration_ms, error, "
-                      "coalesce(json_extract(result, '$.contract'), "
-                      "json_extract((SELECT s.spec FROM generation_specs s "
-                      "WHERE s.job_id = generation_jobs.id), '$.contract')) "
-                      "AS contract, "
-                      "json_extract(result, '$.duration_ms') AS work, "
-                      "json_extract(result, '$.written') AS written, "
-                      "json_extract(result, '$.unchanged') AS unchanged, "
-                      "json_extract(result, '$.conflicts') AS conflicts, "
-                      "json_extract(result, '$.kept_files') AS kept_files, "
-                      "json_extract(result, '$.gone_files') AS gone_files, "
-                      "json_extract(result, '$.conflict_files') AS "
-                      "conflict_files "
-                      "FROM generation_jobs WHERE id BETWEEN ? AND ? "
-                      "ORDER BY id",
-                      2, error);
+    return job_ranges_query(
+        &generate->jobs, reader,
+        "SELECT id, state, attempt, duration_ms, error, "
+        "coalesce(json_extract(result, '$.contract'), "
+        "json_extract((SELECT s.spec FROM generation_specs s "
+        "WHERE s.job_id = generation_jobs.id), '$.contract')) "
+        "AS contract, "
+        "json_extract(result, '$.duration_ms') AS work, "
+        "json_extract(result, '$.written') AS written, "
+        "json_extract(result, '$.unchanged') AS unchanged, "
+        "json_extract(result, '$.conflicts') AS conflicts, "
+        "json_extract(result, '$.kept_files') AS kept_files, "
+        "json_extract(result, '$.gone_files') AS gone_files, "
+        "json_extract(result, '$.conflict_files') AS "
+        "conflict_files "
+        "FROM generation_jobs WHERE id BETWEEN ? AND ? "
+        "ORDER BY id",
+        error);
 }
 
 /* Files of a list in the results, each with what happened to it. */
@@ -470,9 +415,10 @@ int command_generate(const struct command_context *context, int argc,
         return status;
     generate.count = (size_t)(argc - optind);
     generate.specs = calloc(generate.count, sizeof(*generate.specs));
-    generate.ranges = calloc(generate.count, sizeof(*generate.ranges));
+    generate.jobs.ranges =
+        calloc(generate.count, sizeof(*generate.jobs.ranges));
     generate.keys = calloc(generate.count, sizeof(*generate.keys));
-    if (generate.specs == NULL || generate.ranges == NULL ||
+    if (generate.specs == NULL || generate.jobs.ranges == NULL ||
         generate.keys == NULL)
         status = error_exit_status(ERROR_SYSTEM);
     if (status == 0)
@@ -483,6 +429,6 @@ int command_generate(const struct command_context *context, int argc,
                      : run(&generate);
     free_texts(generate.specs, generate.count);
     free_texts(generate.keys, generate.count);
-    free(generate.ranges);
+    free(generate.jobs.ranges);
     return status;
 }

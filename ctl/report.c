@@ -62,6 +62,14 @@ static json_t *row_object(sqlite3_stmt *row)
     return object;
 }
 
+int report_unreadable(struct store_reader *reader, struct error *error)
+{
+    return error_set(error, ERROR_IO,
+                     "cannot read the local store: %s; 'tidemill doctor' "
+                     "looks further",
+                     sqlite3_errmsg(store_reader_db(reader)));
+}
+
 json_t *report_rows(struct store_reader *reader, const char *sql,
                     const int64_t *arguments, unsigned count,
                     struct error *error)
@@ -78,10 +86,7 @@ json_t *report_rows(struct store_reader *reader, const char *sql,
             json_array_append_new(list, row_object(rows));
     }
     if (code != SQLITE_DONE) {
-        error_set(error, ERROR_IO,
-                  "cannot read the local store: %s; 'tidemill doctor' looks "
-                  "further",
-                  sqlite3_errmsg(db));
+        report_unreadable(reader, error);
         json_decref(list);
         list = NULL;
     }

@@ -29,4 +29,7 @@ json_t *report_rows(struct store_reader *reader, const char *sql,
                     const int64_t *arguments, unsigned count,
                     struct error *error);
 
+/* A reading statement failed; -1, with the error set. */
+int report_unreadable(struct store_reader *reader, struct error *error);
+
 #endif

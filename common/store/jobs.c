@@ -8,12 +8,13 @@
 
 #include "common/store/writer_internal.h"
 
-#define BACKOFF_FIRST_MS 1000
-#define BACKOFF_MOST_MS  60000
-#define JOB_CLAIM_MAX    1024
-#define CLAIM_BYTES_MAX  (8u << 20) /* of an answer, but for its first job */
-#define SPEC_INLINE_MAX  256        /* bytes; longer ones are kept apart */
-#define KEY_BYTES_MAX    4200       /* a word and a path */
+#define BACKOFF_FIRST_MS  1000
+#define BACKOFF_MOST_MS   60000
+#define JOB_CLAIM_MAX     1024
+#define CLAIM_BYTES_MAX   (8u << 20) /* of an answer, but for its first job */
+#define CLAIM_SHARE_LEAST 4
+#define SPEC_INLINE_MAX   256  /* bytes; longer ones are kept apart */
+#define KEY_BYTES_MAX     4200 /* a word and a path */
 
 /* After the n-th attempt, from 1: 1 s, 2 s, 4 s ... 60 s.  The time on the
  * disk is of the wall clock; one that is further ahead than the longest wait
@@ -192,6 +193,22 @@ static bool is_command(sqlite3_stmt *row)
     return kind != NULL && strcmp(kind, "command") == 0;
 }
 
+/* Of a queue that runs short a worker gets half, so that the pool's last jobs
+ * end together; the fewer are asked for, the less that matters. */
+static int claim_share(struct statement_call *call, int64_t *most)
+{
+    sqlite3_stmt *row = SQL_QUERY(call->writer, SQL_JOBS_QUEUED_COUNT,
+                                  call->error, value_integer(2 * *most));
+    if (row == NULL)
+        return -1;
+    int step = sql_step(call->writer, row, call->error);
+    int64_t half = (sqlite3_column_int64(row, 0) + 1) / 2;
+    sqlite3_reset(row);
+    if (half < *most)
+        *most = half > CLAIM_SHARE_LEAST ? half : CLAIM_SHARE_LEAST;
+    return step < 0 ? -1 : 0;
+}
+
 int run_job_claim(struct statement_call *call)
 {
     struct store_writer *writer = call->writer;
@@ -200,6 +217,9 @@ int run_job_claim(struct statement_call *call)
     if (most < 1)
         return error_set(call->error, ERROR_DATA,
                          "JOB_CLAIM takes at least 1 job");
+    int64_t asked = most;
+    if (most > CLAIM_SHARE_LEAST && claim_share(call, &most) != 0)
+        return -1;
     call->result->columns = 5;
     size_t capacity = 0;
     size_t bytes = 0;
@@ -229,7 +249,9 @@ int run_job_claim(struct statement_call *call)
         if (SQL_RUN(writer, SQL_JOB_TAKE, call->error,
                     call->result->values[i * 5], v[0], v[1], v[3]) != 0)
             return -1;
-    call->result->changed = (int64_t)call->result->rows + (step > 0);
+    bool more =
+        step > 0 || (most < asked && most == (int64_t)call->result->rows);
+    call->result->changed = (int64_t)call->result->rows + more;
     return 0;
 }
 

@@ -78,7 +78,7 @@ X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiiiTT", \
   "key, for as long as its job is kept, and is refused when the job is another") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
   "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
-  "specs are past 8 MiB: then changed is one more than the rows") \
+  "specs are past 8 MiB or the queue runs short: when more may be there changed is one more than the rows") \
 X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
   "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now: its other jobs go back " \
   "to the queue, that one is tried again or fails, which is appended for the centre too -> id, outcome") \

@@ -199,6 +199,21 @@ static void test_adopt(void **state)
 }
 
 /* Claims take what fits into an answer, say so, and leave the rest. */
+/* The last jobs of a queue are shared, and nobody thinks it empty. */
+static void test_claim_takes_half_of_a_short_queue(void **state)
+{
+    struct store_fixture *f = *state;
+    for (int i = 0; i < 20; i++)
+        submit(f, 2);
+    assert_int_equal(claim(f, 0, 1, 16, 2000), 10);
+    assert_int_equal(f->answer.results[0].changed, 11);
+    assert_int_equal(claim(f, 1, 2, 16, 2000), 5);
+    assert_int_equal(claim(f, 0, 1, 16, 2000), 4); /* not fewer than that */
+    assert_int_equal(f->answer.results[0].changed, 5);
+    assert_int_equal(claim(f, 1, 2, 16, 2000), 1);
+    assert_int_equal(f->answer.results[0].changed, 1);
+}
+
 static void test_claim_is_bounded_by_bytes(void **state)
 {
     struct store_fixture *f = *state;
@@ -347,6 +362,7 @@ int main(void)
         TEST(test_a_cancelled_job_of_a_dead_worker),
         TEST(test_a_command_comes_alone),
         TEST(test_records),
+        TEST(test_claim_takes_half_of_a_short_queue),
         TEST(test_claim_is_bounded_by_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
