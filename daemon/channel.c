@@ -17,45 +17,75 @@
 /* --- down --- */
 
 /* 0 when it was sent or can never be. */
-static int send_now(struct slot *slot, enum message_kind kind, uint64_t number)
+static int send_now(struct slot *slot, enum message_kind kind, uint64_t number,
+                    struct error *error)
 {
     struct message message = {
         .kind = kind, .pid = slot->pid, .spawn = slot->spawn, .number = number};
-    struct error error;
-    if (message_send(slot->down_fd, &message, &error) == 0)
+    if (message_send(slot->down_fd, &message, error) == 0)
         return 0;
     /* a worker that is gone is reaped soon */
-    return error.code == ERROR_TRY_AGAIN ? -1 : 0;
+    return errno == EPIPE ? 0 : -1;
+}
+
+/* The pipe tells when it has room; what else is missing nobody tells. */
+static int wait_for_room(struct slot *slot, struct error *error)
+{
+    if (error->code != ERROR_TRY_AGAIN)
+        return -1;
+    if (event_add(slot->down_event, NULL) != 0)
+        return error_set_errno(error, ERROR_SYSTEM, "cannot watch a pipe");
+    return 0;
+}
+
+static int send_pending(struct slot *slot, struct error *error)
+{
+    for (unsigned kind = 1; kind < MESSAGE_KIND_COUNT; kind++) {
+        if ((slot->pending & (1u << kind)) == 0)
+            continue;
+        if (send_now(slot, (enum message_kind)kind, slot->pending_numbers[kind],
+                     error) != 0)
+            return wait_for_room(slot, error);
+        slot->pending &= ~(1u << kind);
+    }
+    return 0;
 }
 
 static void on_room(evutil_socket_t fd, short what, void *self)
 {
     struct slot *slot = self;
+    struct error error;
     (void)fd;
     (void)what;
-    for (unsigned kind = 1; kind < MESSAGE_KIND_COUNT; kind++) {
-        if ((slot->pending & (1u << kind)) == 0)
-            continue;
-        if (send_now(slot, (enum message_kind)kind,
-                     slot->pending_numbers[kind]) != 0) {
-            event_add(slot->down_event, NULL);
-            return;
-        }
-        slot->pending &= ~(1u << kind);
+    if (send_pending(slot, &error) != 0)
+        trouble_note(slot->master, TROUBLE_SEND, &error);
+}
+
+int channel_send_again(struct master *master, struct error *error)
+{
+    int result = 0;
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        struct slot *slot = &master->slots[i];
+        if (slot->pending != 0 && slot->down_fd >= 0 &&
+            send_pending(slot, error) != 0)
+            result = -1;
     }
+    return result;
 }
 
 void channel_send(struct master *master, struct slot *slot,
                   enum message_kind kind, uint64_t number)
 {
-    (void)master;
-    if (slot->down_fd < 0 || slot->down_event == NULL)
+    struct error error;
+    if (slot->down_fd < 0)
         return;
-    if (slot->pending == 0 && send_now(slot, kind, number) == 0)
+    if (slot->pending == 0 && send_now(slot, kind, number, &error) == 0)
         return;
+    bool first = slot->pending == 0;
     slot->pending |= 1u << kind;
     slot->pending_numbers[kind] = number;
-    event_add(slot->down_event, NULL);
+    if (first && wait_for_room(slot, &error) != 0)
+        trouble_note(master, TROUBLE_SEND, &error);
 }
 
 void channel_send_roles(struct master *master, unsigned roles,
@@ -177,8 +207,8 @@ static int read_up(struct master *master, struct slot *slot)
     struct error error;
     ssize_t got = read(slot->up_fd, slot->up_bytes + slot->up_size,
                        UP_BYTES_MAX - slot->up_size);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return 0;
+    if (got < 0 && errno != EBADF && errno != EIO)
+        return 0; /* and the event says so again */
     if (got <= 0)
         return -1;
     slot->up_size += (size_t)got;
@@ -199,7 +229,7 @@ static void on_up(evutil_socket_t fd, short what, void *self)
 }
 
 int channel_open(struct master *master, struct slot *slot, int down_fd,
-                 int up_fd)
+                 int up_fd, struct error *error)
 {
     slot->down_fd = down_fd;
     slot->up_fd = up_fd;
@@ -212,8 +242,11 @@ int channel_open(struct master *master, struct slot *slot, int down_fd,
     slot->down_event =
         event_new(master->base, down_fd, EV_WRITE, on_room, slot);
     if (slot->up_bytes == NULL || slot->up_event == NULL ||
-        slot->down_event == NULL || event_add(slot->up_event, NULL) != 0)
+        slot->down_event == NULL || event_add(slot->up_event, NULL) != 0) {
+        error_set_errno(error, ERROR_SYSTEM, "cannot watch a worker's pipe");
+        channel_close(master, slot);
         return -1;
+    }
     return 0;
 }
 

@@ -12,24 +12,28 @@
 
 #include "common/ipc/messages.h"
 
+struct error;
 struct master;
 struct slot;
 
 #define MESSAGES_A_SECOND_MAX 2000u
 
-/* Takes over both descriptors.  -1 when there is no memory. */
+/* Takes over both descriptors.  After -1 they are closed. */
 int channel_open(struct master *master, struct slot *slot, int down_fd,
-                 int up_fd);
+                 int up_fd, struct error *error);
 
 /* Reads what the worker said last (so that its FAILED is heard), closes. */
 void channel_close(struct master *master, struct slot *slot);
 
-/* Sends a message down, or keeps it until there is room. */
+/* Sends a message down, or keeps it until there is room, or memory. */
 void channel_send(struct master *master, struct slot *slot,
                   enum message_kind kind, uint64_t number);
 
 /* To all workers of the roles (bits 1 << enum role). */
 void channel_send_roles(struct master *master, unsigned roles,
                         enum message_kind kind, uint64_t number);
+
+/* Sends what could not be sent for want of memory; -1: once more, later. */
+int channel_send_again(struct master *master, struct error *error);
 
 #endif

@@ -73,7 +73,7 @@ static uint64_t next_due_ms(struct master *master, uint64_t now_ms)
         due_ms = earlier(due_ms, master->stop_deadline_ms);
     if (master->upgrade.deadline_ms != 0)
         due_ms = earlier(due_ms, master->upgrade.deadline_ms);
-    return due_ms;
+    return earlier(due_ms, trouble_due_ms(master));
 }
 
 static void set_timer(struct master *master, uint64_t due_ms)
@@ -153,6 +153,7 @@ static void on_check(evutil_socket_t fd, short what, void *self)
     deadlines_judge_roles(master);
     shutdown_check(master);
     upgrade_check(master);
+    trouble_check(master);
     log_tell_repeats(false);
     deadlines_arm(master);
 }

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,12 +221,25 @@ void master_free(struct master **pointer)
     free(master);
 }
 
+void master_tell(struct master *master, const char *format, ...)
+{
+    char text[NOTIFY_TEXT_MAX];
+    struct error error;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (notify_send(&master->notify, text, &error) == 0)
+        trouble_over(master, TROUBLE_NOTIFY);
+    else
+        trouble_note(master, TROUBLE_NOTIFY, &error);
+}
+
 void master_say_status(struct master *master)
 {
     uint32_t epoch = atomic_load(&master->mapping->daemon.config_epoch);
     process_title_set("tidemilld: master [config %" PRIu32 "]", epoch);
-    notify_send(&master->notify, "STATUS=running, configuration %" PRIu32 "%s",
-                epoch,
+    master_tell(master, "STATUS=running, configuration %" PRIu32 "%s", epoch,
                 atomic_load(&master->mapping->daemon.reload_failed)
                     ? " (a newer one was refused)"
                     : "");
@@ -241,9 +255,9 @@ void master_check_ready(struct master *master)
     struct error error;
     master->ready = true;
     if (takes_over(master) && pidfile_write(&master->pidfile, &error) != 0)
-        log_error("%s", error.text);
+        trouble_note(master, TROUBLE_PIDFILE, &error);
     log_notice("tidemilld is ready");
-    notify_send(&master->notify, "READY=1\nMAINPID=%ld", (long)getpid());
+    master_tell(master, "READY=1\nMAINPID=%ld", (long)getpid());
     master_say_status(master);
     starter_succeed(master->starter);
     atomic_store(&master->mapping->daemon.ready, 1);
@@ -281,6 +295,12 @@ void master_check_start(struct master *master, const struct slot *slot)
         give_up(master, code, role_name(slot->role), said);
 }
 
+void master_end(struct master *master)
+{
+    master->over = true;
+    event_base_loopbreak(master->base);
+}
+
 void master_begin(struct master *master)
 {
     if (master->begun || master->stopping)
@@ -301,7 +321,8 @@ int master_run(struct master *master, struct error *error)
     else if (takeover_wait(master, error) != 0)
         return -1;
     rotation_tidy(master);
-    event_base_dispatch(master->base);
+    while (!master->over)
+        event_base_dispatch(master->base);
     log_notice(master->upgrade.handed_over ? "tidemilld has handed over"
                                            : "tidemilld has stopped");
     if (master->failure.code == ERROR_NONE)

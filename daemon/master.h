@@ -21,6 +21,7 @@
 #include "daemon/roles.h"
 #include "daemon/slots.h"
 #include "daemon/takeover.h"
+#include "daemon/trouble.h"
 #include "daemon/upgrade.h"
 
 struct event;
@@ -66,9 +67,12 @@ struct master {
     struct crash_record crashes[ROLE_COUNT];
 
     struct upgrade upgrade;
+    struct trouble troubles[TROUBLE_COUNT];
+    unsigned replace_later; /* roles whose workers TROUBLE_REPLACE keeps */
 
     bool begun;    /* the workers may start */
     bool ready;    /* every first worker has said READY */
+    bool over;     /* master_run returns */
     bool stopping;
     bool killing;        /* the stop became immediate */
     bool last_rank_told; /* the store was told to drain */
@@ -93,6 +97,9 @@ int master_run(struct master *master, struct error *error);
  * and the old log files are its helper's. */
 bool master_is_alone(const struct master *master);
 
+/* All is done: master_run returns. */
+void master_end(struct master *master);
+
 /* The workers start now; a second call does nothing. */
 void master_begin(struct master *master);
 
@@ -111,6 +118,10 @@ int master_open_log(struct master *master, struct error *error);
 
 /* Puts what the workers need at once, replaced or not, into shared memory. */
 void master_show_config(struct master *master);
+
+/* Sends to the service manager, "READY=1\nSTATUS=...", now or later. */
+void master_tell(struct master *master, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The title and the status for systemd. */
 void master_say_status(struct master *master);

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/notify.h"
 
-#include <inttypes.h>
-#include <stdarg.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "common/base/clock.h"
 
 void notify_init(struct notify *notify)
 {
@@ -56,24 +53,42 @@ void notify_deinit(struct notify *notify)
     notify->fd = -1;
 }
 
-void notify_send(struct notify *notify, const char *format, ...)
+/* 1: later */
+static int send_text(const struct notify *notify, const char *text)
 {
-    char text[512];
-    if (notify->fd < 0)
-        return;
-    va_list args;
-    va_start(args, format);
-    int size = vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    if (size <= 0)
-        return;
-    sendto(notify->fd, text, strlen(text), MSG_NOSIGNAL,
-           (const struct sockaddr *)&notify->address, notify->address_size);
+    ssize_t sent;
+    do
+        sent = sendto(notify->fd, text, strlen(text), MSG_NOSIGNAL,
+                      (const struct sockaddr *)&notify->address,
+                      notify->address_size);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 && (errno == EAGAIN || errno == ENOMEM || errno == ENOBUFS);
 }
 
-void notify_reloading(struct notify *notify)
+static void keep(struct notify *notify, const char *text)
 {
-    notify_send(notify,
-                "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
-                clock_monotonic_ns() / 1000);
+    if (notify->kept_count == NOTIFY_KEPT_MAX)
+        memmove(notify->kept[0], notify->kept[1],
+                --notify->kept_count * sizeof(notify->kept[0]));
+    snprintf(notify->kept[notify->kept_count++], NOTIFY_TEXT_MAX, "%s", text);
+}
+
+int notify_again(struct notify *notify, struct error *error)
+{
+    while (notify->kept_count > 0) {
+        if (send_text(notify, notify->kept[0]) != 0)
+            return error_set_errno(error, ERROR_SYSTEM,
+                                   "cannot send to $NOTIFY_SOCKET");
+        memmove(notify->kept[0], notify->kept[1],
+                --notify->kept_count * sizeof(notify->kept[0]));
+    }
+    return 0;
+}
+
+int notify_send(struct notify *notify, const char *text, struct error *error)
+{
+    if (notify->fd < 0)
+        return 0;
+    keep(notify, text);
+    return notify_again(notify, error);
 }

@@ -9,8 +9,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "common/base/error.h"
+
+#define NOTIFY_TEXT_MAX 512
+#define NOTIFY_KEPT_MAX 8u
+
 struct notify {
     int fd; /* -1: nobody wants to know */
+    unsigned kept_count;
+    char kept[NOTIFY_KEPT_MAX][NOTIFY_TEXT_MAX]; /* not sent yet; oldest first */
     struct sockaddr_un address;
     socklen_t address_size;
 };
@@ -23,11 +30,11 @@ void notify_variable(const struct notify *notify, char *text, size_t room);
 void notify_init(struct notify *notify);
 void notify_deinit(struct notify *notify);
 
-/* "READY=1\nSTATUS=..."; never blocks, a lost one is lost. */
-void notify_send(struct notify *notify, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Never blocks: what cannot be sent now (-1) is kept for notify_again, behind
+ * what is kept already; of too many the oldest is let go. */
+int notify_send(struct notify *notify, const char *text, struct error *error);
 
-/* RELOADING=1 with the time that systemd wants beside it. */
-void notify_reloading(struct notify *notify);
+/* Sends what is kept: 0 when all of it went, or there is nobody any more. */
+int notify_again(struct notify *notify, struct error *error);
 
 #endif

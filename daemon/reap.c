@@ -30,7 +30,10 @@ void reap_workers(struct master *master)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0 ||
+           (pid < 0 && errno == EINTR)) {
+        if (pid < 0)
+            continue;
         if (WIFSIGNALED(status))
             rotation_mend(master);
         if (rotation_reap(master, pid, status))

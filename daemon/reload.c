@@ -64,7 +64,7 @@ static void finish_attempt(struct master *master, bool failed)
     atomic_fetch_add(&board->reload_attempts, 1);
     if (!master->ready)
         return; /* the start is not over yet */
-    notify_send(&master->notify, "READY=1");
+    master_tell(master, "READY=1");
     master_say_status(master);
 }
 
@@ -90,7 +90,7 @@ static void apply(struct master *master, struct config *after, unsigned cost,
     uint32_t epoch = atomic_fetch_add(&board->config_epoch, 1) + 1;
     daemon_board_set_texts(board, "", pending);
     if (master_open_log(master, &error) != 0)
-        log_error("%s; going on with the old log", error.text);
+        trouble_note(master, TROUBLE_LOG, &error);
     log_event(LOG_NOTICE_LEVEL, "the new configuration is applied",
               LOG_UINT("epoch", epoch), LOG_TEXT("pending_restart", pending));
     rotation_tidy(master);
@@ -110,7 +110,10 @@ void reload(struct master *master)
     struct buffer pending;
     if (master->stopping || upgrade_defers_reload(master))
         return;
-    notify_reloading(&master->notify);
+    /* systemd wants the time beside it */
+    master_tell(master,
+                "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
+                clock_monotonic_ns() / 1000);
     buffer_init(&errors, ERRORS_MAX);
     buffer_init(&pending, ERRORS_MAX);
     struct config *after = config_load(&master->options->request, &errors);

@@ -23,7 +23,7 @@ void requests_reopen_logs(struct master *master)
 {
     struct error error;
     if (log_reopen(&error) != 0)
-        log_error("%s; going on with the old one", error.text);
+        trouble_note(master, TROUBLE_LOG, &error);
     channel_send_roles(master, (1u << ROLE_COUNT) - 1, MESSAGE_REOPEN_LOGS, 0);
     upgrade_reopen_logs(master);
     log_notice("log files are open again");

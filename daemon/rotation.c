@@ -111,22 +111,28 @@ static _Noreturn void run_helper(struct master *master)
     _exit(0);
 }
 
-static void start_helper(struct master *master)
+int rotation_help_again(struct master *master, struct error *error)
 {
     if (master->options->foreground || master->stopping ||
         !master_is_alone(master))
-        return;
+        return 0;
     master->log_helper_wanted = master->log_helper != 0;
     if (master->log_helper != 0)
-        return;
+        return 0;
     pid_t pid = fork();
     if (pid == 0)
         run_helper(master);
-    if (pid > 0)
-        master->log_helper = pid;
-    else
-        log_warning("cannot fork the helper for old logs; they stay until the "
-                    "next rotation");
+    if (pid < 0)
+        return error_set_errno(error, ERROR_SYSTEM, "cannot fork");
+    master->log_helper = pid;
+    return 0;
+}
+
+static void start_helper(struct master *master)
+{
+    struct error error;
+    if (rotation_help_again(master, &error) != 0)
+        trouble_note(master, TROUBLE_LOG_HELPER, &error);
 }
 
 void rotation_tidy(struct master *master)
@@ -160,6 +166,15 @@ void rotation_follow(struct master *master)
         log_error("%s; going on with the old one", error.text);
     channel_send_roles(master, (1u << ROLE_COUNT) - 1, MESSAGE_REOPEN_LOGS, 0);
     start_helper(master);
+}
+
+int rotation_open_again(struct master *master, struct error *error)
+{
+    if (master_open_log(master, error) != 0)
+        return -1;
+    channel_send_roles(master, (1u << ROLE_COUNT) - 1, MESSAGE_REOPEN_LOGS, 0);
+    rotation_tidy(master);
+    return 0;
 }
 
 void rotation_mend(struct master *master)

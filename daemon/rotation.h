@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct error;
 struct master;
 
 /* The master writes with the shared board from now on. */
@@ -26,6 +27,11 @@ void rotation_follow(struct master *master);
 
 /* A worker was killed: ends what it left half done. */
 void rotation_mend(struct master *master);
+
+/* Opens the log as the configuration says, after that failed, and tells the
+ * workers; starts the helper.  0, or -1: once more, later. */
+int rotation_open_again(struct master *master, struct error *error);
+int rotation_help_again(struct master *master, struct error *error);
 
 /* Looks after old files: at the start, when bounds have changed. */
 void rotation_tidy(struct master *master);

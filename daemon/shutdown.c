@@ -67,7 +67,7 @@ void shutdown_advance(struct master *master)
 {
     unsigned rank = lowest_rank(master);
     if (rank > STOP_RANK_LAST) {
-        event_base_loopbreak(master->base);
+        master_end(master);
         return;
     }
     if (rank == STOP_RANK_LAST && !master->last_rank_told) {
@@ -98,7 +98,7 @@ void shutdown_begin(struct master *master)
     master->stop_deadline_ms =
         clock_monotonic_ms() + (uint64_t)master->config->shutdown_timeout_ms;
     atomic_store(&master->mapping->daemon.stopping, 1);
-    notify_send(&master->notify, "STOPPING=1\nSTATUS=stopping");
+    master_tell(master, "STOPPING=1\nSTATUS=stopping");
     for (unsigned i = 0; i < SLOTS_MAX; i++) {
         struct slot *slot = &master->slots[i];
         slot->predecessor = NULL;

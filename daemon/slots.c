@@ -311,7 +311,17 @@ static void replace(struct master *master, struct slot *slot)
     slot_event(master, slot, SLOT_EVENT_DRAIN);
 }
 
-void slots_replace(struct master *master, unsigned roles)
+/* Without them nobody serves until the successor does. */
+static bool leave_first(const struct master *master, unsigned roles)
+{
+    for (unsigned role = 0; role < ROLE_COUNT; role++)
+        if ((roles & (1u << role)) != 0 &&
+            master->options->roles[role].handover == HANDOVER_LEAVE_FIRST)
+            return true;
+    return false;
+}
+
+static void replace_all(struct master *master, unsigned roles)
 {
     struct slot *old[SLOTS_MAX];
     unsigned count = 0;
@@ -321,4 +331,26 @@ void slots_replace(struct master *master, unsigned roles)
             old[count++] = &master->slots[i];
     for (unsigned i = 0; i < count; i++)
         replace(master, old[i]);
+}
+
+void slots_replace(struct master *master, unsigned roles)
+{
+    struct error error;
+    if (leave_first(master, roles) && spawn_try(master, &error) != 0) {
+        master->replace_later |= roles;
+        trouble_note(master, TROUBLE_REPLACE, &error);
+        return;
+    }
+    replace_all(master, roles);
+}
+
+int slots_replace_again(struct master *master, struct error *error)
+{
+    unsigned roles = master->replace_later;
+    if (!master->stopping && spawn_try(master, error) != 0)
+        return -1;
+    master->replace_later = 0;
+    if (!master->stopping)
+        replace_all(master, roles);
+    return 0;
 }

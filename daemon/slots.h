@@ -13,6 +13,7 @@
 #include "common/ipc/messages.h"
 #include "common/shm/scoreboard.h"
 
+struct error;
 struct event;
 struct master;
 
@@ -104,6 +105,10 @@ void slots_fit_pools(struct master *master);
 /* Replaces all workers of the roles (bits 1 << enum role) by ones with the
  * present configuration, each role by its handover. */
 void slots_replace(struct master *master, unsigned roles);
+
+/* Replaces those that slots_replace left alone because there could have been
+ * no successor; -1: once more, later. */
+int slots_replace_again(struct master *master, struct error *error);
 
 /* Replaced or too many: the worker shall die at once because of `death`. */
 void slot_condemn(struct master *master, struct slot *slot, enum death death);

@@ -12,6 +12,9 @@
 #include "daemon/master.h"
 #include "daemon/pool.h"
 
+/* The most between two attempts when the system refuses a process. */
+#define REFUSED_PAUSE_MS 2000u
+
 struct pipes {
     int down[2];
     int up[2];
@@ -81,16 +84,15 @@ void spawn_later(struct master *master, struct slot *slot, unsigned delay_ms)
 static void fork_failed(struct master *master, struct slot *slot,
                         const struct error *error)
 {
-    char name[SLOT_NAME_SIZE];
-    unsigned delay_ms = (unsigned)pool_backoff_ms(++slot->fork_failures + 1);
-    log_event(LOG_ERROR_LEVEL, "cannot start a worker, trying again",
-              LOG_TEXT("worker", slot_name(slot, name)),
-              LOG_TEXT("error", error->text), LOG_UINT("delay_ms", delay_ms));
-    spawn_later(master, slot, delay_ms);
+    uint64_t delay_ms = pool_backoff_ms(++slot->fork_failures + 1);
+    channel_close(master, slot);
+    trouble_note(master, TROUBLE_SPAWN, error);
+    spawn_later(master, slot,
+                delay_ms < REFUSED_PAUSE_MS ? (unsigned)delay_ms
+                                            : REFUSED_PAUSE_MS);
 }
 
-static void adopt(struct master *master, struct slot *slot, pid_t pid,
-                  const struct pipes *pipes)
+static void adopt(struct master *master, struct slot *slot, pid_t pid)
 {
     char name[SLOT_NAME_SIZE];
     slot->pid = pid;
@@ -101,15 +103,27 @@ static void adopt(struct master *master, struct slot *slot, pid_t pid,
     log_event(LOG_DEBUG_LEVEL, "worker forked",
               LOG_TEXT("worker", slot_name(slot, name)),
               LOG_INT("worker_pid", pid), LOG_UINT("spawn", slot->spawn));
-    if (channel_open(master, slot, pipes->down[1], pipes->up[0]) != 0)
-        slot_condemn(master, slot, DEATH_BAD_MESSAGE);
+    trouble_over(master, TROUBLE_SPAWN);
+}
+
+/* All that can fail but the fork: after it there is a worker. */
+static int open_pipes(struct master *master, struct slot *slot,
+                      struct pipes *pipes, struct error *error)
+{
+    if (make_pipes(pipes, error) != 0)
+        return -1;
+    if (channel_open(master, slot, pipes->down[1], pipes->up[0], error) == 0)
+        return 0;
+    close(pipes->down[0]);
+    close(pipes->up[1]);
+    return -1;
 }
 
 void spawn_worker(struct master *master, struct slot *slot)
 {
     struct pipes pipes;
     struct error error;
-    if (make_pipes(&pipes, &error) != 0) {
+    if (open_pipes(master, slot, &pipes, &error) != 0) {
         fork_failed(master, slot, &error);
         return;
     }
@@ -127,11 +141,29 @@ void spawn_worker(struct master *master, struct slot *slot)
         error_set_errno(&error, ERROR_SYSTEM, "cannot fork");
     close(pipes.down[0]);
     close(pipes.up[1]);
-    if (pid < 0) {
-        close(pipes.down[1]);
-        close(pipes.up[0]);
+    if (pid < 0)
         fork_failed(master, slot, &error);
-        return;
-    }
-    adopt(master, slot, pid, &pipes);
+    else
+        adopt(master, slot, pid);
+}
+
+static int fork_idle(struct error *error)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    return pid > 0 ? 0 : error_set_errno(error, ERROR_SYSTEM, "cannot fork");
+}
+
+int spawn_try(struct master *master, struct error *error)
+{
+    struct slot slot = {.master = master, .down_fd = -1, .up_fd = -1};
+    struct pipes pipes;
+    if (open_pipes(master, &slot, &pipes, error) != 0)
+        return -1;
+    int result = fork_idle(error);
+    close(pipes.down[0]);
+    close(pipes.up[1]);
+    channel_close(master, &slot);
+    return result;
 }

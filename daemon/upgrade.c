@@ -71,7 +71,7 @@ static void serve_again(struct master *master)
     if (master->stopping)
         return;
     if (pidfile_write(&master->pidfile, &error) != 0)
-        log_error("%s", error.text);
+        trouble_note(master, TROUBLE_PIDFILE, &error);
     slots_fit_pools(master);
     master_say_status(master);
     if (upgrade->reload_waits) {
@@ -98,11 +98,11 @@ static void hand_over(struct master *master)
     struct upgrade *upgrade = &master->upgrade;
     log_event(LOG_NOTICE_LEVEL, "handed over to the new master",
               LOG_INT("new_pid", upgrade->pid));
-    notify_send(&master->notify, "MAINPID=%ld", (long)upgrade->pid);
+    master_tell(master, "MAINPID=%ld", (long)upgrade->pid);
     if (upgrade->reload_waits)
         kill(upgrade->pid, SIGHUP);
     upgrade->handed_over = true;
-    event_base_loopbreak(master->base);
+    master_end(master);
 }
 
 static void take_word(struct master *master, int status, const char *words)
@@ -256,7 +256,7 @@ void upgrade_begin(struct master *master)
               LOG_TEXT("program", master->options->program->path),
               LOG_INT("new_pid", master->upgrade.pid));
     process_title_set("tidemilld: master upgrading");
-    notify_send(&master->notify, "STATUS=upgrading");
+    master_tell(master, "STATUS=upgrading");
     change_state(master, UPGRADE_PREPARING, master->config->hello_timeout_ms);
 }
 

@@ -102,6 +102,9 @@
       "Times that the log file was moved away and begun anew.")                \
     X(COUNTER, LOG_ROTATIONS_FAILED, "tidemill_log_rotations_failed_total",    \
       "Rotations of the log that failed; it goes on in the old file.")         \
+    X(COUNTER, MASTER_FAILURES, "tidemill_master_failures_total",              \
+      "What the system refused the master: processes, descriptors, memory, "   \
+      "space; it tries again.")                                                \
     X(COUNTER, MONITOR_SAMPLES, "tidemill_monitor_samples_total",              \
       "Samples of the metrics taken.")
 
