@@ -10,6 +10,10 @@
 
 struct config;
 
+/* What a service manager that keeps them knows them by. */
+#define LISTENER_STORE   "store"
+#define LISTENER_CONTROL "control"
+
 struct listeners {
     int store_fd;   /* store.sock; -1: none */
     int control_fd; /* control.sock; -1: none */
@@ -24,7 +28,7 @@ int listeners_open(struct listeners *listeners, const struct config *config,
                    struct error *error);
 
 /* The same with the listening sockets of a daemon that hands over; they must
- * be bound where the configuration wants them. */
+ * be bound where the configuration wants them, and still be found there. */
 int listeners_adopt(struct listeners *listeners, const struct config *config,
                     int store_fd, int control_fd, struct error *error);
 

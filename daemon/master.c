@@ -83,10 +83,59 @@ static int take_pidfile(struct master *master, struct error *error)
 static int take_listeners(struct master *master, struct error *error)
 {
     const struct takeover *takeover = master->options->takeover;
-    if (!takes_over(master))
-        return listeners_open(&master->listeners, master->config, error);
-    return listeners_adopt(&master->listeners, master->config,
-                           takeover->store_fd, takeover->control_fd, error);
+    if (takes_over(master) || (takeover != NULL && takeover->store_fd >= 0 &&
+                               takeover->control_fd >= 0)) {
+        if (listeners_adopt(&master->listeners, master->config,
+                            takeover->store_fd, takeover->control_fd,
+                            error) == 0)
+            return 0;
+        if (takes_over(master))
+            return -1;
+        /* Kept by the service manager, but of no use: moved or removed. */
+        close(takeover->store_fd);
+        close(takeover->control_fd);
+    }
+    return listeners_open(&master->listeners, master->config, error);
+}
+
+/* So that whoever connects while the service is restarted waits.  What an
+ * upgrade passes on is kept already. */
+static void give_listeners(struct master *master)
+{
+    struct error error;
+    /* systemd says so since version 254; for older ones our unit does */
+    master->given = master->notify.fd >= 0 && getenv("FDSTORE") != NULL;
+    if (takes_over(master) || !master->given)
+        return;
+    if (notify_give(&master->notify, master->listeners.store_fd, LISTENER_STORE,
+                    &error) != 0 ||
+        notify_give(&master->notify, master->listeners.control_fd,
+                    LISTENER_CONTROL, &error) != 0)
+        trouble_note(master, TROUBLE_NOTIFY, &error);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *self)
+{
+    struct master *master = self;
+    (void)fd, (void)what;
+    if (master_is_alone(master)) /* it listens to the old master before */
+        master_tell(master, "WATCHDOG=1");
+}
+
+/* Twice within the time that the service manager allows. */
+static int watch_ourselves(struct master *master, struct error *error)
+{
+    uint64_t period_ms = master->notify.watchdog_ms / 2;
+    struct timeval period = {.tv_sec = (time_t)(period_ms / 1000),
+                             .tv_usec = (suseconds_t)(period_ms % 1000 * 1000)};
+    if (period_ms == 0 || master->notify.fd < 0)
+        return 0;
+    master->watchdog_event =
+        event_new(master->base, -1, EV_PERSIST, on_watchdog, master);
+    if (master->watchdog_event == NULL ||
+        event_add(master->watchdog_event, &period) != 0)
+        return error_set(error, ERROR_SYSTEM, "no memory for a timer");
+    return 0;
 }
 
 /* What root may have to do, and its end. */
@@ -174,10 +223,12 @@ struct master *master_new(const struct master_options *options,
     log_identify("master", -1);
     if (take_places(master, error) != 0 || make_mapping(master, error) != 0 ||
         master_open_log(master, error) != 0 ||
-        make_events(master, error) != 0) {
+        make_events(master, error) != 0 ||
+        watch_ourselves(master, error) != 0) {
         master_free(&master);
         return NULL;
     }
+    give_listeners(master);
     slots_init(master);
     master->spawn_count = random_start();
     return master;
@@ -187,13 +238,15 @@ static void leave_places(struct master *master)
 {
     bool by_new = master->upgrade.handed_over;
     bool by_old = !master->ready && !master_is_alone(master);
-    if (by_new || by_old) {
+    bool by_manager = master->given;
+    if (by_new || by_old || by_manager)
         listeners_leave(&master->listeners);
-        pidfile_leave(&master->pidfile);
-    } else {
+    else
         listeners_close(&master->listeners);
+    if (by_new || by_old)
+        pidfile_leave(&master->pidfile);
+    else
         pidfile_drop(&master->pidfile);
-    }
 }
 
 void master_free(struct master **pointer)
@@ -206,6 +259,8 @@ void master_free(struct master **pointer)
     upgrade_deinit(master);
     if (takes_over(master))
         takeover_deinit(master->options->takeover);
+    if (master->watchdog_event != NULL)
+        event_free(master->watchdog_event);
     if (master->check_event != NULL)
         event_free(master->check_event);
     if (master->base != NULL)

@@ -50,6 +50,7 @@ struct master {
     struct pidfile pidfile;
     struct listeners listeners;
     struct notify notify;
+    bool given; /* the listeners, to the service manager: they stay */
     struct starter *starter;
 
     pid_t log_helper;       /* 0: none runs */
@@ -59,6 +60,7 @@ struct master {
     int signal_fd;
     struct event *signal_event;
     struct event *check_event; /* the one timer, for the earliest deadline */
+    struct event *watchdog_event; /* NULL: no service manager's watchdog */
     uint64_t check_due_ms;     /* when it fires */
     uint64_t lenient_until_ms; /* heartbeats are not judged before */
 

@@ -2,6 +2,7 @@
 #include "daemon/notify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,10 +10,24 @@
 #include <string.h>
 #include <unistd.h>
 
+/* As sd_watchdog_enabled(3). */
+static uint64_t read_watchdog_ms(void)
+{
+    const char *pid = getenv("WATCHDOG_PID");
+    const char *period = getenv("WATCHDOG_USEC");
+    uint64_t period_us = 0;
+    if (period != NULL &&
+        (pid == NULL || strtoll(pid, NULL, 10) == (long long)getpid()))
+        period_us = strtoull(period, NULL, 10);
+    unsetenv("WATCHDOG_PID");
+    unsetenv("WATCHDOG_USEC");
+    return period_us / 1000;
+}
+
 void notify_init(struct notify *notify)
 {
     const char *path = getenv("NOTIFY_SOCKET");
-    *notify = (struct notify){.fd = -1};
+    *notify = (struct notify){.fd = -1, .watchdog_ms = read_watchdog_ms()};
     if (path == NULL)
         return;
     size_t size = strlen(path);
@@ -44,6 +59,15 @@ void notify_variable(const struct notify *notify, char *text, size_t room)
                   offsetof(struct sockaddr_un, sun_path) - (hidden ? 0 : 1);
     snprintf(text, room, "NOTIFY_SOCKET=%s%.*s", hidden ? "@" : "",
              (int)(hidden ? size - 1 : size), hidden ? path + 1 : path);
+}
+
+void notify_watchdog_variable(const struct notify *notify, char *text,
+                              size_t room)
+{
+    text[0] = '\0';
+    if (notify->fd >= 0 && notify->watchdog_ms > 0)
+        snprintf(text, room, "WATCHDOG_USEC=%" PRIu64,
+                 notify->watchdog_ms * 1000);
 }
 
 void notify_deinit(struct notify *notify)
@@ -91,4 +115,33 @@ int notify_send(struct notify *notify, const char *text, struct error *error)
         return 0;
     keep(notify, text);
     return notify_again(notify, error);
+}
+
+int notify_give(struct notify *notify, int fd, const char *name,
+                struct error *error)
+{
+    char text[64];
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {text, (size_t)snprintf(text, sizeof(text),
+                                                "FDSTORE=1\nFDNAME=%s", name)};
+    struct msghdr message = {.msg_name = &notify->address,
+                             .msg_namelen = notify->address_size,
+                             .msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    if (notify->fd < 0)
+        return 0;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
+                               .cmsg_level = SOL_SOCKET,
+                               .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    if (sendmsg(notify->fd, &message, MSG_NOSIGNAL) < 0)
+        return error_set_errno(error, ERROR_SYSTEM,
+                               "cannot give a socket to $NOTIFY_SOCKET");
+    return 0;
 }

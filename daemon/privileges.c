@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int privileges_find(const char *user, struct identity *identity,
@@ -46,6 +49,19 @@ int privileges_give(const struct identity *identity, const char *path,
     return 0;
 }
 
+/* Leaving uid 0 clears what is permitted and effective, but neither what a
+ * starter made inheritable nor, before that, the ambient set (capabilities(7)).
+ */
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version =
+                                                  _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
+        return -1;
+    return (int)syscall(SYS_capset, &header, none);
+}
+
 int privileges_drop(const struct identity *identity, struct error *error)
 {
     if (!identity->wanted)
@@ -55,6 +71,9 @@ int privileges_drop(const struct identity *identity, struct error *error)
         setresuid(identity->uid, identity->uid, identity->uid) != 0)
         return error_set_errno(error, ERROR_SYSTEM, "cannot become user %s",
                                identity->user);
+    if (drop_capabilities() != 0)
+        return error_set_errno(error, ERROR_SYSTEM,
+                               "cannot give up the capabilities of root");
     if (setuid(0) == 0 || seteuid(0) == 0)
         return error_set(error, ERROR_SOFTWARE,
                          "became user %s, but could become root again",

@@ -26,8 +26,8 @@ int privileges_find(const char *user, struct identity *identity,
 int privileges_give(const struct identity *identity, const char *path,
                     struct error *error);
 
-/* Becomes the identity for good: groups, gid, uid; checks that there is no
- * way back. */
+/* Becomes the identity for good: groups, gid, uid, and no capability left,
+ * neither ambient nor inheritable; checks that there is no way back. */
 int privileges_drop(const struct identity *identity, struct error *error);
 
 #endif

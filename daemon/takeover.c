@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "daemon/listeners.h"
 #include "daemon/master.h"
 #include "daemon/rotation.h"
 
@@ -62,6 +64,46 @@ static int take_descriptors(struct takeover *takeover, const char *text,
     return 0;
 }
 
+#define LISTEN_FDS_FIRST 3 /* SD_LISTEN_FDS_START */
+#define LISTEN_FDS_MAX   64
+
+/* names: "one:two:three", one for each descriptor. */
+static void take_listening(struct takeover *takeover, const char *names,
+                           int count)
+{
+    for (int fd = LISTEN_FDS_FIRST; fd < LISTEN_FDS_FIRST + count; fd++) {
+        char name[32] = "";
+        int *place = NULL;
+        size_t size = strcspn(names, ":");
+        if (size < sizeof(name))
+            memcpy(name, names, size);
+        if (strcmp(name, LISTENER_STORE) == 0)
+            place = &takeover->store_fd;
+        else if (strcmp(name, LISTENER_CONTROL) == 0)
+            place = &takeover->control_fd;
+        if (place != NULL && *place < 0 && keep_to_us(fd))
+            *place = fd;
+        names += size + (names[size] == ':');
+    }
+}
+
+/* What the service manager passes, if it is meant for us. */
+static void find_listening(struct takeover *takeover)
+{
+    const char *pid = getenv("LISTEN_PID");
+    const char *count = getenv("LISTEN_FDS");
+    const char *names = getenv("LISTEN_FDNAMES");
+    if (!takeover->wanted && pid != NULL && count != NULL && names != NULL &&
+        strtoll(pid, NULL, 10) == (long long)getpid()) {
+        long fds = strtol(count, NULL, 10);
+        take_listening(takeover, names,
+                       fds > LISTEN_FDS_MAX ? LISTEN_FDS_MAX : (int)fds);
+    }
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+}
+
 int takeover_find(struct takeover *takeover, struct error *error)
 {
     const char *text = getenv(UPGRADE_VARIABLE);
@@ -72,6 +114,7 @@ int takeover_find(struct takeover *takeover, struct error *error)
                                   .pidfile_fd = -1};
     int result = text == NULL ? 0 : take_descriptors(takeover, text, error);
     unsetenv(UPGRADE_VARIABLE);
+    find_listening(takeover);
     close_others(takeover);
     return result;
 }

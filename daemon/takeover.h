@@ -8,6 +8,11 @@
  *
  * prepares everything but its workers, says so, and waits for the word to
  * begin.  What it tells goes through its starter (daemonise.h).
+ *
+ * Without an older master the listening sockets may come from the service
+ * manager, which kept those of an earlier life (sd_listen_fds(3), named
+ * LISTENER_STORE and LISTENER_CONTROL): whoever connected meanwhile waits
+ * there.
  */
 #ifndef TIDEMILL_DAEMON_TAKEOVER_H
 #define TIDEMILL_DAEMON_TAKEOVER_H
@@ -32,13 +37,13 @@ struct takeover {
     bool wanted; /* an older master started us; else all are -1 */
     bool alone;  /* it has left, or died */
     int channel_fd;
-    int store_fd;
-    int control_fd;
+    int store_fd;   /* of a service manager, when not `wanted` */
+    int control_fd; /* likewise */
     int pidfile_fd;
     struct event *event; /* NULL: not waiting */
 };
 
-/* Reads the variable and takes it out of the environment; closes every
+/* Reads the variables and takes them out of the environment; closes every
  * descriptor that is neither a standard stream nor inherited this way: what
  * a careless starter left open would live as long as we do. */
 int takeover_find(struct takeover *takeover, struct error *error);

@@ -156,18 +156,20 @@ static void on_channel(evutil_socket_t fd, short what, void *self)
 /* --- starting it --- */
 
 static char **environment_for(const struct master *master, char *upgrade_text,
-                              char *notify_text)
+                              char *notify_text, char *watchdog_text)
 {
     size_t count = 0;
     while (environ[count] != NULL)
         count++;
-    char **copy = calloc(count + 3, sizeof(*copy));
+    char **copy = calloc(count + 4, sizeof(*copy));
     if (copy == NULL)
         return NULL;
     memcpy(copy, environ, count * sizeof(*copy));
     copy[count++] = upgrade_text;
     if (master->notify.fd >= 0)
-        copy[count] = notify_text;
+        copy[count++] = notify_text;
+    if (watchdog_text[0] != '\0')
+        copy[count] = watchdog_text;
     return copy;
 }
 
@@ -190,13 +192,17 @@ static int start(struct master *master, int channel_fd, struct error *error)
 {
     char upgrade_text[80];
     char notify_text[sizeof("NOTIFY_SOCKET=") + sizeof(struct sockaddr_un)];
+    char watchdog_text[48];
     const int fds[4] = {channel_fd, master->listeners.store_fd,
                         master->listeners.control_fd, master->pidfile.fd};
     snprintf(upgrade_text, sizeof(upgrade_text),
              UPGRADE_VARIABLE "=%d %d %d %d %d", UPGRADE_PROTOCOL, fds[0],
              fds[1], fds[2], fds[3]);
     notify_variable(&master->notify, notify_text, sizeof(notify_text));
-    char **environment = environment_for(master, upgrade_text, notify_text);
+    notify_watchdog_variable(&master->notify, watchdog_text,
+                             sizeof(watchdog_text));
+    char **environment =
+        environment_for(master, upgrade_text, notify_text, watchdog_text);
     if (environment == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory for an environment");
     pid_t pid = fork();

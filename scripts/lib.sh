@@ -7,7 +7,7 @@ build_packages="autoconf automake make gcc libc6-dev pkg-config libevent-dev lib
 libpq-dev libsqlite3-dev libyaml-dev libjansson-dev libmd-dev zlib1g-dev python3"
 test_packages="libcmocka-dev clang libclang-rt-14-dev valgrind postgresql
 pgbouncer python3-pytest python3-psycopg2 python3-yaml mandoc prometheus
-sqlite3 util-linux procps strace logrotate git patch
+sqlite3 util-linux procps strace logrotate git patch systemd
 python3-pystache nodejs node-mustache"
 bench_packages="rsyslog rsyslog-pgsql sqlite3 redis-server redis-tools nginx-light nodejs npm
 python3-jinja2 libhiredis-dev postgresql python3-psycopg2 gcc"
