@@ -6,13 +6,12 @@
 
 #include "common/generation/contract.h"
 #include "common/generation/line_diff.h"
-#include "common/generation/template_set.h"
+#include "common/generation/template_cache.h"
 #include "ctl/arguments.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 
 #define ARENA_BYTES_MAX   (512u << 20)
-#define TEMPLATES_MAX     400
 #define PREVIEW_BYTES_MAX (128u << 20) /* of one contract */
 
 struct previewing {
@@ -152,14 +151,12 @@ int preview_contracts(const struct preview *preview, char **paths, size_t count)
     struct error error;
     struct previewing previewing = {
         .preview = preview,
-        .cache = template_cache_new(TEMPLATES_MAX),
+        .cache = template_cache_new(NULL, &error),
         .files = preview->json ? json_array() : NULL,
     };
     int status = 0;
-    if (previewing.cache == NULL) {
-        error_set(&error, ERROR_SYSTEM, "no memory for templates");
+    if (previewing.cache == NULL)
         return print_failure(&error);
-    }
     arena_init(&previewing.arena, ARENA_BYTES_MAX);
     for (size_t i = 0; i < count && status == 0; i++)
         if (preview_contract(&previewing, paths[i], &error) != 0)

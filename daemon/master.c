@@ -158,6 +158,13 @@ void master_show_config(struct master *master)
     struct sync_board *sync = &master->mapping->sync;
     atomic_store(&sync->sink, (uint32_t)master->config->sync_sink);
     atomic_store(&sync->enabled, master->config->sync_enabled);
+    const struct config *config = master->config;
+    cache_limit(mapping_templates(master->mapping),
+                config->template_cache_enabled
+                    ? (uint64_t)config->template_cache_max
+                    : 0,
+                (uint64_t)config->template_cache_bytes,
+                (uint64_t)config->template_cache_ttl_ms);
 }
 
 static int make_mapping(struct master *master, struct error *error)

@@ -85,6 +85,7 @@ static void write_obituary(struct master *master, const struct slot *slot,
     atomic_store(&entry->pid, 0);
     metrics_forget_gauges(&master->mapping->metrics.slots[slot->index]);
     budget_give_back(&master->mapping->budget, slot->index);
+    cache_forget_holder(mapping_templates(master->mapping), slot->index);
 
     char name[SLOT_NAME_SIZE];
     char words[64];

@@ -75,6 +75,16 @@ X("generation.worker_timeout", worker_timeout_ms, DURATION, "300s", 100, 8640000
   "Deadline of one job.") \
 X("generation.max_retries", generation_max_retries, INT, "3", 0, 100, RESPAWN_GENERATION, 0, \
   "Attempts after the first before a job fails for good.") \
+X("template_cache.enabled", template_cache_enabled, BOOL, "true", 0, 0, LIVE, 0, \
+  "Keep compiled templates in shared memory, for all workers.") \
+X("template_cache.max_templates", template_cache_max, INT, "100", 1, 10000, LIVE, 0, \
+  "Templates kept, with partials.") \
+X("template_cache.max_size", template_cache_bytes, SIZE, "50MB", 1, 256000000, LIVE, 0, \
+  "Size of all of them together; a larger one is kept alone.") \
+X("template_cache.ttl", template_cache_ttl_ms, DURATION, "1h", 0, 315360000000, LIVE, 0, \
+  "Time after which a template is compiled anew, changed or not; 0: never.") \
+X("template_cache.persistence", template_cache_persistence, BOOL, "true", 0, 0, RESPAWN_GENERATION, 0, \
+  "Keep count of templates in the local store's template_cache_metadata.") \
 X("sync.enabled", sync_enabled, BOOL, "true", 0, 0, LIVE, 0, \
   "Run sync workers.") \
 X("sync.sink", sync_sink, CHOICE, "sqlite", 0, 0, RESPAWN_SYNC, 0, \

@@ -9,27 +9,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/buffer.h"
 #include "common/document/document.h"
+#include "common/generation/file_identity.h"
 #include "common/generation/file_loop.h"
 #include "common/generation/safe_path.h"
+#include "common/generation/template_programs.h"
 #include "common/mustache/mustache.h"
 
 #define SET_FILE_NAME "set.yaml"
 #define SUFFIX        ".mustache"
 #define SET_ARENA_MAX (4u << 20)
-#define WATCHED_MAX   (TEMPLATE_SET_FILES_MAX + 8)
+#define WATCHED_MAX   4
 #define PATH_OUT_MAX  4000
 #define PATH_ROOM     8192
 
 /* One template of the set, or one partial. */
 struct item {
     const char *name;
-    struct mustache_program *program;
-    struct mustache_program *path_program; /* NULL for a partial */
+    const char *path;
+    const struct template_program *compiled; /* of this round */
+    char sha256[65];                         /* of its file, then */
+    struct mustache_program *path_program;   /* NULL for a partial */
     enum mustache_syntax syntax;
     unsigned mode;
     const char *each; /* a file for each element of this list, or NULL */
@@ -38,11 +41,7 @@ struct item {
 /* What was read, and what it looked like; absent ones are watched too. */
 struct watched {
     const char *path;
-    bool present;
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec changed, modified;
+    struct file_identity identity;
 };
 
 struct template_set {
@@ -53,54 +52,30 @@ struct template_set {
     size_t file_count;
     struct item partials[TEMPLATE_SET_FILES_MAX];
     size_t partial_count;
-    struct watched watched[WATCHED_MAX];
+    struct watched watched[WATCHED_MAX]; /* list and folders of partials */
     size_t watched_count;
-    SHA2_CTX hashing;
+    uint64_t round; /* in which its programs are current */
+    char list_sha256[65];
     char hash[65];
 };
-
-static void look(const char *path, struct watched *seen)
-{
-    struct stat about;
-    *seen = (struct watched){.path = path};
-    if (stat(path, &about) != 0)
-        return;
-    seen->present = true;
-    seen->device = about.st_dev;
-    seen->inode = about.st_ino;
-    seen->size = about.st_size;
-    seen->changed = about.st_ctim;
-    seen->modified = about.st_mtim;
-}
-
-static bool looks_same(const struct watched *a, const struct watched *b)
-{
-    return a->present == b->present && a->device == b->device &&
-           a->inode == b->inode && a->size == b->size &&
-           a->changed.tv_sec == b->changed.tv_sec &&
-           a->changed.tv_nsec == b->changed.tv_nsec &&
-           a->modified.tv_sec == b->modified.tv_sec &&
-           a->modified.tv_nsec == b->modified.tv_nsec;
-}
 
 static int watch(struct template_set *set, const char *path,
                  struct error *error)
 {
     char *copy = arena_strdup(&set->arena, path);
     if (copy == NULL || set->watched_count == WATCHED_MAX)
-        return error_set(error, ERROR_DATA,
-                         "the template set %s/%s has more than %d files; "
-                         "divide it",
-                         set->template_dir, set->folder,
-                         TEMPLATE_SET_FILES_MAX);
-    look(copy, &set->watched[set->watched_count++]);
+        return error_set(error, ERROR_SYSTEM, "no memory for templates");
+    struct watched *watched = &set->watched[set->watched_count++];
+    watched->path = copy;
+    file_identity_look(copy, &watched->identity);
     return 0;
 }
 
-/* Reads a file and adds name and bytes to the set's hash. */
-static int read_source(struct template_set *set, const char *path, char **bytes,
-                       size_t *size, struct error *error)
+/* Reads the list of the set. */
+static int read_list(struct template_set *set, const char *path, char **bytes,
+                     size_t *size, struct error *error)
 {
+    SHA2_CTX hashing;
     if (watch(set, path, error) != 0)
         return -1;
     const char *slash = strrchr(path, '/');
@@ -115,27 +90,10 @@ static int read_source(struct template_set *set, const char *path, char **bytes,
     close(fd);
     if (result != 0)
         return error_prefix(error, "template file %s", path);
-    const char *name = path + strlen(set->template_dir);
-    uint64_t length = *size;
-    SHA256Update(&set->hashing, (const uint8_t *)name, strlen(name) + 1);
-    SHA256Update(&set->hashing, (const uint8_t *)&length, sizeof(length));
-    SHA256Update(&set->hashing, (const uint8_t *)*bytes, *size);
+    SHA256Init(&hashing);
+    SHA256Update(&hashing, (const uint8_t *)*bytes, *size);
+    SHA256End(&hashing, set->list_sha256);
     return 0;
-}
-
-static struct mustache_program *load_program(struct template_set *set,
-                                             enum mustache_syntax syntax,
-                                             const char *path,
-                                             struct error *error)
-{
-    char *bytes = NULL;
-    size_t size = 0;
-    if (read_source(set, path, &bytes, &size, error) != 0)
-        return NULL;
-    struct mustache_program *program =
-        mustache_compile(syntax, path, bytes, size, error);
-    free(bytes);
-    return program;
 }
 
 /* One entry of `files`, checked. */
@@ -203,14 +161,16 @@ static int load_file(struct template_set *set, const struct node *entry,
     struct item *item = &set->files[set->file_count];
     *item = checked;
     item->name = arena_strdup(&set->arena, name->text);
+    item->path = arena_strdup(&set->arena, path);
     item->path_program = mustache_compile(
         MUSTACHE_SYNTAX_MUSTACHE, "output path in " SET_FILE_NAME, output->text,
         output->text_size, error);
     if (item->path_program == NULL)
         return -1;
     set->file_count++; /* from here on it is freed with the set */
-    item->program = load_program(set, item->syntax, path, error);
-    return item->program == NULL || item->name == NULL ? -1 : 0;
+    if (item->path == NULL || item->name == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for templates");
+    return 0;
 }
 
 static int load_list(struct template_set *set, struct error *error)
@@ -221,7 +181,7 @@ static int load_list(struct template_set *set, struct error *error)
     struct node *root = NULL;
     snprintf(path, sizeof(path), "%s/%s/" SET_FILE_NAME, set->template_dir,
              set->folder);
-    if (read_source(set, path, &bytes, &size, error) != 0)
+    if (read_list(set, path, &bytes, &size, error) != 0)
         return -1;
     int failed = document_read_yaml(&set->arena, path, bytes, size,
                                     &document_limits_default, &root, error);
@@ -268,9 +228,10 @@ static int load_partial(struct template_set *set, const char *folder,
     snprintf(path, sizeof(path), "%.4200s/%.255s", folder, file);
     struct item *item = &set->partials[set->partial_count];
     item->name = arena_copy(&set->arena, file, length - suffix);
-    item->program = load_program(set, MUSTACHE_SYNTAX_MUSTACHE, path, error);
-    if (item->program == NULL || item->name == NULL)
-        return -1;
+    item->path = arena_strdup(&set->arena, path);
+    item->syntax = MUSTACHE_SYNTAX_MUSTACHE;
+    if (item->path == NULL || item->name == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory for templates");
     set->partial_count++;
     return 0;
 }
@@ -313,7 +274,6 @@ struct template_set *template_set_load(const char *template_dir,
     arena_init(&set->arena, SET_ARENA_MAX);
     set->template_dir = arena_strdup(&set->arena, template_dir);
     set->folder = arena_strdup(&set->arena, folder);
-    SHA256Init(&set->hashing);
     if (set->template_dir == NULL || set->folder == NULL)
         error_set(error, ERROR_SYSTEM, "no memory for templates");
     if (set->template_dir == NULL || set->folder == NULL ||
@@ -322,7 +282,6 @@ struct template_set *template_set_load(const char *template_dir,
         template_set_free(&set);
         return NULL;
     }
-    SHA256End(&set->hashing, set->hash);
     return set;
 }
 
@@ -330,15 +289,105 @@ void template_set_free(struct template_set **set)
 {
     if (*set == NULL)
         return;
-    for (size_t i = 0; i < (*set)->file_count; i++) {
-        mustache_program_free(&(*set)->files[i].program);
+    for (size_t i = 0; i < (*set)->file_count; i++)
         mustache_program_free(&(*set)->files[i].path_program);
-    }
-    for (size_t i = 0; i < (*set)->partial_count; i++)
-        mustache_program_free(&(*set)->partials[i].program);
     arena_deinit(&(*set)->arena);
     free(*set);
     *set = NULL;
+}
+
+bool template_set_is_current(const struct template_set *set)
+{
+    for (size_t i = 0; i < set->watched_count; i++) {
+        const struct watched *watched = &set->watched[i];
+        struct file_identity now;
+        if (!file_identity_settled(&watched->identity))
+            return false;
+        file_identity_look(watched->path, &now);
+        if (!file_identity_same(&now, &watched->identity))
+            return false;
+    }
+    return true;
+}
+
+/* --- programs --- */
+
+/* Sets *changed when its file is not the one that it was. */
+static int ready_item(struct item *item, struct template_programs *programs,
+                      bool *was_hit, bool *changed, struct error *error)
+{
+    bool hit;
+    item->compiled =
+        template_programs_get(programs, item->syntax, item->path, &hit, error);
+    if (item->compiled == NULL)
+        return -1;
+    *was_hit &= hit;
+    if (memcmp(item->sha256, item->compiled->sha256, sizeof(item->sha256)) !=
+        0) {
+        memcpy(item->sha256, item->compiled->sha256, sizeof(item->sha256));
+        *changed = true;
+    }
+    return 0;
+}
+
+static void hash_items(SHA2_CTX *hashing, const struct item *items,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        SHA256Update(hashing, (const uint8_t *)items[i].name,
+                     strlen(items[i].name) + 1);
+        SHA256Update(hashing, (const uint8_t *)items[i].sha256,
+                     sizeof(items[i].sha256));
+    }
+}
+
+static void hash_all(struct template_set *set)
+{
+    SHA2_CTX hashing;
+    SHA256Init(&hashing);
+    SHA256Update(&hashing, (const uint8_t *)set->list_sha256,
+                 sizeof(set->list_sha256));
+    hash_items(&hashing, set->files, set->file_count);
+    hash_items(&hashing, set->partials, set->partial_count);
+    SHA256End(&hashing, set->hash);
+}
+
+static void use_items(struct template_programs *programs,
+                      const struct item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        template_programs_use(programs, items[i].compiled);
+}
+
+int template_set_ready(struct template_set *set,
+                       struct template_programs *programs, bool *was_hit,
+                       struct error *error)
+{
+    uint64_t round = template_programs_round(programs);
+    bool changed = set->hash[0] == '\0';
+    *was_hit = true;
+    if (set->round == round) {
+        use_items(programs, set->files, set->file_count);
+        use_items(programs, set->partials, set->partial_count);
+        return 0;
+    }
+    for (size_t i = 0; i < set->file_count; i++)
+        if (ready_item(&set->files[i], programs, was_hit, &changed, error) != 0)
+            return -1;
+    for (size_t i = 0; i < set->partial_count; i++)
+        if (ready_item(&set->partials[i], programs, was_hit, &changed, error) !=
+            0)
+            return -1;
+    if (changed)
+        hash_all(set);
+    set->round = round;
+    return 0;
+}
+
+bool template_set_is_ready(const struct template_set *set,
+                           const struct template_programs *programs)
+{
+    return set->round == template_programs_round(programs);
 }
 
 const char *template_set_name(const struct template_set *set)
@@ -351,18 +400,13 @@ const char *template_set_hash(const struct template_set *set)
     return set->hash;
 }
 
-size_t template_set_count(const struct template_set *set)
-{
-    return set->file_count + set->partial_count;
-}
-
 static const struct mustache_program *
 resolve(void *context, const char *name, size_t name_size, struct error *error)
 {
     const struct item *item = find_partial(context, name, name_size);
     if (item == NULL)
         error_clear(error);
-    return item == NULL ? NULL : item->program;
+    return item == NULL ? NULL : item->compiled->program;
 }
 
 /* Placeholders that are not ours may be the output's own braces. */
@@ -405,8 +449,8 @@ static int render_file(const struct template_set *set, const struct item *item,
         return 0;
     if (safe_path_check(path, path_size, error) != 0)
         return error_prefix(error, "template %s", item->name);
-    char *bytes = render_text(set, item->program, item->syntax, data, arena,
-                              &size, error);
+    char *bytes = render_text(set, item->compiled->program, item->syntax, data,
+                              arena, &size, error);
     char *whole = arena_printf(arena, "%s/%s", node_name, path);
     if (bytes == NULL)
         return -1;
@@ -491,93 +535,4 @@ int template_set_render(const struct template_set *set,
             return -1;
     }
     return 0;
-}
-
-/* --- the cache --- */
-
-#define CACHED_SETS_MAX 32
-
-struct template_cache {
-    size_t templates_max;
-    size_t template_count;
-    struct template_set *sets[CACHED_SETS_MAX]; /* newest use first */
-    size_t set_count;
-};
-
-struct template_cache *template_cache_new(size_t templates_max)
-{
-    struct template_cache *cache = calloc(1, sizeof(*cache));
-    if (cache != NULL)
-        cache->templates_max = templates_max;
-    return cache;
-}
-
-static void drop(struct template_cache *cache, size_t index)
-{
-    cache->template_count -= template_set_count(cache->sets[index]);
-    template_set_free(&cache->sets[index]);
-    cache->set_count--;
-    memmove(&cache->sets[index], &cache->sets[index + 1],
-            (cache->set_count - index) * sizeof(cache->sets[0]));
-}
-
-void template_cache_free(struct template_cache **cache)
-{
-    if (*cache == NULL)
-        return;
-    while ((*cache)->set_count > 0)
-        drop(*cache, (*cache)->set_count - 1);
-    free(*cache);
-    *cache = NULL;
-}
-
-static bool is_current(const struct template_set *set)
-{
-    for (size_t i = 0; i < set->watched_count; i++) {
-        struct watched now;
-        look(set->watched[i].path, &now);
-        if (!looks_same(&now, &set->watched[i]))
-            return false;
-    }
-    return true;
-}
-
-static void put_first(struct template_cache *cache, struct template_set *set,
-                      size_t from)
-{
-    memmove(&cache->sets[1], &cache->sets[0], from * sizeof(cache->sets[0]));
-    cache->sets[0] = set;
-}
-
-const struct template_set *template_cache_get(struct template_cache *cache,
-                                              const char *template_dir,
-                                              const char *folder, bool *was_hit,
-                                              struct error *error)
-{
-    *was_hit = false;
-    for (size_t i = 0; i < cache->set_count; i++) {
-        struct template_set *set = cache->sets[i];
-        if (strcmp(set->folder, folder) != 0 ||
-            strcmp(set->template_dir, template_dir) != 0)
-            continue;
-        if (is_current(set)) {
-            put_first(cache, set, i);
-            *was_hit = true;
-            return set;
-        }
-        drop(cache, i);
-        break;
-    }
-    struct template_set *set = template_set_load(template_dir, folder, error);
-    if (set == NULL)
-        return NULL;
-    size_t more = template_set_count(set);
-    while (cache->set_count > 0 &&
-           (cache->set_count == CACHED_SETS_MAX ||
-            cache->template_count + more > cache->templates_max))
-        drop(cache, cache->set_count - 1);
-    put_first(cache, set, cache->set_count);
-    cache->set_count++;
-    cache->template_count += more;
-    return set;
 }

@@ -29,42 +29,41 @@
 
 #define TEMPLATE_SET_FILES_MAX 200 /* templates and partials of one set */
 
+struct template_programs;
 struct template_set;
 
-/* Loads and compiles a set: template_dir/folder.  Errors name the file. */
+/* Reads what a set consists of: template_dir/folder.  Errors name the
+ * file. */
 struct template_set *template_set_load(const char *template_dir,
                                        const char *folder,
                                        struct error *error);
 void template_set_free(struct template_set **set);
 
-/* "effect", and SHA-256 over all its files with their names. */
+/* False when its list or a folder of partials changed since: it is to be
+ * loaded again. */
+bool template_set_is_current(const struct template_set *set);
+
+/* Has all its programs at hand until the programs' round ends; *was_hit: all
+ * were compiled before.  Errors name the file. */
+int template_set_ready(struct template_set *set,
+                       struct template_programs *programs, bool *was_hit,
+                       struct error *error);
+
+/* Was that done in this round? */
+bool template_set_is_ready(const struct template_set *set,
+                           const struct template_programs *programs);
+
+/* "effect", and SHA-256 over the names of all its files and their hashes, as
+ * they were when it was made ready. */
 const char *template_set_name(const struct template_set *set);
 const char *template_set_hash(const struct template_set *set);
 
-/* Templates and partials in it. */
-size_t template_set_count(const struct template_set *set);
-
-/* Renders all files of a node into the arena, ready for output_plan and
+/* Renders all files of a node of a set that is ready into the arena, ready for output_plan and
  * output_write; node, contract and template fields of `output` are filled,
  * directory and force are left to the caller.  `set` and `contract` must
  * live as long as `output`. */
 int template_set_render(const struct template_set *set,
                         const struct contract *contract, struct arena *arena,
                         struct output *output, struct error *error);
-
-/* Sets kept compiled, by template directory and folder.  A set is loaded
- * again when one of its files or folders changed (device, inode, size,
- * times; then its hash).  At most `templates_max` templates stay; the least
- * recently used set goes first. */
-struct template_cache;
-struct template_cache *template_cache_new(size_t templates_max);
-void template_cache_free(struct template_cache **cache);
-
-/* The set, valid until the next call; *was_hit says whether it was there. */
-const struct template_set *template_cache_get(struct template_cache *cache,
-                                              const char *template_dir,
-                                              const char *folder,
-                                              bool *was_hit,
-                                              struct error *error);
 
 #endif

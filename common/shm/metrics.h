@@ -92,6 +92,28 @@
       "Generated files written.")                                              \
     X(COUNTER, FILES_UNCHANGED, "tidemill_files_unchanged_total",              \
       "Generated files that were already as they should be.")                  \
+    X(COUNTER, TEMPLATE_HITS, "tidemill_template_cache_hits_total",            \
+      "Uses of templates that were compiled before.")                          \
+    X(COUNTER, TEMPLATE_MISSES, "tidemill_template_cache_misses_total",        \
+      "Uses of templates that had to be compiled.")                            \
+    X(COUNTER, TEMPLATE_EVICTIONS, "tidemill_template_cache_evictions_total",  \
+      "Templates that left the cache for others.")                             \
+    X(COUNTER, TEMPLATE_INVALIDATIONS,                                         \
+      "tidemill_template_cache_invalidations_total",                           \
+      "Templates removed because they changed, were too old, or on command.")  \
+    X(COUNTER, TEMPLATE_REFUSALS, "tidemill_template_cache_refusals_total",    \
+      "Templates for which the cache had no room.")                            \
+    X(COUNTER, TEMPLATE_RECOVERIES,                                            \
+      "tidemill_template_cache_recoveries_total",                              \
+      "Shards of the cache that were emptied after a process died there.")     \
+    X(GAUGE, TEMPLATE_ITEMS, "tidemill_template_cache_templates",              \
+      "Templates in the cache.")                                               \
+    X(GAUGE, TEMPLATE_BYTES, "tidemill_template_cache_bytes",                  \
+      "Bytes that they take.")                                                 \
+    X(HISTOGRAM, TEMPLATE_LOAD_SECONDS, "tidemill_template_load_seconds",      \
+      "Time to read and compile a template.")                                  \
+    X(HISTOGRAM, TEMPLATE_REUSE_SECONDS, "tidemill_template_reuse_seconds",    \
+      "Time to find a compiled template and see that it is current.")          \
     X(COUNTER, CONTROL_COMMANDS, "tidemill_control_commands_total",            \
       "Commands answered on the control socket.")                              \
     X(COUNTER, LOG_LOST, "tidemill_log_lines_lost_total",                      \

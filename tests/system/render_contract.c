@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/generation/contract.h"
-#include "common/generation/template_set.h"
+#include "common/generation/template_cache.h"
 
 struct request {
     struct template_cache *cache;
@@ -58,7 +58,8 @@ static int render(const struct request *request, const char *path,
 
 int main(int argc, char **argv)
 {
-    struct request request = {.cache = template_cache_new(100)};
+    struct error starting;
+    struct request request = {.cache = template_cache_new(NULL, &starting)};
     int failures = 0, at = 1;
     for (; at < argc && argv[at][0] == '-'; at++) {
         request.plan = request.plan || strcmp(argv[at], "--plan") == 0;

@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-#include "common/generation/template_set.h"
+#include "common/generation/template_cache.h"
+#include "common/shm/mapping.h"
 #include "workers/generation/claim_size.h"
 #include "workers/generation/render_job.h"
 #include "workers/generation/report.h"
@@ -29,6 +30,7 @@
 struct fixture {
     char folder[64];
     char path[300];
+    struct mapping *mapping;
     struct template_cache *cache;
     struct arena arena;
     struct buffer spec;
@@ -42,7 +44,12 @@ static int setup(void **state)
     assert_non_null(fixture);
     strcpy(fixture->folder, "/tmp/tidemill-render-XXXXXX");
     assert_non_null(mkdtemp(fixture->folder));
-    fixture->cache = template_cache_new(100);
+    fixture->mapping = mapping_new(&fixture->error);
+    assert_non_null(fixture->mapping);
+    const struct template_sharing sharing = {
+        .region = mapping_templates(fixture->mapping), .template_dir = "/t"};
+    cache_limit(sharing.region, 100, 50000000, 3600000);
+    fixture->cache = template_cache_new(&sharing, &fixture->error);
     assert_non_null(fixture->cache);
     arena_init(&fixture->arena, 64u << 20);
     buffer_init(&fixture->spec, 1u << 20);
@@ -57,6 +64,7 @@ static int teardown(void **state)
     snprintf(command, sizeof(command), "rm -rf %s", fixture->folder);
     assert_int_equal(system(command), 0);
     template_cache_free(&fixture->cache);
+    mapping_free(&fixture->mapping);
     arena_deinit(&fixture->arena);
     buffer_deinit(&fixture->spec);
     free(fixture);
@@ -104,6 +112,7 @@ static int run(struct fixture *fixture, const char *contract_text,
     buffer_append_json(spec, contract_text, strlen(contract_text));
     buffer_printf(spec, ", \"output\": \"%s/out\", \"options\": {}}",
                   fixture->folder);
+    template_cache_begin(fixture->cache);
     return render_job_run(fixture->cache, template_dir, spec->bytes, spec->size,
                           &fixture->arena, &fixture->job, &fixture->error);
 }

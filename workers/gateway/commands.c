@@ -44,6 +44,7 @@ static void run_metrics(struct control_connection *connection,
     const char *format = json_string_value(json_object_get(args, "format"));
     const struct metrics *metrics = &mapping_of(connection)->metrics;
     struct buffer text;
+    mapping_measure(mapping_of(connection));
     buffer_init(&text, METRICS_TEXT_MAX);
     json_t *data;
     if (format != NULL && strcmp(format, "json") == 0) {

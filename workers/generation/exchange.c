@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/config/config.h"
+#include "common/generation/template_cache.h"
 #include "common/store/client.h"
 #include "common/worker/worker_loop.h"
 #include "workers/generation/generation_state.h"
@@ -71,6 +72,7 @@ static void take_claim(struct generation *generation,
             return;
         }
     }
+    template_cache_begin(generation->templates); /* as they are now */
     claim_size_answer(&generation->claim_size, generation->asked, got);
     if (got < generation->asked && result->changed <= (int64_t)got)
         generation->may_have_jobs = false;

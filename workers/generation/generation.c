@@ -9,7 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/config/config.h"
-#include "common/generation/template_set.h"
+#include "common/generation/template_cache.h"
 #include "common/worker/worker_loop.h"
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
@@ -18,9 +18,8 @@
 #include "workers/generation/job_run.h"
 #include "workers/generation/queue_view.h"
 
-#define TEMPLATES_KEPT_MAX 100
-#define JOB_BYTES_MAX      (256u << 20) /* memory of one render job */
-#define TURN_US            2000         /* work between two looks at messages */
+#define JOB_BYTES_MAX (256u << 20) /* memory of one render job */
+#define TURN_US       2000         /* work between two looks at messages */
 
 void generation_go_on(struct generation *generation)
 {
@@ -40,6 +39,7 @@ void generation_go_on(struct generation *generation)
     if (generation->draining && generation->gives_back)
         return; /* once the store is there, or the bound is over */
     arena_deinit(&generation->arena); /* rest without a job's memory */
+    template_cache_begin(generation->templates);
     worker_loop_idle(generation->loop);
     if (generation->draining)
         worker_loop_leave(generation->loop, WORKER_EXIT_DRAINED);
@@ -266,7 +266,15 @@ static int generation_open(struct generation *generation, struct error *error)
     char socket_path[CONFIG_PATH_MAX];
     config_runtime_path(generation->config, "store.sock", socket_path,
                         sizeof(socket_path));
-    generation->templates = template_cache_new(TEMPLATES_KEPT_MAX);
+    const struct template_sharing sharing = {
+        .region = mapping_templates(generation->worker->mapping),
+        .holder = generation->worker->board_index,
+        .template_dir = generation->config->template_dir,
+        .keeps_news = generation->config->template_cache_persistence,
+    };
+    generation->templates = template_cache_new(&sharing, error);
+    if (generation->templates == NULL)
+        return -1;
     generation->turn_event = event_new(base, -1, 0, on_turn, generation);
     generation->look_event = event_new(base, -1, 0, on_look, generation);
     generation->command =
@@ -275,9 +283,9 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->again_event = event_new(base, -1, 0, on_again, generation);
     generation->drain_event =
         event_new(base, -1, 0, on_drain_bound, generation);
-    if (generation->templates == NULL || generation->turn_event == NULL ||
-        generation->look_event == NULL || generation->command == NULL ||
-        generation->again_event == NULL || generation->drain_event == NULL)
+    if (generation->turn_event == NULL || generation->look_event == NULL ||
+        generation->command == NULL || generation->again_event == NULL ||
+        generation->drain_event == NULL)
         return error_set(error, ERROR_SYSTEM,
                          "no memory for a generation worker");
     generation->link =

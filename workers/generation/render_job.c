@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/document/document.h"
 #include "common/generation/contract.h"
-#include "common/generation/template_set.h"
+#include "common/generation/template_cache.h"
 
 const char *render_phase_name(enum render_phase phase)
 {

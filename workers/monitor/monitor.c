@@ -42,6 +42,7 @@ static int sample_send(struct monitor *monitor, struct error *error)
     const struct worker *worker = monitor->worker;
     struct buffer json;
     buffer_init(&json, SAMPLE_MAX);
+    mapping_measure(worker->mapping);
     metrics_write_json(&worker->mapping->metrics, &json);
     struct store_call call = {
         .statement = STATEMENT_SAMPLE_RECORD,
@@ -59,6 +60,19 @@ static int sample_send(struct monitor *monitor, struct error *error)
     return result;
 }
 
+/* The bounds may have been lowered, and no worker asks for a template. */
+static void trim_templates(const struct worker *worker)
+{
+    struct cache cache;
+    struct error error;
+    if (cache_open(&cache, mapping_templates(worker->mapping),
+                   worker->board_index, &error) != 0)
+        return;
+    cache_trim(&cache);
+    metric_add(METRIC_TEMPLATE_EVICTIONS, cache.counts.evictions);
+    metric_add(METRIC_TEMPLATE_RECOVERIES, cache.counts.recoveries);
+}
+
 static void monitor_tick(evutil_socket_t fd, short what, void *self)
 {
     struct monitor *monitor = self;
@@ -66,6 +80,7 @@ static void monitor_tick(evutil_socket_t fd, short what, void *self)
     (void)fd;
     (void)what;
     sync_watch_look(monitor->worker->mapping, clock_monotonic_ms());
+    trim_templates(monitor->worker);
     /* While the store is away a sample is left out, not queued. */
     if (monitor->sample_open || !store_link_connected(monitor->store))
         return;
