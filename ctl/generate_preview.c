@@ -6,7 +6,7 @@
 
 #include "common/generation/contract.h"
 #include "common/generation/line_diff.h"
-#include "common/generation/template_cache.h"
+#include "common/generation/node_render.h"
 #include "ctl/arguments.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
@@ -116,11 +116,8 @@ static int preview_contract(struct previewing *previewing, const char *path,
     const struct contract *contract = read_contract(previewing, path, error);
     if (contract == NULL)
         return -1;
-    const struct template_set *set =
-        template_cache_get(previewing->cache, preview->template_dir,
-                           node_type_folder(contract->node_type), &hit, error);
-    if (set == NULL || template_set_render(set, contract, &previewing->arena,
-                                           &output, error) != 0)
+    if (node_render(previewing->cache, preview->template_dir, contract,
+                    &previewing->arena, &output, &hit, error) != 0)
         return -1;
     output.directory = preview->output;
     output.force = preview->force;

@@ -83,6 +83,7 @@ enum fold {
     X(CONTRACT, "models", MAP, 1, MODELS, "its data")                          \
     X(CONTRACT, "dependencies", MAPS, 0, DEPENDENCY, "what it needs")          \
     X(CONTRACT, "events", MAP, 0, EVENTS, "what it says and hears")            \
+    X(CONTRACT, "mixins", MIXINS, 0, NONE, "capabilities added to it")         \
     X(CONTRACT, "author", TEXT, 0, NONE, "who answers for it")                 \
     X(VERSION, "major", NUMBER, 1, NONE, "incompatible changes")               \
     X(VERSION, "minor", NUMBER, 1, NONE, "additions")                          \
@@ -159,6 +160,7 @@ struct contract {
     struct contract_fields input;
     struct contract_fields output;
     struct contract_fields config;
+    uint32_t mixins; /* bits 1 << enum mixin (mixins.h) */
     struct contract_operation *operations; /* in the order of the contract */
     size_t operation_count;
 };

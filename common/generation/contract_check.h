@@ -63,18 +63,23 @@ const struct node *contract_duplicate(const struct node *list);
     X("max_concurrency", ORCHESTRATOR_ONLY, INT, "4", POSITIVE,                \
       "Most steps that run at the same time.")
 
-enum builtin_bound { BUILTIN_NOT_NEGATIVE, BUILTIN_POSITIVE };
+enum builtin_bound { BUILTIN_NONE, BUILTIN_NOT_NEGATIVE, BUILTIN_POSITIVE };
 
 struct contract_builtin {
     const char *name;
     unsigned node_types; /* bits */
     enum field_type type;
-    const char *value;
+    const char *value; /* NULL: made from the contract */
     enum builtin_bound bound;
     const char *words;
 };
 
 extern const struct contract_builtin contract_builtins[];
 extern const size_t contract_builtin_count;
+
+/* The settings that a contract's node has without being asked, by its type
+ * and its mixins: the next one from *at (0 first) on; NULL at the end. */
+const struct contract_builtin *
+contract_builtin_next(const struct contract *contract, size_t *at);
 
 #endif

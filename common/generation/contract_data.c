@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/generation/contract_check.h"
+#include "common/generation/mixins.h"
 #include "common/generation/names.h"
 #include "common/generation/tree.h"
 
@@ -240,8 +241,8 @@ static void add_fold(struct data *data, struct node *map,
         tree_add_text(tree, map, "state_assignment", assignment(data, field));
 }
 
-static void add_field(struct data *data, struct node *list,
-                      const struct contract_field *field, size_t index)
+static struct node *add_field(struct data *data, struct node *list,
+                              const struct contract_field *field, size_t index)
 {
     struct tree *tree = &data->tree;
     struct node *map = tree_add_map(tree, list, NULL);
@@ -271,6 +272,7 @@ static void add_field(struct data *data, struct node *list,
     }
     tree_add_bool(tree, map, "positive", false);
     tree_add_bool(tree, map, "not_negative", false);
+    return map;
 }
 
 static void add_fields(struct data *data, struct node *map, const char *key,
@@ -292,52 +294,67 @@ static void add_chosen(struct data *data, struct node *map, const char *key,
     tree_mark_last(&data->tree, list);
 }
 
-/* The settings that all nodes of the type have, with the contract's own
+/* The default of a setting that comes without being asked for. */
+static const struct node *builtin_value(struct data *data,
+                                        const struct contract_builtin *builtin)
+{
+    struct tree *tree = &data->tree;
+    if (builtin->value == NULL && builtin->type == FIELD_LIST)
+        return mixin_reading_operations(tree->arena, data->contract);
+    struct node *value = tree_map(tree);
+    if (value != NULL && builtin->value != NULL)
+        *value = (struct node){.kind = NODE_NUMBER,
+                               .text = builtin->value,
+                               .text_size = strlen(builtin->value)};
+    return value;
+}
+
+static void add_builtin(struct data *data, struct node *list,
+                        const struct contract_builtin *builtin, size_t index)
+{
+    const struct contract *contract = data->contract;
+    int own = contract_field_find(&contract->config, builtin->name);
+    struct contract_field field = {
+        .name = builtin->name,
+        .type = builtin->type,
+        .description = builtin->words,
+        .default_value = own < 0 ? builtin_value(data, builtin)
+                                 : contract->config.items[own].default_value};
+    if (field.default_value == NULL) {
+        data->tree.failed = true;
+        return;
+    }
+    struct node *map = add_field(data, list, &field, index);
+    for (struct node *bit = map == NULL ? NULL : map->first; bit != NULL;
+         bit = bit->next) {
+        if (strcmp(bit->key, "positive") == 0)
+            bit->boolean = builtin->bound == BUILTIN_POSITIVE;
+        if (strcmp(bit->key, "not_negative") == 0)
+            bit->boolean = builtin->bound == BUILTIN_NOT_NEGATIVE;
+    }
+}
+
+/* The settings that come without being asked for, with the contract's own
  * defaults, then the contract's. */
 static void add_config(struct data *data, struct node *root)
 {
-    struct tree *tree = &data->tree;
     const struct contract *contract = data->contract;
-    struct node *list = tree_add_list(tree, root, "config");
-    for (size_t i = 0; i < contract_builtin_count; i++) {
-        const struct contract_builtin *builtin = &contract_builtins[i];
-        if ((builtin->node_types & 1u << contract->node_type) == 0)
-            continue;
+    const struct contract_builtin *builtin;
+    bool is_builtin[CONTRACT_FIELDS_MAX] = {false};
+    size_t at = 0;
+    size_t count = 0;
+    struct node *list = tree_add_list(&data->tree, root, "config");
+    while ((builtin = contract_builtin_next(contract, &at)) != NULL) {
         int own = contract_field_find(&contract->config, builtin->name);
-        struct node value = {.kind = NODE_NUMBER,
-                             .text = builtin->value,
-                             .text_size = strlen(builtin->value)};
-        struct contract_field field = {.name = builtin->name,
-                                       .type = builtin->type,
-                                       .description = builtin->words,
-                                       .default_value = &value};
         if (own >= 0)
-            field.default_value = contract->config.items[own].default_value;
-        add_field(data, list, &field, i);
-        for (struct node *map = list == NULL ? NULL : list->first; map != NULL;
-             map = map->next) {
-            if (map->next != NULL)
-                continue;
-            for (struct node *bit = map->first; bit != NULL; bit = bit->next) {
-                if (strcmp(bit->key, "positive") == 0)
-                    bit->boolean = builtin->bound == BUILTIN_POSITIVE;
-                if (strcmp(bit->key, "not_negative") == 0)
-                    bit->boolean = builtin->bound == BUILTIN_NOT_NEGATIVE;
-            }
-        }
+            is_builtin[own] = true;
+        add_builtin(data, list, builtin, count++);
     }
     for (size_t i = 0; i < contract->config.count; i++) {
-        const struct contract_field *field = &contract->config.items[i];
-        bool is_builtin = false;
-        for (size_t b = 0; b < contract_builtin_count; b++)
-            is_builtin = is_builtin ||
-                         ((contract_builtins[b].node_types &
-                           1u << contract->node_type) != 0 &&
-                          strcmp(contract_builtins[b].name, field->name) == 0);
-        if (!is_builtin)
-            add_field(data, list, field, i);
+        if (!is_builtin[i])
+            add_field(data, list, &contract->config.items[i], i);
     }
-    tree_mark_last(tree, list);
+    tree_mark_last(&data->tree, list);
 }
 
 static void add_operation(struct data *data, struct node *list,
@@ -527,6 +544,10 @@ static void add_questions(struct data *data, struct node *root)
         larger = larger || field->fold == FOLD_MAX;
         tally = tally || field->fold == FOLD_TALLY;
     }
+    const struct contract_builtin *builtin;
+    size_t at = 0;
+    while ((builtin = contract_builtin_next(contract, &at)) != NULL)
+        grows = grows || builtin->type >= FIELD_LIST;
     for (size_t i = 0; i < contract->config.count; i++)
         grows = grows || contract->config.items[i].type >= FIELD_LIST;
     tree_add_bool(tree, root, "uses_math", math);
@@ -573,5 +594,6 @@ struct node *contract_data(struct arena *arena, const struct contract *contract)
     add_profile(&data, root);
     add_required_input(&data, root);
     add_questions(&data, root);
+    mixins_add_data(tree, root, contract);
     return tree->failed ? NULL : root;
 }

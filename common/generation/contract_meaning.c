@@ -4,6 +4,7 @@
 
 #include "common/generation/contract_check.h"
 #include "common/generation/formula.h"
+#include "common/generation/mixins.h"
 #include "common/generation/names.h"
 
 #define EFFECT_ONLY             (1u << NODE_TYPE_EFFECT)
@@ -102,13 +103,29 @@ void contract_check_value(struct contract_check *check,
                           what);
 }
 
-static const struct contract_builtin *builtin_find(enum node_type node_type,
-                                                   const char *name)
+const struct contract_builtin *
+contract_builtin_next(const struct contract *contract, size_t *at)
 {
-    for (size_t i = 0; i < contract_builtin_count; i++) {
-        if ((contract_builtins[i].node_types & 1u << node_type) != 0 &&
-            strcmp(contract_builtins[i].name, name) == 0)
-            return &contract_builtins[i];
+    while (*at < contract_builtin_count) {
+        const struct contract_builtin *builtin = &contract_builtins[(*at)++];
+        if ((builtin->node_types & 1u << contract->node_type) != 0)
+            return builtin;
+    }
+    size_t index = *at - contract_builtin_count;
+    const struct contract_builtin *builtin =
+        mixin_setting_next(contract->mixins, &index);
+    *at = contract_builtin_count + index;
+    return builtin;
+}
+
+static const struct contract_builtin *
+builtin_find(const struct contract *contract, const char *name)
+{
+    const struct contract_builtin *builtin;
+    size_t at = 0;
+    while ((builtin = contract_builtin_next(contract, &at)) != NULL) {
+        if (strcmp(builtin->name, name) == 0)
+            return builtin;
     }
     return NULL;
 }
@@ -142,18 +159,19 @@ static void check_config(struct contract_check *check,
     for (size_t i = 0; i < contract->config.count; i++) {
         const struct contract_field *field = &contract->config.items[i];
         const struct contract_builtin *builtin =
-            builtin_find(contract->node_type, field->name);
+            builtin_find(contract, field->name);
         snprintf(path, sizeof(path), "models.config.%s", field->name);
         if (field->default_value == NULL)
             contract_complain(check, field->source, path,
                               "a setting without default; add one");
         if (builtin != NULL && builtin->type != field->type)
             contract_complain(check, field->source, path,
-                              "every %s node has this setting, as %s; give it "
-                              "that type or another name",
+                              "the %s node has this setting already, as %s; "
+                              "give it that type or another name",
                               node_type_name(contract->node_type),
                               field_type_name(builtin->type));
-        if (builtin != NULL && field->default_value != NULL &&
+        if (builtin != NULL && builtin->bound != BUILTIN_NONE &&
+            field->default_value != NULL &&
             (field->default_value->text == NULL ||
              field->default_value->text[0] == '-'))
             contract_complain(check, field->source, path,
@@ -427,6 +445,7 @@ void contract_check_meaning(struct contract_check *check,
     check_fields(check, &contract->config, "config");
     check_inputs(check, &contract->input, "input");
     check_inputs(check, &contract->config, "config");
+    mixins_check(check, contract);
     check_config(check, contract);
     check_operations(check, contract);
     check_outputs(check, contract);

@@ -3,6 +3,7 @@
  * What templates with placeholders know of a contract.
  */
 #include "common/generation/contract.h"
+#include "common/generation/mixins.h"
 #include "common/generation/names.h"
 #include "common/generation/tree.h"
 
@@ -47,6 +48,30 @@ static void add_operations(struct tree *tree, struct node *root,
     add_list(tree, root, "OPERATIONS", &list);
 }
 
+/* For a class of Python: its import lines, what is between the parentheses
+ * behind its name, and a line for its constructor. */
+static void add_mixins(struct tree *tree, struct node *root,
+                       const struct contract *contract)
+{
+    struct buffer imports, classes;
+    buffer_init(&imports, 1u << 16);
+    buffer_init(&classes, 1u << 16);
+    for (int i = 0; i < MIXIN_COUNT; i++) {
+        const struct mixin_about *about = mixin_about((enum mixin)i);
+        if ((contract->mixins & 1u << i) == 0)
+            continue;
+        buffer_printf(&imports, "%sfrom .mixins.%s import %sMixin",
+                      imports.size == 0 ? "" : "\n", about->module,
+                      about->name);
+        buffer_printf(&classes, "%s%sMixin", classes.size == 0 ? "" : ", ",
+                      about->name);
+    }
+    add_list(tree, root, "MIXIN_IMPORTS", &imports);
+    add_list(tree, root, "MIXIN_INHERITANCE", &classes);
+    tree_add_text(tree, root, "MIXIN_INITIALIZATION",
+                  contract->mixins == 0 ? "" : "super().__init__(config)");
+}
+
 int contract_add_placeholders(struct arena *arena,
                               const struct contract *contract,
                               struct node *data)
@@ -65,10 +90,7 @@ int contract_add_placeholders(struct arena *arena,
     tree_add_text(&tree, data, "BUSINESS_DESCRIPTION", contract->description);
     tree_add_text(&tree, data, "BUSINESS_LOGIC_STUB",
                   "raise NotImplementedError");
-    /* A node has no mixins but those of its template set. */
-    tree_add_text(&tree, data, "MIXIN_IMPORTS", "");
-    tree_add_text(&tree, data, "MIXIN_INHERITANCE", "");
-    tree_add_text(&tree, data, "MIXIN_INITIALIZATION", "");
+    add_mixins(&tree, data, contract);
     add_features(&tree, data, contract);
     add_operations(&tree, data, contract);
     return tree.failed ? -1 : 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/generation/mixins.h"
 #include "common/generation/names.h"
 
 enum map_name {
@@ -29,6 +30,7 @@ enum shape {
     SHAPE_FOLD,
     SHAPE_TEXTS,
     SHAPE_NAMES,
+    SHAPE_MIXINS,
     SHAPE_MAP,
     SHAPE_MAPS,
 };
@@ -194,6 +196,30 @@ static void check_list(struct contract_check *check, const struct node *value,
                           "'%.80s' is there twice; take one out", twice->text);
 }
 
+static void check_mixins(struct contract_check *check, const struct node *value,
+                         const char *path)
+{
+    unsigned before = check->error_count;
+    unsigned index = 0;
+    check_list(check, value, path, false);
+    if (check->error_count > before)
+        return;
+    for (const struct node *item = value->first; item != NULL;
+         item = item->next, index++) {
+        char item_path[PATH_ROOM];
+        put_item_path(item_path, path, index);
+        if (mixin_find(item->text) >= 0)
+            continue;
+        const char *nearest = mixin_nearest(item->text);
+        if (nearest != NULL)
+            contract_complain(check, item, item_path,
+                              "'%.80s' is unknown; did you mean '%s'?",
+                              item->text, nearest);
+        else
+            check_word(check, item, item_path, mixin_names);
+    }
+}
+
 static void check_map(struct contract_check *check, const struct node *map,
                       enum map_name name, const char *path);
 
@@ -263,6 +289,9 @@ static void check_shape(struct contract_check *check, const struct node *value,
     case SHAPE_TEXTS:
     case SHAPE_NAMES:
         check_list(check, value, path, row->shape == SHAPE_NAMES);
+        break;
+    case SHAPE_MIXINS:
+        check_mixins(check, value, path);
         break;
     case SHAPE_MAP:
         if (is_kind(check, value, path, NODE_MAP, "write keys below it"))

@@ -16,6 +16,7 @@
 #include "common/generation/file_identity.h"
 #include "common/generation/file_loop.h"
 #include "common/generation/safe_path.h"
+#include "common/generation/template_hash.h"
 #include "common/generation/template_programs.h"
 #include "common/mustache/mustache.h"
 
@@ -452,9 +453,10 @@ static int render_file(const struct template_set *set, const struct item *item,
     char *bytes = render_text(set, item->compiled->program, item->syntax, data,
                               arena, &size, error);
     char *whole = arena_printf(arena, "%s/%s", node_name, path);
+    char *name = arena_strdup(arena, item->name);
     if (bytes == NULL)
         return -1;
-    if (whole == NULL)
+    if (whole == NULL || name == NULL)
         return error_set(error, ERROR_DATA,
                          "the node needs more memory than a job may have");
     if (output->file_count == OUTPUT_FILES_MAX)
@@ -466,7 +468,7 @@ static int render_file(const struct template_set *set, const struct item *item,
         .bytes = bytes,
         .size = size,
         .mode = item->mode,
-        .template_name = item->name,
+        .template_name = name,
     };
     return 0;
 }
@@ -508,6 +510,18 @@ static bool has_placeholders(const struct template_set *set)
     return false;
 }
 
+/* Makes room behind the files that are there, if any. */
+static int make_room(const struct template_set *set, struct arena *arena,
+                     struct output *output)
+{
+    size_t room = output->file_count + files_room(set);
+    struct output_file *files = arena_calloc(arena, room, sizeof(*files));
+    if (files != NULL && output->file_count > 0)
+        memcpy(files, output->files, output->file_count * sizeof(*files));
+    output->files = files;
+    return files == NULL ? -1 : 0;
+}
+
 int template_set_render(const struct template_set *set,
                         const struct contract *contract, struct arena *arena,
                         struct output *output, struct error *error)
@@ -516,15 +530,17 @@ int template_set_render(const struct template_set *set,
     if (data != NULL && has_placeholders(set) &&
         contract_add_placeholders(arena, contract, data) != 0)
         data = NULL;
-    output->files =
-        arena_calloc(arena, files_room(set), sizeof(*output->files));
-    output->file_count = 0;
+    if (output->file_count == 0)
+        output->template_set = arena_strdup(arena, set->folder);
+    output->template_hash =
+        output->file_count == 0
+            ? arena_strdup(arena, set->hash)
+            : template_hash_join(arena, output->template_hash, set->hash);
     output->node = contract->node_name;
     output->contract = contract->name;
     output->contract_sha256 = contract->sha256;
-    output->template_set = set->folder;
-    output->template_hash = set->hash;
-    if (data == NULL || output->files == NULL)
+    if (data == NULL || make_room(set, arena, output) != 0 ||
+        output->template_set == NULL || output->template_hash == NULL)
         return error_set(error, ERROR_DATA,
                          "the contract %s needs more memory than a job may "
                          "have",

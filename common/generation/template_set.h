@@ -58,10 +58,10 @@ bool template_set_is_ready(const struct template_set *set,
 const char *template_set_name(const struct template_set *set);
 const char *template_set_hash(const struct template_set *set);
 
-/* Renders all files of a node of a set that is ready into the arena, ready for output_plan and
- * output_write; node, contract and template fields of `output` are filled,
- * directory and force are left to the caller.  `set` and `contract` must
- * live as long as `output`. */
+/* Renders all files of a node of a set that is ready into the arena, behind
+ * those that `output` has already (from another set), ready for output_plan and output_write; node,
+ * contract and template fields of `output` are filled, directory and force
+ * are left to the caller.  `contract` must live as long as `output`. */
 int template_set_render(const struct template_set *set,
                         const struct contract *contract, struct arena *arena,
                         struct output *output, struct error *error);

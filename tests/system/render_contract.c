@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/generation/contract.h"
-#include "common/generation/template_cache.h"
+#include "common/generation/node_render.h"
 
 struct request {
     struct template_cache *cache;
@@ -41,13 +41,10 @@ static int render(const struct request *request, const char *path,
     if (contract == NULL)
         return -1;
     bool was_hit;
-    const struct template_set *set = template_cache_get(
-        request->cache, request->template_dir,
-        node_type_folder(contract->node_type), &was_hit, error);
     struct output output = {.directory = request->directory,
                             .force = request->force};
-    if (set == NULL ||
-        template_set_render(set, contract, arena, &output, error) != 0)
+    if (node_render(request->cache, request->template_dir, contract, arena,
+                    &output, &was_hit, error) != 0)
         return -1;
     int result = request->plan ? output_plan(&output, error)
                                : output_write(&output, error);

@@ -162,8 +162,27 @@ static void test_names_and_values(void **state)
     refused(fixture,
             HEAD("EFFECT") MODELS "operations: [{name: a, input: [prize]}]",
             "there is no field 'prize'");
+}
+
+static void test_mixins(void **state)
+{
+    struct fixture *fixture = *state;
     refused(fixture, HEAD("EFFECT") MODELS OPERATIONS "mixins: [Retry]\n",
-            "unknown key 'mixins'");
+            "mixins[0]: Retry is not for EFFECT nodes");
+    refused(fixture,
+            HEAD("EFFECT") MODELS OPERATIONS "mixins: [Audit, circuit-breaker]",
+            "mixins[1]: 'circuit-breaker' is unknown; did you mean "
+            "'CircuitBreaker'?");
+    refused(fixture, HEAD("EFFECT") MODELS OPERATIONS "mixins: [Audit, Audit]",
+            "'Audit' is there twice");
+    refused(fixture, HEAD("EFFECT") MODELS OPERATIONS "mixins: Audit",
+            "a string where a list is needed");
+    refused(
+        fixture,
+        HEAD("EFFECT") "models: {input: [], output: [], config: [{name: "
+                       "audit_entries, type: str, default: many}]}\n" OPERATIONS
+                       "mixins: [Audit]",
+        "has this setting already, as int");
 }
 
 static void test_steps(void **state)
@@ -320,6 +339,7 @@ int main(void)
         TEST(test_odd_documents),
         TEST(test_names_and_values),
         TEST(test_steps),
+        TEST(test_mixins),
         TEST(test_folds),
         TEST(test_formulas),
         TEST(test_a_deep_formula_is_refused),

@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/document/document.h"
 #include "common/generation/contract.h"
-#include "common/generation/template_cache.h"
+#include "common/generation/node_render.h"
 
 const char *render_phase_name(enum render_phase phase)
 {
@@ -75,6 +75,30 @@ static struct contract *read_contract(const struct node *spec,
     return contract;
 }
 
+/* node_render, with its phases timed. */
+static int render(struct template_cache *cache, const char *template_dir,
+                  const struct contract *contract, struct arena *arena,
+                  struct render_job *job, uint64_t *since_ns,
+                  struct error *error)
+{
+    const char *folders[NODE_SETS_MAX];
+    size_t count = node_sets(contract, folders);
+    int result = 0;
+    job->template_hit = true;
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        bool hit;
+        const struct template_set *set =
+            template_cache_get(cache, template_dir, folders[i], &hit, error);
+        phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, since_ns);
+        result = set == NULL ? -1
+                             : template_set_render(set, contract, arena,
+                                                   &job->output, error);
+        job->template_hit = job->template_hit && hit;
+        phase_end(job, RENDER_PHASE_CODE_GEN, since_ns);
+    }
+    return result;
+}
+
 static int run(struct template_cache *cache, const char *default_template_dir,
                const struct node *spec, struct arena *arena,
                struct render_job *job, uint64_t *since_ns, struct error *error)
@@ -87,18 +111,13 @@ static int run(struct template_cache *cache, const char *default_template_dir,
     if (contract == NULL)
         return -1;
     job->node_type = node_type_name(contract->node_type);
-    const struct template_set *set = template_cache_get(
-        cache, text_of(spec, "template_dir", default_template_dir),
-        node_type_folder(contract->node_type), &job->template_hit, error);
-    phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, since_ns);
-    if (set == NULL)
-        return -1;
     job->output.directory = text_of(spec, "output", "");
     job->output.force = force != NULL && force->boolean;
     job->output.merge = merge != NULL && merge->boolean;
     job->output.arena = arena;
-    int result = template_set_render(set, contract, arena, &job->output, error);
-    phase_end(job, RENDER_PHASE_CODE_GEN, since_ns);
+    int result =
+        render(cache, text_of(spec, "template_dir", default_template_dir),
+               contract, arena, job, since_ns, error);
     if (result == 0)
         result = output_write(&job->output, error);
     phase_end(job, RENDER_PHASE_PERSISTENCE, since_ns);
