@@ -9,7 +9,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAMES = ["drain", "wan", "urgent", "backlog", "accept", "source",
-         "hook", "render", "generate", "jobs",
+         "hook", "render", "generate", "jobs", "run",
          "log", "idle"]
 
 

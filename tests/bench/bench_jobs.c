@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Submits no-op jobs to a running daemon and waits until all are done:
+ * Submits jobs that are all the same, no-op ones by default, to a running
+ * daemon and waits until all are done:
  *
- *     bench_jobs CONFIG COUNT
+ *     bench_jobs CONFIG COUNT [KIND SPEC]
  *
  * Prints jobs a second, from the first submission to the last job's end.
  */
@@ -19,7 +20,12 @@
 
 #define JOBS_PER_CALL 500
 
-static int submit(struct store_session *session, int count, struct error *error)
+struct work {
+    const char *kind, *spec;
+};
+
+static int submit(struct store_session *session, const struct work *work,
+                  int count, struct error *error)
 {
     static struct store_call calls[JOBS_PER_CALL];
     const struct store_request request = {calls, (size_t)count};
@@ -29,10 +35,11 @@ static int submit(struct store_session *session, int count, struct error *error)
         calls[i] = (struct store_call){
             .statement = STATEMENT_JOB_SUBMIT,
             .argument_count = 8,
-            .arguments = {
-                value_text("noop"), value_integer(2), value_text("{}"),
-                value_integer(0), value_integer(clock_wall_ms()),
-                value_integer(store_token()), value_null(), value_null()}};
+            .arguments = {value_text(work->kind), value_integer(2),
+                          value_text(work->spec), value_integer(0),
+                          value_integer(clock_wall_ms()),
+                          value_integer(store_token()), value_null(),
+                          value_null()}};
     arena_init(&arena, 16u << 20);
     int result = store_session_call(session, &request, &arena, &answer, error);
     arena_deinit(&arena);
@@ -55,7 +62,8 @@ static int left(struct store_reader *reader)
     return found;
 }
 
-static int run(const struct config *config, int count, struct error *error)
+static int run(const struct config *config, const struct work *work, int count,
+               struct error *error)
 {
     struct store_session *session = NULL;
     struct store_reader *reader = NULL;
@@ -64,7 +72,7 @@ static int run(const struct config *config, int count, struct error *error)
         return -1;
     uint64_t start_ns = clock_monotonic_ns();
     for (int sent = 0; sent < count; sent += JOBS_PER_CALL)
-        if (submit(session,
+        if (submit(session, work,
                    count - sent < JOBS_PER_CALL ? count - sent : JOBS_PER_CALL,
                    error) != 0)
             return -1;
@@ -86,10 +94,12 @@ int main(int argc, char **argv)
 {
     struct error error;
     struct buffer errors;
-    if (argc != 3) {
-        fprintf(stderr, "usage: bench_jobs CONFIG COUNT\n");
+    if (argc != 3 && argc != 5) {
+        fprintf(stderr, "usage: bench_jobs CONFIG COUNT [KIND SPEC]\n");
         return 64;
     }
+    const struct work work = {.kind = argc == 5 ? argv[3] : "noop",
+                              .spec = argc == 5 ? argv[4] : "{}"};
     buffer_init(&errors, 65536);
     const struct config_request request = {.path = argv[1]};
     struct config *config = config_load(&request, &errors);
@@ -97,7 +107,7 @@ int main(int argc, char **argv)
         fputs(errors.bytes, stderr);
         return 78;
     }
-    int result = run(config, atoi(argv[2]), &error);
+    int result = run(config, &work, atoi(argv[2]), &error);
     if (result != 0)
         fprintf(stderr, "bench_jobs: %s\n", error.text);
     config_free(&config);
