@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,39 +56,55 @@ static void test_kills_all(void **state)
     assert_int_equal(process_tree_signal(getpid(), SIGTERM), 0);
 }
 
-static void run(char **argv, struct command_result *result)
+static void run(struct guardian *guardian, char **argv,
+                struct command_result *result)
 {
     char *environment[] = {NULL};
-    struct guardian guardian;
     struct error error;
     const struct command command = {.argv = argv,
                                     .environment = environment,
                                     .directory = "/",
                                     .timeout_ms = 100,
                                     .grace_ms = 50};
-    assert_int_equal(guardian_start(&command, &guardian, &error), 0);
-    while (read(guardian.result_fd, result, sizeof(*result)) !=
-           (ssize_t)sizeof(*result))
-        usleep(1000);
-    guardian_close(&guardian);
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_int_equal(guardian_run(guardian, &command, &error), 0);
+    struct pollfd end = {.fd = guardian->result_fd, .events = POLLIN};
+    assert_int_equal(poll(&end, 1, 60000), 1);
+    assert_int_equal(read(end.fd, result, sizeof(*result)), sizeof(*result));
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), 0); /* only the guardian */
+    assert_int_equal(process_tree_signal(getpid(), 0), 1);
 }
 
 static void test_guardian(void **state)
 {
+    struct guardian guardian = {.pid = 0};
+    char *yes[] = {(char *)(uintptr_t) "/bin/true", NULL};
     char *none[] = {(char *)(uintptr_t) "/no/such/program", NULL};
     char *deaf[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
                     (char *)(uintptr_t) "trap '' TERM; sleep 1000 & sleep 1000",
                     NULL};
     struct command_result result;
     (void)state;
-    run(none, &result);
+    signal(SIGPIPE, SIG_IGN);
+    run(&guardian, none, &result);
+    pid_t pid = guardian.pid;
     assert_int_equal(result.end, COMMAND_NOT_STARTED);
     assert_int_equal(result.detail, ENOENT);
-    run(deaf, &result);
+    guardian_cancel(&guardian); /* too late: it is not the next one's */
+    run(&guardian, deaf, &result);
+    assert_int_equal(guardian.pid, pid);
+    assert_false(result.cancelled);
     assert_true(result.timed_out);
     assert_int_equal(result.end, COMMAND_SIGNALLED);
     assert_int_equal(result.detail, SIGKILL);
+    struct pollfd gone = {.fd = guardian.result_fd, .events = POLLIN};
+    kill(guardian.pid, SIGKILL); /* another takes its place */
+    assert_int_equal(poll(&gone, 1, 60000), 1);
+    run(&guardian, yes, &result);
+    assert_int_not_equal(guardian.pid, pid);
+    assert_int_equal(result.end, COMMAND_EXITED);
+    assert_int_equal(result.detail, 0);
+    guardian_close(&guardian);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
 int main(void)

@@ -31,7 +31,7 @@ struct kept_output {
 struct command_job {
     struct arena arena; /* the specification */
     struct command command;
-    struct guardian guardian;
+    struct guardian *guardian; /* lives longer */
     struct event *output_event;
     struct event *result_event;
     struct event *bound_event;
@@ -39,6 +39,7 @@ struct command_job {
     command_over over;
     void *self;
     bool cancelled;
+    bool over_said; /* nothing of it is alive */
     struct kept_output kept;
 };
 
@@ -60,7 +61,7 @@ static void read_output(struct command_job *job)
 {
     char bytes[4096];
     for (int i = 0; i < READS_AT_ONCE; i++) {
-        ssize_t size = read(job->guardian.output_fd, bytes, sizeof(bytes));
+        ssize_t size = read(job->guardian->output_fd, bytes, sizeof(bytes));
         if (size == 0)
             event_del(job->output_event);
         if (size <= 0)
@@ -144,7 +145,9 @@ static void end(struct command_job *job, const struct command_result *result)
     struct error error;
     struct buffer text;
     error_clear(&error);
-    guardian_close_tree(&job->guardian);
+    job->over_said = true;
+    if (result == NULL)
+        guardian_close_tree(job->guardian);
     for (uint64_t before = UINT64_MAX; before != job->kept.size;) {
         before = job->kept.size; /* all writers are dead: it has an end */
         read_output(job);
@@ -285,9 +288,9 @@ static int add_events(struct command_job *job, struct event_base *base,
         job->command.timeout_ms + job->command.grace_ms + SLACK_MS;
     struct timeval bound = {.tv_sec = (time_t)(bound_ms / 1000),
                             .tv_usec = (suseconds_t)(bound_ms % 1000 * 1000)};
-    job->output_event = event_new(base, job->guardian.output_fd,
+    job->output_event = event_new(base, job->guardian->output_fd,
                                   EV_READ | EV_PERSIST, on_output, job);
-    job->result_event = event_new(base, job->guardian.result_fd,
+    job->result_event = event_new(base, job->guardian->result_fd,
                                   EV_READ | EV_PERSIST, on_result, job);
     job->bound_event = event_new(base, -1, 0, on_bound, job);
     if (job->output_event == NULL || job->result_event == NULL ||
@@ -298,11 +301,10 @@ static int add_events(struct command_job *job, struct event_base *base,
     return 0;
 }
 
-struct command_job *command_job_start(struct event_base *base,
-                                      const struct job *job,
-                                      uint64_t timeout_ms, uint64_t grace_ms,
-                                      command_over over, void *self,
-                                      struct error *error)
+struct command_job *
+command_job_start(struct event_base *base, struct guardian *guardian,
+                  const struct job *job, uint64_t timeout_ms, uint64_t grace_ms,
+                  command_over over, void *self, struct error *error)
 {
     struct command_job *command = calloc(1, sizeof(*command));
     if (command == NULL) {
@@ -312,10 +314,11 @@ struct command_job *command_job_start(struct event_base *base,
     arena_init(&command->arena, SPEC_BYTES_MAX);
     command->command.timeout_ms = timeout_ms;
     command->command.grace_ms = grace_ms;
+    command->guardian = guardian;
     command->over = over;
     command->self = self;
     if (read_spec(command, job, error) != 0 ||
-        guardian_start(&command->command, &command->guardian, error) != 0 ||
+        guardian_run(guardian, &command->command, error) != 0 ||
         add_events(command, base, error) != 0)
         command_job_free(&command);
     return command;
@@ -323,8 +326,7 @@ struct command_job *command_job_start(struct event_base *base,
 
 void command_job_cancel(struct command_job *command)
 {
-    ssize_t wrote = write(command->guardian.control_fd, "c", 1);
-    (void)wrote; /* it has ended, or is killed at its bound */
+    guardian_cancel(command->guardian);
     command->cancelled = true;
 }
 
@@ -340,7 +342,8 @@ void command_job_free(struct command_job **command)
         event_free(old->result_event);
     if (old->bound_event != NULL)
         event_free(old->bound_event);
-    guardian_close(&old->guardian);
+    if (!old->over_said)
+        guardian_close(old->guardian);
     arena_deinit(&old->arena);
     free(old);
 }

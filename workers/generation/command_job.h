@@ -19,6 +19,7 @@
 #include "common/base/error.h"
 
 struct event_base;
+struct guardian;
 struct job;
 
 /* Of what a command prints its first and last halves of this are kept. */
@@ -48,8 +49,10 @@ typedef void (*command_over)(void *self, const struct command_outcome *outcome,
 
 struct command_job;
 
-/* Starts it; NULL on failure.  `job` is not needed afterwards. */
+/* Starts it below the guardian, which is the caller's and lives longer; NULL on
+ * failure.  `job` is not needed afterwards. */
 struct command_job *command_job_start(struct event_base *base,
+                                      struct guardian *guardian,
                                       const struct job *job,
                                       uint64_t timeout_ms, uint64_t grace_ms,
                                       command_over over, void *self,

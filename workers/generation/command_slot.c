@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
+#include "workers/generation/guardian.h"
 #include "workers/generation/job_run.h"
 
 struct command_slot {
@@ -14,6 +15,7 @@ struct command_slot {
     void (*gone)(void *self);
     void *self;
     struct event *gone_event;
+    struct guardian guardian;    /* of one command after the other */
     struct command_job *command; /* NULL: none, or it could not be started */
     struct job job;
     uint64_t since_ns;
@@ -68,6 +70,7 @@ void command_slot_free(struct command_slot **slot)
     if (old == NULL)
         return;
     command_job_free(&old->command);
+    guardian_close(&old->guardian);
     free(old->job.kind);
     if (old->gone_event != NULL)
         event_free(old->gone_event);
@@ -82,8 +85,9 @@ void command_slot_run(struct command_slot *slot, const struct job *job,
     slot->job = *job;
     slot->busy = true;
     slot->since_ns = clock_monotonic_ns();
-    slot->command = command_job_start(slot->base, &slot->job, timeout_ms,
-                                      grace_ms, on_over, slot, &error);
+    slot->command =
+        command_job_start(slot->base, &slot->guardian, &slot->job, timeout_ms,
+                          grace_ms, on_over, slot, &error);
     if (slot->command == NULL)
         on_over(slot, &none, &error);
 }

@@ -16,6 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/process_title.h"
+#include "workers/generation/command_wire.h"
 #include "workers/generation/process_tree.h"
 
 #define CLOSE_BOUND_MS 1000
@@ -75,7 +76,10 @@ static void execute(const struct command *command)
     errno = why;
 }
 
-static _Noreturn void be_command(const struct command *command, pid_t guardian)
+/* After vfork: the guardian's memory is ours until we are gone, and so is
+ * *failed. */
+static _Noreturn void be_command(const struct command *command, pid_t guardian,
+                                 volatile int *failed)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -92,10 +96,7 @@ static _Noreturn void be_command(const struct command *command, pid_t guardian)
         sigprocmask(SIG_SETMASK, &none, NULL);
         execute(command);
     }
-    const struct command_result result = {.end = COMMAND_NOT_STARTED,
-                                          .detail = errno};
-    ssize_t wrote = write(RESULT_FD, &result, sizeof(result));
-    (void)wrote; /* the exit code then says it */
+    *failed = errno;
     _exit(127);
 }
 
@@ -217,31 +218,48 @@ static int take_descriptors(const int fds[3])
     return close_range(FIRST_OTHER_FD, ~0u, 0);
 }
 
-/* All signals are blocked here, and stay so. */
-static _Noreturn void be_guardian(const struct command *command,
-                                  const int fds[3])
+/* Runs one command from its start until nothing of it is left. */
+static void run_command(const struct command *command,
+                        struct command_result *result)
 {
+    volatile int failed = 0;
     struct watch watch = {.grace_ms = command->grace_ms,
                           .until_ms =
                               clock_monotonic_ms() + command->timeout_ms};
+    pid_t guardian = getpid();
+    watch.child = vfork(); /* a fork would copy the worker's page tables */
+    if (watch.child == 0)
+        be_command(command, guardian, &failed);
+    if (watch.child < 0)
+        failed = errno;
+    else
+        watch_over(&watch);
+    *result = watch.result;
+    if (failed != 0) {
+        result->end = COMMAND_NOT_STARTED;
+        result->detail = failed;
+    }
+}
+
+/* All signals are blocked here, and stay so.  One command after the other,
+ * until the worker closes the pipe. */
+static _Noreturn void be_guardian(const int fds[3])
+{
+    struct command command;
+    struct command_result result;
+    char *block = NULL;
     if (take_descriptors(fds) != 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
         _exit(1);
     setsid();
     process_title_set("tidemilld: guardian");
-    pid_t guardian = getpid();
-    watch.child = fork();
-    if (watch.child == 0)
-        be_command(command, guardian);
-    close(OUTPUT_FD);
-    if (watch.child < 0) {
-        watch.result.end = COMMAND_NOT_STARTED;
-        watch.result.detail = errno;
-    } else {
-        watch_over(&watch);
+    while (command_wire_get(CONTROL_FD, &command, &block) == 0) {
+        run_command(&command, &result);
+        free(block);
+        if (write(RESULT_FD, &result, sizeof(result)) < 0)
+            break;
     }
-    ssize_t wrote = write(RESULT_FD, &watch.result, sizeof(watch.result));
-    _exit(wrote < 0);
+    _exit(0);
 }
 
 /* --- the worker's side --- */
@@ -253,8 +271,7 @@ static void close_all(int fds[6])
             close(fds[i]);
 }
 
-int guardian_start(const struct command *command, struct guardian *guardian,
-                   struct error *error)
+static int open_guardian(struct guardian *guardian, struct error *error)
 {
     int fds[6] = {-1, -1, -1, -1, -1, -1}; /* control, result, output */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 ||
@@ -270,7 +287,7 @@ int guardian_start(const struct command *command, struct guardian *guardian,
     const int theirs[3] = {fds[0], fds[3], fds[5]};
     pid_t pid = fork();
     if (pid == 0)
-        be_guardian(command, theirs);
+        be_guardian(theirs);
     if (pid < 0)
         error_set_errno(error, ERROR_SYSTEM, "cannot fork a guardian");
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -280,6 +297,7 @@ int guardian_start(const struct command *command, struct guardian *guardian,
     }
     for (int i = 0; i < 3; i++)
         close(theirs[i]);
+    fcntl(fds[1], F_SETFL, O_NONBLOCK);
     fcntl(fds[2], F_SETFL, O_NONBLOCK);
     fcntl(fds[4], F_SETFL, O_NONBLOCK);
     *guardian = (struct guardian){.pid = pid,
@@ -287,6 +305,29 @@ int guardian_start(const struct command *command, struct guardian *guardian,
                                   .result_fd = fds[2],
                                   .output_fd = fds[4]};
     return 0;
+}
+
+int guardian_run(struct guardian *guardian, const struct command *command,
+                 struct error *error)
+{
+    for (int i = 0; i < 2; i++) { /* it may have died since the last one */
+        if (guardian->pid == 0) {
+            guardian_close(guardian); /* what was left of it */
+            if (open_guardian(guardian, error) != 0)
+                return -1;
+        }
+        if (command_wire_put(guardian->control_fd, command, error) == 0)
+            return 0;
+        guardian_close(guardian);
+    }
+    return -1;
+}
+
+void guardian_cancel(struct guardian *guardian)
+{
+    static const char byte = WIRE_CANCEL;
+    ssize_t wrote = write(guardian->control_fd, &byte, 1);
+    (void)wrote; /* it has ended, or is killed at its bound */
 }
 
 /* The end of file comes when the guardian has left; one that is stopped does

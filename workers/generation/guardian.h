@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A command's guardian: a small process between the worker and the command,
- * the subreaper of all that the command starts.  It ends the whole tree (TERM,
+ * The guardian of a worker's commands, one after the other: a small process
+ * between the worker and the command, the subreaper of all that the command
+ * starts.  It ends the whole tree (TERM,
  * KILL after the grace) at the deadline and when the worker asks; KILL at once
  * when the command itself has ended and when the worker is gone, which it
  * notices by the end of file of the pipe that only the worker holds.
@@ -55,16 +56,19 @@ struct command_result {
 
 struct guardian {
     pid_t pid;
-    int control_fd; /* a byte: cancel; closed: kill */
-    int result_fd;  /* a struct command_result when all is dead, then the end
-                     * of file; only that when the guardian was killed */
+    int control_fd; /* commands and their cancelling; closed: kill */
+    int result_fd;  /* a struct command_result when all of a command is dead;
+                     * the end of file when the guardian was killed */
     int output_fd;  /* what the command prints; not blocking */
 };
 
-/* Starts the guardian, which starts the command.  The caller becomes a
- * subreaper. */
-int guardian_start(const struct command *command, struct guardian *guardian,
-                   struct error *error);
+/* Lets the guardian, which is started when there is none (all zero), run a
+ * command; the one before is over.  The caller becomes a subreaper. */
+int guardian_run(struct guardian *guardian, const struct command *command,
+                 struct error *error);
+
+/* TERM, KILL after the grace. */
+void guardian_cancel(struct guardian *guardian);
 
 /* Ends the tree, should it live, and its guardian; waits for two seconds at
  * most.  What was printed can still be read. */
