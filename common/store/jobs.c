@@ -187,12 +187,6 @@ static int put_job(struct statement_call *call, sqlite3_stmt *row,
     return copy_column(call, row, 2, &values[2]);
 }
 
-static bool is_command(sqlite3_stmt *row)
-{
-    const char *kind = (const char *)sqlite3_column_text(row, 1);
-    return kind != NULL && strcmp(kind, "command") == 0;
-}
-
 /* Of a queue that runs short a worker gets half, so that the pool's last jobs
  * end together; the fewer are asked for, the less that matters. */
 static int claim_share(struct statement_call *call, int64_t *most)
@@ -228,14 +222,9 @@ int run_job_claim(struct statement_call *call)
     if (rows == NULL)
         return -1;
     int step;
-    bool command = false;
     while ((step = sql_step(writer, rows, call->error)) > 0) {
-        /* a command may run for long: it comes alone */
-        bool was_command = command;
-        command = is_command(rows);
         bytes += (size_t)sqlite3_column_bytes(rows, 2);
-        if (call->result->rows > 0 &&
-            (bytes > CLAIM_BYTES_MAX || command || was_command))
+        if (call->result->rows > 0 && bytes > CLAIM_BYTES_MAX)
             break;
         if (put_job(call, rows, &capacity) != 0) {
             sqlite3_reset(rows);
@@ -252,6 +241,19 @@ int run_job_claim(struct statement_call *call)
     bool more =
         step > 0 || (most < asked && most == (int64_t)call->result->rows);
     call->result->changed = (int64_t)call->result->rows + more;
+    return 0;
+}
+
+int run_job_unclaim(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    struct store_writer *writer = call->writer;
+    if (argument_is_json("the list of jobs", &v[2], call->error) != 0 ||
+        SQL_RUN(writer, SQL_JOBS_UNCLAIM, call->error, v[0], v[1], v[2]) != 0)
+        return -1;
+    call->result->changed = sqlite3_changes(writer->db);
+    if (call->result->changed > 0)
+        writer->topics |= TOPIC_JOB_QUEUED;
     return 0;
 }
 

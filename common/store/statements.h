@@ -79,6 +79,8 @@ X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiiiTT", \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
   "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
   "specs are past 8 MiB or the queue runs short: when more may be there changed is one more than the rows") \
+X(JOB_UNCLAIM, CALLER_GENERATION, "iit", \
+  "slot, spawn, ids as JSON: jobs that it holds and has not begun go back to the queue; answers how many") \
 X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
   "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now: its other jobs go back " \
   "to the queue, that one is tried again or fails, which is appended for the centre too -> id, outcome") \

@@ -446,6 +446,7 @@ int run_sync_paused(struct statement_call *call);
 int run_hook_record(struct statement_call *call);
 int run_job_submit(struct statement_call *call);
 int run_job_claim(struct statement_call *call);
+int run_job_unclaim(struct statement_call *call);
 int run_job_adopt(struct statement_call *call);
 int run_job_finish(struct statement_call *call);
 int run_job_cancel(struct statement_call *call);

@@ -29,6 +29,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_EXPIRE] = run_expire,
     [STATEMENT_JOB_SUBMIT] = run_job_submit,
     [STATEMENT_JOB_CLAIM] = run_job_claim,
+    [STATEMENT_JOB_UNCLAIM] = run_job_unclaim,
     [STATEMENT_JOB_ADOPT] = run_job_adopt,
     [STATEMENT_JOB_FINISH] = run_job_finish,
     [STATEMENT_JOB_CANCEL] = run_job_cancel,

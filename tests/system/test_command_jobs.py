@@ -142,6 +142,30 @@ def test_jobs_wait_for_others(daemon, tmp_path):
     assert run("--after", "1,x", "--", "true", check=False).returncode == 64
 
 
+def test_nothing_waits_behind_a_long_command(daemon, tmp_path):
+    """Commands are claimed ahead while they are short; what stands behind one
+    that runs for long goes to the other worker."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    workers = [w["pid"] for w in daemon.workers("generation")]
+    for pid in workers:  # so that they find a queue
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(80):
+        daemon.run("run", "--detach", "--", "true")
+    long = int(daemon.run("run", "--detach", "--", "sh", "-c",
+                          f"read x < {gate}").stdout)
+    behind = [int(daemon.run("run", "--detach", "--", "true").stdout)
+              for _ in range(20)]
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: {j["state"] for j in daemon.json(
+        "jobs", "list", "--limit", 101) if j["id"] != long} == {"done"})
+    assert state(daemon, long) == "claimed"
+    assert daemon.json("jobs", "show", behind[-1])["attempt"] == 1
+    gate.write_text("x\n")
+    await_state(daemon, long, "done")
+
+
 def test_a_key_runs_once(daemon, tmp_path):
     log = tmp_path / "log"
     command = ["run", "--key", f"k-{tmp_path}", "--priority", "high", "--",

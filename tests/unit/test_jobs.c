@@ -333,20 +333,25 @@ static void test_a_cancelled_job_of_a_dead_worker(void **state)
     assert_int_equal(claim(f, 0, 2, 1, 900000), 0);
 }
 
-static void test_a_command_comes_alone(void **state)
+/* What waits behind a long job goes to others, with the attempt unused. */
+static void test_unclaim(void **state)
 {
     struct store_fixture *f = *state;
-    submit(f, 2);
-    submit(f, 2);
-    change(f,
-           CALL(JOB_SUBMIT, T("command"), I(2), T("{}"), I(0), I(1000), I(0), N,
-                N),
-           ERROR_NONE);
-    submit(f, 2);
-    assert_int_equal(claim(f, 0, 1, 10, 3000), 2);
-    assert_int_equal(f->answer.results[0].changed, 3);
-    assert_int_equal(claim(f, 0, 1, 10, 3000), 1);
-    assert_int_equal(claim(f, 0, 1, 10, 3000), 1);
+    int64_t first = submit(f, 2);
+    int64_t second = submit(f, 2);
+    assert_int_equal(claim(f, 0, 1, 2, 3000), 2);
+    struct store_call other =
+        CALL(JOB_UNCLAIM, I(0), I(9), T("[1,2]")); /* not its own */
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &other, 1), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 0);
+    struct store_call call = CALL(JOB_UNCLAIM, I(0), I(1), T("[2]"));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &call, 1), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 1);
+    assert_true(store_writer_topics(f->writer) & TOPIC_JOB_QUEUED);
+    assert_int_equal(claim(f, 1, 2, 2, 3000), 1);
+    assert_int_equal(cell(f, 0, 0)->integer, second);
+    assert_int_equal(cell(f, 0, 3)->integer, 1);
+    assert_int_equal(finish(f, first, 1, "done", 3000), ERROR_NONE);
 }
 
 int main(void)
@@ -360,7 +365,7 @@ int main(void)
         TEST(test_adopt_beyond_pool),
         TEST(test_cancel_and_retry),
         TEST(test_a_cancelled_job_of_a_dead_worker),
-        TEST(test_a_command_comes_alone),
+        TEST(test_unclaim),
         TEST(test_records),
         TEST(test_claim_takes_half_of_a_short_queue),
         TEST(test_claim_is_bounded_by_bytes),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers/generation/backlog.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,22 +47,20 @@ void backlog_take_job(struct backlog *backlog, struct job *job)
     backlog_pop_job(backlog);
 }
 
-static bool is_command(const struct backlog *backlog, unsigned place)
+void backlog_list_jobs(const struct backlog *backlog, char *text, size_t size)
 {
-    const struct job *job =
-        &backlog->jobs[(backlog->job_first + place) % CLAIM_MOST];
-    return strcmp(job->kind, "command") == 0;
-}
-
-bool backlog_has_command(const struct backlog *backlog)
-{
-    return backlog->job_count > 0 &&
-           is_command(backlog, backlog->job_count - 1);
+    size_t at = 0;
+    for (unsigned i = 0; i < backlog->job_count; i++)
+        at += (size_t)snprintf(
+            text + at, size - at, "%c%lld", i == 0 ? '[' : ',',
+            (long long)backlog->jobs[(backlog->job_first + i) % CLAIM_MOST].id);
+    snprintf(text + at, size - at, at == 0 ? "[]" : "]");
 }
 
 bool backlog_begins_with_command(const struct backlog *backlog)
 {
-    return backlog->job_count > 0 && is_command(backlog, 0);
+    return backlog->job_count > 0 &&
+           strcmp(backlog->jobs[backlog->job_first].kind, "command") == 0;
 }
 
 void backlog_push_report(struct backlog *backlog, struct report *report)

@@ -29,8 +29,9 @@ void backlog_pop_job(struct backlog *backlog);
 /* Moves the first job out; its block is the caller's to free. */
 void backlog_take_job(struct backlog *backlog, struct job *job);
 
-/* A command comes alone in a claim, so it is the last one when there is one. */
-bool backlog_has_command(const struct backlog *backlog);
+/* Their ids as a JSON list, which needs 24 bytes for each. */
+void backlog_list_jobs(const struct backlog *backlog, char *text, size_t size);
+
 bool backlog_begins_with_command(const struct backlog *backlog);
 
 /* Takes over a report, behind the others. */

@@ -150,8 +150,7 @@ static void send_request(struct generation *generation)
     bool claims = !generation->draining && generation->may_have_jobs &&
                   generation->alone == 0 && !generation->claim_lost &&
                   generation->backlog.report_count < REPORTS_HELD_MAX / 2 &&
-                  !command_slot_busy(generation->command) &&
-                  !backlog_has_command(&generation->backlog);
+                  !generation->command_long;
     generation->asked = claims
                             ? claim_size_wanted(&generation->claim_size,
                                                 generation->backlog.job_count)
@@ -215,6 +214,33 @@ static void give_back(struct generation *generation)
     }
 }
 
+static void on_handed_back(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    generation->under_way = false;
+    if (answer->code != ERROR_NONE)
+        generation->gives_back = true; /* when the command is over */
+    generation_go_on(generation);
+}
+
+/* The jobs behind a command that runs for long are for other workers. */
+static void hand_back(struct generation *generation)
+{
+    struct error error;
+    char ids[CLAIM_MOST * 24];
+    backlog_list_jobs(&generation->backlog, ids, sizeof(ids));
+    struct store_call call = queue_unclaim_call(generation->worker, ids);
+    const struct store_request request = {.calls = &call, .call_count = 1};
+    if (store_link_call(generation->link, &request, on_handed_back, generation,
+                        &error) != 0) {
+        generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
+        return;
+    }
+    generation->under_way = true;
+    while (generation->backlog.job_count > 0)
+        backlog_pop_job(&generation->backlog);
+}
+
 void generation_drop_jobs(struct generation *generation)
 {
     while (generation->backlog.job_count > 0) {
@@ -230,9 +256,12 @@ void generation_talk(struct generation *generation)
         event_pending(generation->again_event, EV_TIMEOUT, NULL) != 0)
         return;
     bool clear = generation->backlog.report_count == 0 &&
+                 !command_slot_busy(generation->command) &&
                  (generation->draining || generation->backlog.job_count == 0);
     if (clear && (generation->gives_back || generation->claim_lost))
         give_back(generation);
+    else if (generation->command_long && generation->backlog.job_count > 0)
+        hand_back(generation);
     else if (claim_size_wanted(&generation->claim_size,
                                generation->backlog.job_count) > 0 ||
              generation->backlog.report_count >= REPORTS_SENT_MAX ||

@@ -20,6 +20,9 @@
 
 #define JOB_BYTES_MAX (256u << 20) /* memory of one render job */
 #define TURN_US       2000         /* work between two looks at messages */
+/* What is claimed ahead goes back to the queue behind a command that runs
+ * for longer. */
+#define COMMAND_LONG_MS 20
 
 void generation_go_on(struct generation *generation)
 {
@@ -90,12 +93,26 @@ static void job_over(struct generation *generation, const struct job *job,
 static void on_command_over(void *self, struct report *report)
 {
     struct generation *generation = self;
-    job_over(generation, command_slot_job(generation->command), report);
+    const struct job *job = command_slot_job(generation->command);
+    uint64_t spent_ns = clock_monotonic_ns() - generation->command_since_ns;
+    event_del(generation->long_event);
+    claim_size_job(&generation->claim_size, spent_ns / 1000, job->spec_size);
+    job_over(generation, job, report);
 }
 
 static void on_command_gone(void *self)
 {
-    generation_go_on(self);
+    struct generation *generation = self;
+    generation->command_long = false;
+    generation_go_on(generation);
+}
+
+static void on_command_long(evutil_socket_t fd, short what, void *self)
+{
+    struct generation *generation = self;
+    (void)fd, (void)what;
+    generation->command_long = true;
+    generation_go_on(generation);
 }
 
 static void cancel_command(struct generation *generation)
@@ -114,8 +131,13 @@ static void start_command(struct generation *generation)
     backlog_take_job(&generation->backlog, &job);
     uint64_t timeout_ms = job_timeout_ms(generation, &job);
     say_busy(generation, &job, timeout_ms + grace_ms + COMMAND_SLACK_MS);
+    generation->command_since_ns = clock_monotonic_ns();
+    generation_start_timer(generation->long_event, COMMAND_LONG_MS);
     command_slot_run(generation->command, &job, timeout_ms, grace_ms);
-    cancel_command(generation); /* asked for since it was claimed */
+    if (generation->cancel_told) /* perhaps of one that was not begun */
+        cancel_command(generation);
+    if (generation->backlog.job_count == 0 && !generation->under_way)
+        generation->cancel_told = false;
 }
 
 static void run_job(struct generation *generation, const struct job *job)
@@ -202,6 +224,7 @@ static void on_connected(void *self)
 {
     struct generation *generation = self;
     store_reader_close(&generation->reader); /* it may be another file now */
+    generation->cancel_told = true;
     cancel_command(generation);
     generation->may_have_jobs = true; /* a notice may have died with it */
     if (generation->adopted)
@@ -213,8 +236,10 @@ static void on_connected(void *self)
 static void on_notified(void *self, uint32_t topics)
 {
     struct generation *generation = self;
-    if ((topics & TOPIC_JOB_CANCEL) != 0)
+    if ((topics & TOPIC_JOB_CANCEL) != 0) {
+        generation->cancel_told = true;
         cancel_command(generation);
+    }
     if ((topics & TOPIC_JOB_QUEUED) == 0)
         return;
     generation->may_have_jobs = true;
@@ -280,12 +305,14 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->command =
         command_slot_new(base, &generation->reporter, on_command_over,
                          on_command_gone, generation);
+    generation->long_event =
+        event_new(base, -1, 0, on_command_long, generation);
     generation->again_event = event_new(base, -1, 0, on_again, generation);
     generation->drain_event =
         event_new(base, -1, 0, on_drain_bound, generation);
     if (generation->turn_event == NULL || generation->look_event == NULL ||
         generation->command == NULL || generation->again_event == NULL ||
-        generation->drain_event == NULL)
+        generation->long_event == NULL || generation->drain_event == NULL)
         return error_set(error, ERROR_SYSTEM,
                          "no memory for a generation worker");
     generation->link =
@@ -301,7 +328,7 @@ static void generation_close(struct generation *generation)
     store_reader_close(&generation->reader);
     struct event *const events[] = {
         generation->turn_event, generation->look_event, generation->again_event,
-        generation->drain_event};
+        generation->drain_event, generation->long_event};
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i] != NULL)
             event_free(events[i]);

@@ -34,6 +34,10 @@ struct generation {
     struct event *drain_event; /* the bound of DRAIN */
     struct backlog backlog;
     struct command_slot *command; /* beside the backlog */
+    struct event *long_event;     /* it runs for long */
+    bool command_long;            /* and what waits behind it is let go */
+    uint64_t command_since_ns;
+    bool cancel_told; /* a job that we hold may be cancelled */
     unsigned report_sent; /* of the first ones, with the request under way */
     unsigned alone;       /* of the first ones: to be sent one by one */
     unsigned asked;       /* jobs, with the request under way */

@@ -311,7 +311,8 @@ int guardian_run(struct guardian *guardian, const struct command *command,
                  struct error *error)
 {
     for (int i = 0; i < 2; i++) { /* it may have died since the last one */
-        if (guardian->pid == 0) {
+        struct pollfd word = {.fd = guardian->result_fd, .events = POLLIN};
+        if (guardian->pid == 0 || poll(&word, 1, 0) != 0) {
             guardian_close(guardian); /* what was left of it */
             if (open_guardian(guardian, error) != 0)
                 return -1;

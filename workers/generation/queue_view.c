@@ -57,6 +57,16 @@ struct store_call queue_claim_call(const struct worker *worker, unsigned most)
                       value_integer(most), value_integer(clock_wall_ms())}};
 }
 
+struct store_call queue_unclaim_call(const struct worker *worker,
+                                     const char *ids)
+{
+    return (struct store_call){.statement = STATEMENT_JOB_UNCLAIM,
+                               .argument_count = 3,
+                               .arguments = {value_integer(worker->slot),
+                                             value_integer(worker->spawn),
+                                             value_text(ids)}};
+}
+
 static struct store_call adopt_call(const struct worker *worker, uint32_t spawn,
                                     int64_t died_on, const char *why)
 {

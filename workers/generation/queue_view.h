@@ -26,6 +26,10 @@ bool queue_wants_cancel(struct store_reader **reader, const char *state_dir,
 /* JOB_CLAIM of at most so many jobs, now. */
 struct store_call queue_claim_call(const struct worker *worker, unsigned most);
 
+/* JOB_UNCLAIM of the jobs in a JSON list, which must live until it is sent. */
+struct store_call queue_unclaim_call(const struct worker *worker,
+                                     const char *ids);
+
 /* JOB_ADOPT of what the predecessor in the worker's slot left, with the reason
  * of its death in `why`, which must live until it is sent. */
 struct store_call queue_adopt_call(const struct worker *worker, char why[64]);
