@@ -11,7 +11,6 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
@@ -19,17 +18,15 @@
 #include "common/config/config.h"
 #include "common/ipc/exercise.h"
 #include "common/document/json_text.h"
-#include "workers/sync/backoff.h"
 #include "workers/sync/fold.h"
 #include "workers/sync/sqlite_ledger.h"
 #include "workers/sync/sqlite_shared.h"
 #include "workers/sync/sqlite_stores.h"
 #include "workers/sync/sqlite_typed.h"
 
-#define BATCH_ARENA_MAX  ((size_t)1 << 30)
-#define LOCK_PATIENCE_MS 5000 /* then the batch is tried later */
-#define LOCK_RETRY_MS    5 /* at most; spread, so that nobody always comes late \
-                            */
+#define BATCH_ARENA_MAX    ((size_t)1 << 30)
+#define LOCK_PATIENCE_MS   5000 /* then the batch is tried later */
+#define LOCK_RETRY_MS      5    /* at most: nobody shall always come late */
 #define COMMIT_PATIENCE_MS 2000 /* for readers to leave */
 #define SCHEMA_VERSION     1
 
@@ -85,7 +82,6 @@ struct sink {
     struct sqlite_shared shared;
     char now[CLOCK_TEXT_SIZE];
     uint64_t started_ms;
-    uint64_t random;
     sink_done done;
     void *self;
 };
@@ -493,7 +489,7 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
         if (!sink->ready)
             db_close(sink);
         timer_start(sink,
-                    1 + (long)(jitter_next(&sink->random) % LOCK_RETRY_MS));
+                    1 + (long)(clock_monotonic_ns() / 1000 % LOCK_RETRY_MS));
         return;
     }
     if (status == 0)
@@ -541,7 +537,6 @@ static struct sink *sqlite_open(const struct config *config,
         return NULL;
     }
     sink->config = config;
-    sink->random = clock_monotonic_ns() ^ (uint64_t)getpid() << 32;
     arena_init(&sink->arena, BATCH_ARENA_MAX);
     sqlite_ledger_init(&sink->ledger, config->system_id);
     sink->shared.arena = &sink->arena;
