@@ -78,6 +78,24 @@ static void show_upgrade(const json_t *upgrade)
     fputs(print_plain(), stdout);
 }
 
+/* What was never timed is left out. */
+static void show_latency(const json_t *latency)
+{
+    static const char *const names[][2] = {
+        {"store_commit", "commit"}, {"sync_batch", "batch"}, {"job", "job"}};
+    const char *between = "p95            ";
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const json_t *row = json_object_get(latency, names[i][0]);
+        if (report_number(row, "count") == 0)
+            continue;
+        printf("%s%s %.1f ms", between, names[i][1],
+               json_real_value(json_object_get(row, "p95_ms")));
+        between = ", ";
+    }
+    if (between[0] == ',')
+        putchar('\n');
+}
+
 static void show_status(const json_t *status)
 {
     char uptime[32];
@@ -103,6 +121,7 @@ static void show_status(const json_t *status)
         print_column(15, report_text(sync, "last_error"));
         fputs(print_plain(), stdout);
     }
+    show_latency(json_object_get(status, "latency"));
     json_array_foreach(json_object_get(status, "degraded"), i, item)
         printf("%s%s is degraded: its workers crash again and again; see "
                "the log%s\n",

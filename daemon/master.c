@@ -180,7 +180,7 @@ static int make_mapping(struct master *master, struct error *error)
     atomic_store(&board->started_monotonic_ms, clock_monotonic_ms());
     atomic_store(&board->config_epoch, 1);
     master_show_config(master);
-    metrics_use(&master->mapping->metrics.slots[SLOTS_MAX]);
+    metrics_use(&master->mapping->metrics, METRICS_MASTER);
     rotation_init(master);
     return 0;
 }
@@ -274,7 +274,7 @@ void master_free(struct master **pointer)
         event_base_free(master->base);
     leave_places(master);
     notify_deinit(&master->notify);
-    metrics_use(NULL);
+    metrics_use(NULL, 0);
     log_tell_repeats(true);
     log_share(NULL, 0, NULL);
     if (master->mapping != master->options->mapping)

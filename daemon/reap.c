@@ -83,7 +83,7 @@ static void write_obituary(struct master *master, const struct slot *slot,
     atomic_store(&entry->work_id, 0);
     atomic_store(&entry->work_deadline_ms, 0);
     atomic_store(&entry->pid, 0);
-    metrics_forget_gauges(&master->mapping->metrics.slots[slot->index]);
+    metrics_forget_gauges(&master->mapping->metrics, slot->index);
     budget_give_back(&master->mapping->budget, slot->index);
     cache_forget_holder(mapping_templates(master->mapping), slot->index);
 

@@ -61,8 +61,8 @@ struct cache_region *mapping_templates(struct mapping *mapping)
 void mapping_measure(struct mapping *mapping)
 {
     struct cache_totals totals;
-    struct slot_metrics *master = &mapping->metrics.slots[SLOTS_MAX];
+    struct metrics *metrics = &mapping->metrics;
     cache_totals(mapping_templates(mapping), &totals);
-    atomic_store(&master->values[METRIC_TEMPLATE_ITEMS], totals.items);
-    atomic_store(&master->values[METRIC_TEMPLATE_BYTES], totals.bytes);
+    metrics_set_shared(metrics, METRIC_TEMPLATE_ITEMS, (int64_t)totals.items);
+    metrics_set_shared(metrics, METRIC_TEMPLATE_BYTES, (int64_t)totals.bytes);
 }

@@ -14,11 +14,9 @@
 static void write_histogram(const struct metrics *metrics, enum metric metric,
                             struct buffer *out)
 {
-    uint64_t count;
-    uint64_t sum_us;
-    uint64_t buckets[HISTOGRAM_BUCKETS];
+    struct histogram_totals totals;
     const char *name = metric_outside_name(metric);
-    metrics_total_histogram(metrics, metric, &count, &sum_us, buckets);
+    metrics_total_histogram(metrics, metric, &totals);
     unsigned b = 0;
     uint64_t below = 0;
     for (unsigned power = SHOWN_POWER_FIRST; power <= SHOWN_POWER_LAST;
@@ -26,13 +24,14 @@ static void write_histogram(const struct metrics *metrics, enum metric metric,
         uint64_t bound_us = UINT64_C(1) << (2 * power);
         for (; b < HISTOGRAM_BUCKETS && histogram_bucket_bound_us(b) < bound_us;
              b++)
-            below += buckets[b];
+            below += totals.buckets[b];
         buffer_printf(out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
                       (double)bound_us / 1e6, below);
     }
-    buffer_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, count);
-    buffer_printf(out, "%s_sum %.6f\n", name, (double)sum_us / 1e6);
-    buffer_printf(out, "%s_count %" PRIu64 "\n", name, count);
+    buffer_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name,
+                  totals.count);
+    buffer_printf(out, "%s_sum %.6f\n", name, (double)totals.sum_us / 1e6);
+    buffer_printf(out, "%s_count %" PRIu64 "\n", name, totals.count);
 }
 
 void metrics_write_text(const struct metrics *metrics, struct buffer *out)
@@ -47,7 +46,7 @@ void metrics_write_text(const struct metrics *metrics, struct buffer *out)
         enum metric_kind kind = metric_kind_of(metric);
         const char *name = metric_outside_name(metric);
         buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name,
-                      metric_help(metric), name, types[kind]);
+                      metric_meaning(metric), name, types[kind]);
         if (kind == METRIC_KIND_HISTOGRAM)
             write_histogram(metrics, metric, out);
         else
@@ -59,17 +58,25 @@ void metrics_write_text(const struct metrics *metrics, struct buffer *out)
 static void write_json_histogram(const struct metrics *metrics,
                                  enum metric metric, struct buffer *out)
 {
-    uint64_t count;
-    uint64_t sum_us;
-    uint64_t buckets[HISTOGRAM_BUCKETS];
-    metrics_total_histogram(metrics, metric, &count, &sum_us, buckets);
+    struct histogram_totals totals;
+    metrics_total_histogram(metrics, metric, &totals);
     buffer_printf(out,
                   "{\"count\":%" PRIu64 ",\"sum_seconds\":%.6f,"
-                  "\"p50_ms\":%.3f,\"p95_ms\":%.3f,\"p99_ms\":%.3f}",
-                  count, (double)sum_us / 1e6,
-                  histogram_quantile_us(buckets, 0.50) / 1e3,
-                  histogram_quantile_us(buckets, 0.95) / 1e3,
-                  histogram_quantile_us(buckets, 0.99) / 1e3);
+                  "\"p50_ms\":%.3f,\"p95_ms\":%.3f,\"p99_ms\":%.3f,"
+                  "\"buckets_us\":[",
+                  totals.count, (double)totals.sum_us / 1e6,
+                  histogram_quantile_us(&totals, 0.50) / 1e3,
+                  histogram_quantile_us(&totals, 0.95) / 1e3,
+                  histogram_quantile_us(&totals, 0.99) / 1e3);
+    const char *between = "";
+    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
+        if (totals.buckets[b] == 0)
+            continue;
+        buffer_printf(out, "%s[%" PRIu64 ",%" PRIu64 "]", between,
+                      histogram_bucket_bound_us(b), totals.buckets[b]);
+        between = ",";
+    }
+    buffer_append_text(out, "]}");
 }
 
 void metrics_write_json(const struct metrics *metrics, struct buffer *out)

@@ -251,7 +251,7 @@ static int begin(struct worker_loop *loop, struct error *error)
     log_identify(role_name(worker->role),
                  role_has_pool(worker->role) ? (int)worker->slot : -1);
     log_share(&worker->mapping->log, worker->role, &hooks);
-    metrics_use(&worker->mapping->metrics.slots[worker->board_index]);
+    metrics_use(&worker->mapping->metrics, worker->board_index);
     close_others(worker);
     term.master = atomic_load(&worker->mapping->daemon.master_pid);
     term.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

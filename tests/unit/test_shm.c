@@ -25,7 +25,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    metrics_use(NULL);
+    metrics_use(NULL, 0);
     mapping_free(&mapping);
     return 0;
 }
@@ -39,7 +39,9 @@ static void mapping_says_what_it_is(void **state)
     assert_true(mapping->size_bytes > sizeof(*mapping));
     assert_true(mapping->templates_at >= sizeof(*mapping));
     assert_int_equal((uintptr_t)&mapping->scoreboard.slots[1] % 128, 0);
+    /* no slot shares a cache line with another */
     assert_int_equal((uintptr_t)&mapping->metrics.slots[1] % 128, 0);
+    assert_int_equal(sizeof(struct slot_metrics) % 128, 0);
 }
 
 static void every_slot_has_its_place(void **state)
@@ -107,16 +109,16 @@ static void counters_add_up_over_slots(void **state)
 {
     (void)state;
     metric_add(METRIC_JOBS_DONE, 1); /* goes nowhere */
-    metrics_use(&mapping->metrics.slots[3]);
+    metrics_use(&mapping->metrics, 3);
     metric_add(METRIC_JOBS_DONE, 5);
     metric_set(METRIC_OUTBOX_PENDING, -7);
-    metrics_use(&mapping->metrics.slots[SLOTS_MAX]);
+    metrics_use(&mapping->metrics, SLOTS_MAX);
     metric_add(METRIC_JOBS_DONE, 2);
     metric_set(METRIC_OUTBOX_PENDING, 10);
     assert_int_equal(metrics_total(&mapping->metrics, METRIC_JOBS_DONE), 7);
     assert_int_equal(metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
                      3);
-    metrics_forget_gauges(&mapping->metrics.slots[3]);
+    metrics_forget_gauges(&mapping->metrics, 3);
     assert_int_equal(metrics_total(&mapping->metrics, METRIC_JOBS_DONE), 7);
     assert_int_equal(metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
                      10);
@@ -124,50 +126,86 @@ static void counters_add_up_over_slots(void **state)
 
 static void buckets_follow_each_other(void **state)
 {
-    uint64_t buckets[HISTOGRAM_BUCKETS];
-    uint64_t count;
-    uint64_t sum_us;
     (void)state;
-    for (unsigned b = 1; b < HISTOGRAM_BUCKETS; b++)
-        assert_true(histogram_bucket_bound_us(b) >
-                    histogram_bucket_bound_us(b - 1));
-    /* each bound lies in its bucket, the next value in the next one */
     for (unsigned b = 0; b + 1 < HISTOGRAM_BUCKETS; b++) {
-        memset(&mapping->metrics.slots[0], 0, sizeof(struct slot_metrics));
-        metrics_use(&mapping->metrics.slots[0]);
-        metric_record_us(METRIC_JOB_SECONDS, histogram_bucket_bound_us(b));
-        metric_record_us(METRIC_JOB_SECONDS, histogram_bucket_bound_us(b) + 1);
-        metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &count,
-                                &sum_us, buckets);
-        assert_int_equal(count, 2);
-        assert_int_equal(buckets[b], 1);
-        assert_int_equal(buckets[b + 1], 1);
+        uint64_t bound_us = histogram_bucket_bound_us(b);
+        assert_true(histogram_bucket_bound_us(b + 1) > bound_us);
+        /* each bound lies in its bucket, the next value in the next one */
+        assert_int_equal(histogram_bucket_of(bound_us), b);
+        assert_int_equal(histogram_bucket_of(bound_us + 1), b + 1);
+        /* none is wider than an eighth of its lowest value */
+        if (b > 0) {
+            uint64_t low_us = histogram_bucket_bound_us(b - 1) + 1;
+            assert_true((bound_us - low_us) * 8 < low_us);
+        }
     }
-    metric_record_us(METRIC_JOB_SECONDS, UINT64_MAX);
-    metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &count,
-                            &sum_us, buckets);
-    assert_true(buckets[HISTOGRAM_BUCKETS - 1] > 0);
+    assert_int_equal(histogram_bucket_of(UINT64_MAX), HISTOGRAM_BUCKETS - 1);
+    assert_true(histogram_bucket_bound_us(HISTOGRAM_BUCKETS - 2) == UINT32_MAX);
 }
 
-static void quantiles_are_near(void **state)
+static void records_add_up_over_slots(void **state)
 {
-    uint64_t buckets[HISTOGRAM_BUCKETS];
-    uint64_t count;
-    uint64_t sum_us;
+    struct histogram_totals totals;
     (void)state;
-    memset(buckets, 0, sizeof(buckets));
-    assert_true(histogram_quantile_us(buckets, 0.5) < 0.001);
-    metrics_use(&mapping->metrics.slots[0]);
-    for (unsigned i = 1; i <= 10000; i++)
-        metric_record_us(METRIC_JOB_SECONDS, i);
-    metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &count,
-                            &sum_us, buckets);
-    assert_int_equal(count, 10000);
-    assert_int_equal(sum_us, 50005000);
-    double p50 = histogram_quantile_us(buckets, 0.5);
-    double p99 = histogram_quantile_us(buckets, 0.99);
-    assert_true(p50 > 5000 * 0.9 && p50 < 5000 * 1.1);
-    assert_true(p99 > 9900 * 0.9 && p99 < 9900 * 1.1);
+    for (unsigned slot = 0; slot < 5; slot++) {
+        metrics_use(&mapping->metrics, slot);
+        metric_record_us(METRIC_JOB_SECONDS, slot * 100);
+        metric_record_us(METRIC_STORE_COMMIT_SECONDS, 0);
+    }
+    metrics_total_histogram(&mapping->metrics, METRIC_JOB_SECONDS, &totals);
+    assert_int_equal(totals.count, 5);
+    assert_int_equal(totals.sum_us, 1000);
+    metrics_total_histogram(&mapping->metrics, METRIC_STORE_COMMIT_SECONDS,
+                            &totals);
+    assert_int_equal(totals.count, 5);
+    assert_int_equal(totals.buckets[0], 5);
+    metrics_total_histogram(&mapping->metrics, METRIC_SYNC_BATCH_SECONDS,
+                            &totals);
+    assert_int_equal(totals.count, 0);
+}
+
+#define RECORDS 5000
+
+static int compare_values(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Beside the true quantiles of values over `bits` powers of two. */
+static void check_quantiles(unsigned bits)
+{
+    static const double quantiles[] = {0.5, 0.95, 0.99, 1.0};
+    static uint64_t values[RECORDS];
+    struct histogram histogram = {0};
+    struct histogram_totals totals = {0};
+    for (unsigned i = 0; i < RECORDS; i++) {
+        uint64_t chance = (uint64_t)random() << 31 | (uint64_t)random();
+        values[i] = (chance & ((UINT64_C(1) << bits) - 1)) >>
+                    ((uint64_t)random() % bits);
+        histogram_record_us(&histogram, values[i]);
+    }
+    qsort(values, RECORDS, sizeof(values[0]), compare_values);
+    histogram_add_to(&totals, &histogram);
+    assert_int_equal(totals.count, RECORDS);
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned rank = (unsigned)(quantiles[i] * RECORDS + 0.5);
+        double truth = (double)values[rank - 1];
+        double said = histogram_quantile_us(&totals, quantiles[i]);
+        assert_true(said <= truth * 1.125);
+        assert_true(said >= truth * 0.875);
+    }
+}
+
+static void quantiles_are_within_their_bound(void **state)
+{
+    struct histogram_totals none = {0};
+    (void)state;
+    assert_true(histogram_quantile_us(&none, 0.5) < 0.001);
+    srandom(20261121);
+    for (unsigned bits = 1; bits <= 32; bits++)
+        check_quantiles(bits);
 }
 
 static void successor_goes_on_counting(void **state)
@@ -176,7 +214,7 @@ static void successor_goes_on_counting(void **state)
     for (int i = 0; i < 3; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            metrics_use(&mapping->metrics.slots[5]);
+            metrics_use(&mapping->metrics, 5);
             metric_add(METRIC_SYNC_PASSES, 10);
             _exit(0);
         }
@@ -190,7 +228,7 @@ static void text_forms(void **state)
     struct buffer out;
     (void)state;
     buffer_init(&out, 1 << 20);
-    metrics_use(&mapping->metrics.slots[0]);
+    metrics_use(&mapping->metrics, 0);
     metric_add(METRIC_SYNC_OPERATIONS, 42);
     metric_record_us(METRIC_JOB_SECONDS, 20);
     metrics_write_text(&mapping->metrics, &out);
@@ -208,6 +246,7 @@ static void text_forms(void **state)
     assert_non_null(strstr(out.bytes, "\"tidemill_sync_operations_total\":42"));
     assert_non_null(
         strstr(out.bytes, "\"tidemill_job_seconds\":{\"count\":1,"));
+    assert_non_null(strstr(out.bytes, "\"buckets_us\":[[21,1]]"));
     assert_int_equal(out.bytes[out.size - 1], '}');
     buffer_deinit(&out);
 }
@@ -217,7 +256,7 @@ static int print_text(void)
 {
     struct buffer out;
     buffer_init(&out, 1 << 20);
-    metrics_use(&mapping->metrics.slots[0]);
+    metrics_use(&mapping->metrics, 0);
     for (unsigned i = 0; i < METRIC_COUNT; i++)
         if (metric_kind_of((enum metric)i) == METRIC_KIND_HISTOGRAM)
             for (unsigned n = 0; n < 1000; n++)
@@ -242,7 +281,8 @@ int main(int argc, char **argv)
         T(texts_are_whole),
         T(counters_add_up_over_slots),
         T(buckets_follow_each_other),
-        T(quantiles_are_near),
+        T(records_add_up_over_slots),
+        T(quantiles_are_within_their_bound),
         T(successor_goes_on_counting),
         T(text_forms),
     };

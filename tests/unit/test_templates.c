@@ -46,7 +46,7 @@ static int setup(void **state)
     snprintf(f->path, sizeof(f->path), "%s/a.mustache", f->folder);
     f->mapping = mapping_new(&f->error);
     assert_non_null(f->mapping);
-    metrics_use(&f->mapping->metrics.slots[5]);
+    metrics_use(&f->mapping->metrics, 5);
     cache_limit(mapping_templates(f->mapping), 100, 50000000, 0);
     f->one = programs_of(f, 5);
     f->other = programs_of(f, 6);
@@ -58,7 +58,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    metrics_use(NULL);
+    metrics_use(NULL, 0);
     template_programs_free(&f->one);
     template_programs_free(&f->other);
     mapping_free(&f->mapping);

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/config/config.h"
 #include "common/store/reader.h"
+#include "workers/gateway/process_usage.h"
 #include "config.h"
 
 /* An ISO time, or null for 0. */
@@ -50,22 +51,41 @@ static json_t *last_death_json(struct slot_entry *slot, uint64_t now_ms)
                      age_json(now_ms, atomic_load(&slot->death_ms)));
 }
 
+/* Null where the kernel does not tell. */
+static void add_usage(json_t *object, pid_t pid)
+{
+    struct process_usage usage;
+    bool known = process_usage_read(pid, &usage) == 0;
+    json_object_set_new(object, "cpu_seconds",
+                        known ? json_real(usage.cpu_seconds) : json_null());
+    json_object_set_new(object, "rss_bytes",
+                        known ? json_integer((json_int_t)usage.rss_bytes)
+                              : json_null());
+}
+
 static json_t *slot_json(struct slot_entry *slot, uint64_t now_ms)
 {
     uint64_t work_id = atomic_load(&slot->work_id);
-    return json_pack(
-        "{s:s,s:i,s:i,s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "role",
+    uint64_t work_since_ms =
+        work_id == 0 ? 0 : atomic_load(&slot->work_started_ms);
+    pid_t pid = atomic_load(&slot->pid);
+    json_t *worker = json_pack(
+        "{s:s,s:i,s:i,s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o}", "role",
         role_name((enum role)atomic_load(&slot->role)), "slot",
-        (int)atomic_load(&slot->number), "pid", (int)atomic_load(&slot->pid),
-        "state", slot_state_name((enum slot_state)atomic_load(&slot->state)),
-        "spawn", (json_int_t)atomic_load(&slot->spawn), "restarts",
+        (int)atomic_load(&slot->number), "pid", (int)pid, "state",
+        slot_state_name((enum slot_state)atomic_load(&slot->state)), "spawn",
+        (json_int_t)atomic_load(&slot->spawn), "restarts",
         (json_int_t)atomic_load(&slot->restarts), "finished",
         (json_int_t)atomic_load(&slot->finished), "work_id",
         work_id == 0 ? json_null() : json_integer((json_int_t)work_id),
+        "work_seconds",
+        work_id == 0 ? json_null() : age_json(now_ms, work_since_ms),
         "uptime_seconds", age_json(now_ms, atomic_load(&slot->started_ms)),
         "state_seconds", age_json(now_ms, atomic_load(&slot->state_since_ms)),
         "heartbeat_seconds", age_json(now_ms, atomic_load(&slot->heartbeat_ms)),
         "last_death", last_death_json(slot, now_ms));
+    add_usage(worker, pid);
+    return worker;
 }
 
 static json_t *workers_json(struct mapping *mapping, uint64_t now_ms)
@@ -119,17 +139,39 @@ static json_t *upgrade_json(struct daemon_board *board)
         "error", error[0] != '\0' ? error : NULL);
 }
 
+/* {"store_commit": {...}, ...}: every histogram, since the daemon started. */
+static json_t *latency_json(const struct metrics *metrics)
+{
+    json_t *latency = json_object();
+    struct histogram_totals totals;
+    for (unsigned i = 0; i < METRIC_COUNT; i++) {
+        if (metric_kind_of((enum metric)i) != METRIC_KIND_HISTOGRAM)
+            continue;
+        const char *name =
+            metric_outside_name((enum metric)i) + strlen("tidemill_");
+        size_t size = strlen(name) - strlen("_seconds");
+        metrics_total_histogram(metrics, (enum metric)i, &totals);
+        json_object_setn_new(
+            latency, name, size,
+            json_pack("{s:I,s:f,s:f,s:f}", "count", (json_int_t)totals.count,
+                      "p50_ms", histogram_quantile_us(&totals, 0.50) / 1e3,
+                      "p95_ms", histogram_quantile_us(&totals, 0.95) / 1e3,
+                      "p99_ms", histogram_quantile_us(&totals, 0.99) / 1e3));
+    }
+    return latency;
+}
+
 json_t *status_json(const struct worker *worker)
 {
     struct mapping *mapping = worker->mapping;
     struct daemon_board *board = &mapping->daemon;
     uint64_t now_ms = clock_monotonic_ms();
-    return json_pack(
+    pid_t master = atomic_load(&board->master_pid);
+    json_t *status = json_pack(
         "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I}}",
         "running", 1, "version", PACKAGE_VERSION, "system_id",
-        worker->config->system_id, "pid", (int)atomic_load(&board->master_pid),
-        "started", time_json(atomic_load(&board->started_wall_ms)),
-        "uptime_seconds",
+        worker->config->system_id, "pid", (int)master, "started",
+        time_json(atomic_load(&board->started_wall_ms)), "uptime_seconds",
         age_json(now_ms, atomic_load(&board->started_monotonic_ms)), "stopping",
         (int)atomic_load(&board->stopping), "ready",
         (int)atomic_load(&board->ready), "degraded", degraded_json(board),
@@ -139,6 +181,9 @@ json_t *status_json(const struct worker *worker)
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
         "dead",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_DEAD));
+    add_usage(status, master);
+    json_object_set_new(status, "latency", latency_json(&mapping->metrics));
+    return status;
 }
 
 /* The line as a whole: any slot that is cut off says more than one that has

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "workers/gateway/process_usage.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STAT_MAX 1024
+
+int process_usage_parse(const char *text, struct process_usage *usage)
+{
+    uint64_t user;
+    uint64_t system;
+    int64_t pages;
+    /* The name may hold anything, also what looks like its end. */
+    const char *rest = strrchr(text, ')');
+    if (rest == NULL ||
+        sscanf(rest + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
+               " %" SCNu64 " %*d %*d %*d %*d %*d %*d %*u %*u %" SCNd64,
+               &user, &system, &pages) != 3)
+        return -1;
+    usage->cpu_seconds = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    usage->rss_bytes = pages * sysconf(_SC_PAGESIZE);
+    return 0;
+}
+
+int process_usage_read(pid_t pid, struct process_usage *usage)
+{
+    char path[32];
+    char text[STAT_MAX];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return -1;
+    ssize_t size = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (size <= 0)
+        return -1;
+    text[size] = '\0';
+    return process_usage_parse(text, usage);
+}
