@@ -33,6 +33,8 @@ typedef int (*command_function)(const struct command_context *context,
 #define COMMAND_LIST(X) \
 X("status", command_status, LENIENT, "", \
   "show the daemon, its workers and its configuration") \
+X("top", command_top, LENIENT, "[--interval T] [--sort COLUMN] [--filter TEXT] [--once]", \
+  "watch the daemon work: workers, rates, queue, line to the centre") \
 X("reload", command_reload, LENIENT, "", \
   "read the configuration again; exit 78 when it is refused") \
 X("upgrade", command_upgrade, LENIENT, "", \
