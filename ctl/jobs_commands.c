@@ -27,7 +27,9 @@ static const char *list_query(int state)
 {
 #define LIST(where)                                                            \
     "SELECT id, kind, state, priority, attempt, created_ms, finished_ms, "     \
-    "duration_ms, error, json_extract(spec, '$.contract') AS contract "        \
+    "duration_ms, error, json_extract(coalesce(spec, (SELECT s.spec FROM "     \
+    "generation_specs s WHERE s.job_id = generation_jobs.id)), '$.contract') " \
+    "AS contract "                                                             \
     "FROM generation_jobs " where " ORDER BY id DESC LIMIT ?"
     static const char *const queries[] = {
         LIST(""),

@@ -488,3 +488,4 @@ def test_jobs_tell_how_long_they_took(daemon):
     for row in (job, report["results"][0], daemon.json("jobs", "show", "1")):
         assert isinstance(row["duration_ms"], int)
     assert job["created"].endswith("Z")
+    assert job["contract"] == str(contract)
