@@ -20,6 +20,7 @@
 #include "ctl/job_options.h"
 #include "ctl/job_ranges.h"
 #include "ctl/outbox.h"
+#include "ctl/mixin_warnings.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
 
@@ -43,6 +44,7 @@ struct generate {
     char **keys;       /* one a contract, NULL without --key */
     struct job_options job;
     struct job_ranges jobs;
+    struct mixin_warnings *warnings;
 };
 
 /* Each contract has its own: KEY:PATH. */
@@ -74,8 +76,11 @@ static char *make_spec(struct generate *generate, const char *path, size_t at,
             generate->unreadable++;
         return NULL;
     }
-    if (contract_read(arena, path, text, size, errors) == NULL)
+    const struct contract *contract =
+        contract_read(arena, path, text, size, errors);
+    if (contract == NULL)
         return NULL;
+    mixin_warnings_add(generate->warnings, contract);
     json_t *spec = json_pack(
         "{s:s,s:s%,s:s,s:s,s:{s:b,s:b},s:s}", "contract", absolute,
         "contract_text", text, size, "output", generate->output, "template_dir",
@@ -106,6 +111,8 @@ static int check_contracts(struct generate *generate, char **paths)
     }
     buffer_deinit(&errors);
     arena_deinit(&arena);
+    if (good && !generate->context->json)
+        mixin_warnings_print(generate->warnings);
     if (good)
         return 0;
     return error_exit_status(generate->unreadable > 0 ? ERROR_NO_INPUT
@@ -299,11 +306,12 @@ static int report_jobs(const struct generate *generate, json_t *rows,
     double speed_up = work_ms / 1000.0 / seconds;
     int status = failed + conflicts > 0 ? error_exit_status(ERROR_NEGATIVE) : 0;
     if (generate->context->json) {
-        print_json(json_pack("{s:i,s:I,s:I,s:I,s:f,s:f,s:o}", "jobs",
-                             (int)generate->count, "failed", (json_int_t)failed,
-                             "written", (json_int_t)written, "unchanged",
-                             (json_int_t)unchanged, "seconds", seconds,
-                             "speed_up", speed_up, "results", rows));
+        print_json(json_pack(
+            "{s:i,s:I,s:I,s:I,s:f,s:f,s:o,s:o}", "jobs", (int)generate->count,
+            "failed", (json_int_t)failed, "written", (json_int_t)written,
+            "unchanged", (json_int_t)unchanged, "seconds", seconds, "speed_up",
+            speed_up, "warnings", mixin_warnings_json(generate->warnings),
+            "results", rows));
         return status;
     }
     printf("%zu job%s, %lld failed; %lld files written, %lld unchanged; "
@@ -345,7 +353,8 @@ static int show_preview(const struct generate *generate, char **paths)
                                     .force = generate->force,
                                     .merge = generate->merge,
                                     .diff = generate->diff,
-                                    .json = generate->context->json};
+                                    .json = generate->context->json,
+                                    .warnings = generate->warnings};
     return preview_contracts(&preview, paths, generate->count);
 }
 
@@ -418,8 +427,9 @@ int command_generate(const struct command_context *context, int argc,
     generate.jobs.ranges =
         calloc(generate.count, sizeof(*generate.jobs.ranges));
     generate.keys = calloc(generate.count, sizeof(*generate.keys));
+    generate.warnings = mixin_warnings_new(context->config);
     if (generate.specs == NULL || generate.jobs.ranges == NULL ||
-        generate.keys == NULL)
+        generate.keys == NULL || generate.warnings == NULL)
         status = error_exit_status(ERROR_SYSTEM);
     if (status == 0)
         status = check_contracts(&generate, argv + optind);
@@ -430,5 +440,6 @@ int command_generate(const struct command_context *context, int argc,
     free_texts(generate.specs, generate.count);
     free_texts(generate.keys, generate.count);
     free(generate.jobs.ranges);
+    mixin_warnings_free(&generate.warnings);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "common/generation/line_diff.h"
 #include "common/generation/node_render.h"
 #include "ctl/arguments.h"
+#include "ctl/mixin_warnings.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 
@@ -137,8 +138,9 @@ static void tell_sum(struct previewing *previewing)
         json_object_set_new(sum, output_change_name((enum output_change)i),
                             json_integer((json_int_t)previewing->counts[i]));
     if (previewing->files != NULL)
-        print_json(
-            json_pack("{s:o,s:o}", "counts", sum, "files", previewing->files));
+        print_json(json_pack(
+            "{s:o,s:o,s:o}", "counts", sum, "files", previewing->files,
+            "warnings", mixin_warnings_json(previewing->preview->warnings)));
     else
         json_decref(sum);
 }

@@ -9,12 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct mixin_warnings;
+
 struct preview {
     const char *output; /* absolute */
     const char *template_dir;
     bool force, merge;
     bool diff; /* unified diffs, for patch -p0 in the output directory */
     bool json;
+    const struct mixin_warnings *warnings;
 };
 
 /* Of contracts that were checked; returns the exit status: 1 when a merge

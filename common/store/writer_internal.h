@@ -472,6 +472,7 @@ int run_details_fold(struct statement_call *call);
 int run_expire(struct statement_call *call);
 int run_files_record(struct statement_call *call);
 int run_timings_record(struct statement_call *call);
+int run_mixins_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);
 
 /* sources_state.c */

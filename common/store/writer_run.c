@@ -36,6 +36,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_JOB_RETRY] = run_job_retry,
     [STATEMENT_FILES_RECORD] = run_files_record,
     [STATEMENT_TIMINGS_RECORD] = run_timings_record,
+    [STATEMENT_MIXINS_RECORD] = run_mixins_record,
     [STATEMENT_SAMPLE_RECORD] = run_sample_record,
 };
 

@@ -182,6 +182,14 @@ X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, temp
   "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
 X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id, node_type, phases, worker_count, created_at) " \
   "VALUES (?1,?2,?3,?4,?5,?6)") \
+X(MIXINS_COUNT, "INSERT INTO mixin_compatibility_matrix (mixin_a, mixin_b, node_type, compatibility_score, success_count, " \
+  "failure_count, last_tested_at, conflict_reason, resolution_pattern, created_at, updated_at) " \
+  "SELECT a.value, b.value, ?1, ?3, ?3, 1 - ?3, ?6, ?4, ?5, ?6, ?6 FROM json_each(?2) a, json_each(?2) b WHERE a.value < b.value " \
+  "ON CONFLICT (mixin_a, mixin_b, node_type) DO UPDATE SET success_count = success_count + excluded.success_count, " \
+  "failure_count = failure_count + excluded.failure_count, compatibility_score = round((success_count + " \
+  "excluded.success_count) * 1.0 / (success_count + failure_count + 1), 4), last_tested_at = excluded.last_tested_at, " \
+  "conflict_reason = coalesce(excluded.conflict_reason, conflict_reason), resolution_pattern = " \
+  "coalesce(excluded.resolution_pattern, resolution_pattern), updated_at = excluded.updated_at") \
 X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \
 X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
 X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms, token, after_jobs, key, waits, state) " \

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every mixin, on every node type that can have it, and all of them at once:
 the code compiles, passes its own tests, and stays the same."""
+import contextlib
 import json
 import re
 import subprocess
 import sys
 
 import pytest
-from harness import SOURCE, binaries
+from harness import SOURCE
 from test_generate_code import python_files, render
 
 MIXINS = ["Caching", "Logging", "Metrics", "HealthCheck", "EventBus",
@@ -168,3 +169,38 @@ def test_an_operation_cannot_take_a_name_of_a_mixin(tmp_path):
     assert "mixins use the name 'perform_call' itself" in errors
     render(tmp_path / "out", write(tmp_path, "EFFECT", "right", ["Audit"],
                                    operations=operations[:1]))
+
+
+def test_a_poor_combination_is_told_and_learned(daemon, folder):
+    daemon.start()
+    contracts = [write(folder, "EFFECT", f"poor{i}", ["Caching", "Audit"])
+                 for i in range(3)]
+    dry = daemon.run("generate", "--dry-run", "--output", folder / "out",
+                     *contracts)
+    (line,) = dry.stderr.splitlines()
+    assert f"warning: {contracts[0]} and 2 more: Audit and Caching go poorly" \
+        in line
+    assert "0.40 of 1, less than 0.60 (rules 0.40; 0 good, 0 bad so far)" \
+        in line
+    for count, good in ((3, 0), (1, 3)):
+        report = daemon.json("generate", "--output", folder / f"out{count}",
+                             *contracts[:count])
+        assert report["failed"] == 0
+        (warning,) = report["warnings"]
+        assert warning["success_count"] == good
+        assert warning["contracts"] == count
+        assert warning["level"] == ("incompatible" if good == 0
+                                    else "uncertain")
+    # 3 of 3: 10/13 of the rules' 0.4 and 3/13 of 1
+    assert abs(warning["score"] - 7 / 13) < 1e-6
+    # what changes nothing teaches nothing
+    daemon.json("generate", "--output", folder / "out1", contracts[0])
+    with contextlib.closing(daemon.store()) as db:
+        (row,) = db.execute("SELECT * FROM mixin_compatibility_matrix")
+        assert (row["mixin_a"], row["mixin_b"]) == ("Audit", "Caching")
+        assert (row["success_count"], row["failure_count"]) == (4, 0)
+        assert row["compatibility_score"] == 1.0
+        (result,) = db.execute(
+            "SELECT record_data FROM sync_queue WHERE table_name = "
+            "'generation_jobs' LIMIT 1").fetchone()
+        assert json.loads(result)["mixins"] == ["Audit", "Caching"]

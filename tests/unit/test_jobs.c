@@ -290,6 +290,49 @@ static void test_records(void **state)
     sqlite3_finalize(row);
 }
 
+/* Every pair counts once for each time; what is known stays known. */
+static void test_mixins(void **state)
+{
+    struct store_fixture *f = *state;
+    struct store_call call =
+        CALL(MIXINS_RECORD, T("EFFECT"), T("[\"Caching\",\"Audit\",\"Retry\"]"),
+             I(1), N, N, I(1000));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &call, 1), ERROR_NONE);
+    assert_int_equal(f->answer.results[0].changed, 3);
+    call.arguments[2] = I(0);
+    call.arguments[3] = T("they quarrel");
+    call.arguments[5] = I(2000);
+    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
+    call.arguments[1] = T("[\"Caching\",\"Audit\"]");
+    call.arguments[2] = I(1);
+    call.arguments[3] = N;
+    call.arguments[4] = T("Audit outside");
+    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
+    sqlite3_stmt *row;
+    sqlite3_prepare_v2(
+        store_reader_db(f->reader),
+        "SELECT group_concat(mixin_a || '+' || mixin_b || ' ' || "
+        "compatibility_score || ' ' || success_count || ' ' || "
+        "failure_count || ' ' || conflict_reason || ' ' || "
+        "coalesce(resolution_pattern, '-') || ' ' || "
+        "created_at || ' ' || last_tested_at, '; ') FROM "
+        "(SELECT * FROM mixin_compatibility_matrix WHERE "
+        "node_type = 'EFFECT' ORDER BY mixin_a, mixin_b)",
+        -1, &row, NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    assert_string_equal(
+        (const char *)sqlite3_column_text(row, 0),
+        "Audit+Caching 0.6667 2 1 they quarrel Audit outside 1000 2000; "
+        "Audit+Retry 0.5 1 1 they quarrel - 1000 2000; "
+        "Caching+Retry 0.5 1 1 they quarrel - 1000 2000");
+    sqlite3_finalize(row);
+    call.arguments[2] = I(2);
+    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_DATA);
+    call.arguments[2] = I(1);
+    call.arguments[0] = T("TEAPOT");
+    assert_int_not_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, init, deinit)
 
 static void change(struct store_fixture *f, struct store_call call,
@@ -367,6 +410,7 @@ int main(void)
         TEST(test_a_cancelled_job_of_a_dead_worker),
         TEST(test_unclaim),
         TEST(test_records),
+        TEST(test_mixins),
         TEST(test_claim_takes_half_of_a_short_queue),
         TEST(test_claim_is_bounded_by_bytes),
     };

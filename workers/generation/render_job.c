@@ -111,6 +111,7 @@ static int run(struct template_cache *cache, const char *default_template_dir,
     if (contract == NULL)
         return -1;
     job->node_type = node_type_name(contract->node_type);
+    job->mixins = contract->mixins;
     job->output.directory = text_of(spec, "output", "");
     job->output.force = force != NULL && force->boolean;
     job->output.merge = merge != NULL && merge->boolean;

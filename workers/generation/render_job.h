@@ -43,6 +43,7 @@ struct render_job {
     const char *contract;     /* NULL when the specification has none */
     const char *correlation;  /* NULL when it has none, or none that is valid */
     const char *node_type;    /* NULL until the contract was read */
+    uint32_t mixins;          /* of the contract: bits 1 << enum mixin */
     struct output output;     /* whole after success */
     bool template_hit;
     uint64_t phase_us[RENDER_PHASE_COUNT];

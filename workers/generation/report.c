@@ -6,13 +6,14 @@
 
 #include "common/base/buffer.h"
 #include "common/base/clock.h"
+#include "common/generation/mixins.h"
 #include "common/store/client.h"
 
 #define REPORT_BYTES_MAX (8u << 20)
 #define RESULT_BYTES_MAX (1u << 20)
 #define PHASES_BYTES_MAX 4096
 #define PRIORITY_NORMAL  2
-#define CALLS_MOST       4   /* of one report */
+#define CALLS_MOST       5   /* of one report */
 #define KEPT_NAMED_MAX   100 /* kept files named in a result */
 
 static bool may_pass(enum error_code code)
@@ -69,6 +70,21 @@ static void put_command(struct buffer *json,
         buffer_printf(json, ",\"signal\":%d", command->signal);
 }
 
+/* The names of a job's mixins as a JSON list. */
+static void put_mixins(struct buffer *json, uint32_t mixins)
+{
+    const char *comma = "";
+    buffer_append_char(json, '[');
+    for (int i = 0; i < MIXIN_COUNT; i++) {
+        if ((mixins & 1u << i) == 0)
+            continue;
+        buffer_printf(json, "%s\"%s\"", comma,
+                      mixin_about((enum mixin)i)->name);
+        comma = ",";
+    }
+    buffer_append_char(json, ']');
+}
+
 /* What a person and the centre see of a job. */
 static void put_result(struct buffer *json, const struct job *job,
                        const struct render_job *render,
@@ -93,6 +109,10 @@ static void put_result(struct buffer *json, const struct job *job,
         put_member(json, "contract", render->contract);
     if (render != NULL && render->node_type != NULL)
         put_member(json, "node_type", render->node_type);
+    if (render != NULL && render->mixins != 0) {
+        buffer_append_text(json, ",\"mixins\":");
+        put_mixins(json, render->mixins);
+    }
     if (render != NULL && error->code == ERROR_NONE) {
         const struct output *output = &render->output;
         const size_t *counts = output->counts;
@@ -198,6 +218,36 @@ static void add_phases(struct report *report, const struct reporter *reporter,
     buffer_deinit(&json);
 }
 
+/* Has the job shown how its mixins go together?  When it wrote nothing new,
+ * or failed for another reason than what it was to make, it has not. */
+static bool tried_mixins(const struct render_job *render,
+                         const struct error *error)
+{
+    const size_t *counts = render->output.counts;
+    if ((render->mixins & (render->mixins - 1)) == 0)
+        return false; /* at most one */
+    return error->code == ERROR_NONE
+               ? counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED] > 0
+               : error->code == ERROR_DATA;
+}
+
+static void add_mixins(struct report *report, const struct render_job *render,
+                       const struct error *error)
+{
+    struct buffer json;
+    bool done = error->code == ERROR_NONE;
+    buffer_init(&json, PHASES_BYTES_MAX);
+    put_mixins(&json, render->mixins);
+    struct store_call *call = add(report, STATEMENT_MIXINS_RECORD);
+    put(call, value_text(render->node_type));
+    put(call, copied(report, json.failed ? "[]" : json.bytes));
+    put(call, value_integer(done));
+    put(call, done ? value_null() : copied(report, error->text));
+    put(call, value_null());
+    put(call, value_integer(clock_wall_ms()));
+    buffer_deinit(&json);
+}
+
 /* Goes to the centre with the request that ends the job: exactly once. */
 static void add_outbox(struct report *report, int64_t job_id,
                        const char *result)
@@ -262,6 +312,8 @@ struct report *report_new(const struct reporter *reporter,
     }
     if (done && render != NULL)
         add_phases(report, reporter, job, render);
+    if (render != NULL && tried_mixins(render, error))
+        add_mixins(report, render, error);
     if (strcmp(*outcome, "retry") != 0)
         add_outbox(report, job->id, result);
     return report;
