@@ -15,6 +15,7 @@
 #include "common/generation/output_place.h"
 #include "common/generation/safe_path.h"
 
+#define AGAIN_MOST      16
 #define ARENA_BYTES     (64u << 20)
 #define OUTPUT_FILE_MAX (64u << 20)
 
@@ -198,6 +199,7 @@ static int plan_file(struct writing *writing, struct output_file *file,
     SHA256Data((const uint8_t *)file->bytes, file->size, file->sha256);
     file->change = OUTPUT_CREATED;
     file->merged = file->old = NULL;
+    file->there_sha256[0] = '\0';
     if (writing->place.root < 0 || writing->place.is_new)
         return 0;
     int fd = safe_open_file(writing->place.root, file->path, &why);
@@ -222,6 +224,9 @@ static int plan_file(struct writing *writing, struct output_file *file,
     int result =
         plan_against(writing, file, &there,
                      ((about.st_mode ^ file->mode) & 0100) == 0, error);
+    /* --force writes over whatever is there */
+    if (!writing->output->force && output_change_writes(file->change))
+        SHA256Data((const uint8_t *)bytes, there.size, file->there_sha256);
     free(bytes);
     return result;
 }
@@ -428,14 +433,20 @@ int output_write(struct output *output, struct error *error)
 {
     struct writing writing;
     enum place_result result = PLACE_FAILED;
+    unsigned again = 0; /* the node was made, or a file saved, meanwhile */
     if (check_paths(output, error) != 0)
         return -1;
     writing_init(&writing, output);
     if (place_open(&writing.place, output, true, error) == 0)
         do
             result = write_once(&writing, error);
-        while (result == PLACE_AGAIN); /* the node was made meanwhile */
+        while (result == PLACE_AGAIN && again++ < AGAIN_MOST);
     writing_deinit(&writing);
+    if (result == PLACE_AGAIN)
+        return error_set(error, ERROR_TRY_AGAIN,
+                         "the files of %s/%s are being changed all the time; "
+                         "nothing was written",
+                         output->directory, output->node);
     return result == PLACE_DONE ? 0 : -1;
 }
 

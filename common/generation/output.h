@@ -51,6 +51,7 @@ struct output_file {
     enum output_change change;
     const char *merged; /* what goes to the disk instead; NULL: the bytes */
     size_t merged_size;
+    char there_sha256[65]; /* of what it replaces; "": whatever it is */
     char merged_sha256[65], edited_sha256[65]; /* of it, and what it replaces */
     const char *old; /* what is there, when keep_old is set */
     size_t old_size;

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +13,11 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/generation/output_place_parts.h"
 
-#define LOCK_WAIT_MS     5000
-#define FOLDER_FLAGS     (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define REMOVE_DEPTH     64
-#define NAME_SIZE        300
-#define RECOVER_FILE_MAX (64u << 20)
+#define LOCK_WAIT_MS 5000
+#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define REMOVE_DEPTH 64
 
 /* --- folders --- */
 
@@ -52,7 +50,7 @@ void place_close(struct place *place)
     place->root = -1;
 }
 
-static void beside(char name[NAME_SIZE], const char *last)
+void place_beside(char name[NAME_SIZE], const char *last)
 {
     snprintf(name, NAME_SIZE, "%s%s", PLACE_PREFIX, last);
 }
@@ -174,7 +172,7 @@ static bool is_still(int root, const char *name, int fd)
 static enum place_result make_beside(struct place *place, struct error *error)
 {
     char name[NAME_SIZE];
-    beside(name, place->node);
+    place_beside(name, place->node);
     bool made = mkdirat(place->root, name, 0777) == 0;
     int why = errno;
     int fd =
@@ -267,7 +265,7 @@ static int write_one(struct place *place, const char *path, const char *bytes,
     if (in_place)
         snprintf(name, sizeof(name), "%s", last);
     else
-        beside(name, last);
+        place_beside(name, last);
     int fd = openat(folder, name, flags, mode);
     if (fd < 0 && errno == EEXIST && unlinkat(folder, name, 0) == 0)
         fd = openat(folder, name, flags, mode);
@@ -296,7 +294,7 @@ static bool replaces(const struct output_file *file)
     return is_written(file) && file->change != OUTPUT_CREATED;
 }
 
-static void manifest_name(const struct place *place, char path[NAME_SIZE])
+void place_manifest_name(const struct place *place, char path[NAME_SIZE])
 {
     snprintf(path, NAME_SIZE, "%s/%s.json", MANIFEST_DIRECTORY, place->node);
 }
@@ -326,20 +324,19 @@ static int write_all(struct place *place, const struct output *output,
     if (write_one(place, path, base->bytes, base->size, 0644, false, error) !=
         0)
         return -1;
-    manifest_name(place, path);
+    place_manifest_name(place, path);
     return write_one(place, path, manifest->bytes, manifest->size, 0644, false,
                      error);
 }
 
-/* Takes away what is beside the place of a file. */
-static void drop_beside(struct place *place, const char *path)
+void place_drop_beside(struct place *place, const char *path)
 {
     char name[NAME_SIZE];
     const char *last;
     int folder = open_folder(place, path, &last, NULL);
     if (folder < 0)
         return;
-    beside(name, last);
+    place_beside(name, last);
     unlinkat(folder, name, 0);
 }
 
@@ -349,42 +346,66 @@ static void drop_all(struct place *place, const struct output *output)
     if (!place->is_new)
         for (size_t i = 0; i < output->file_count; i++)
             if (is_written(&output->files[i]))
-                drop_beside(place, output->files[i].path);
+                place_drop_beside(place, output->files[i].path);
     base_name(place, path);
-    drop_beside(place, path);
-    manifest_name(place, path);
-    drop_beside(place, path);
+    place_drop_beside(place, path);
+    place_manifest_name(place, path);
+    place_drop_beside(place, path);
 }
 
 /* --- putting in place --- */
 
-/* A file that replaces another changes places with it, so that it can go
- * back; where the file system cannot do that it replaces it for good. */
-static int swap_one(struct place *place, const char *path, bool is_there,
-                    struct error *error)
+static int rename_one(int folder, const char *name, const char *last,
+                      enum place_swap how)
+{
+    static const unsigned flags[] = {[PLACE_EXCHANGES] = RENAME_EXCHANGE,
+                                     [PLACE_ADDS] = RENAME_NOREPLACE,
+                                     [PLACE_REPLACES] = 0};
+    int result = renameat2(folder, name, folder, last, flags[how]);
+    if (result != 0 && how == PLACE_ADDS && errno == EINVAL &&
+        faccessat(folder, last, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        errno = EEXIST;
+    if (result != 0 && how != PLACE_REPLACES &&
+        (errno == EINVAL || (errno == ENOENT && how == PLACE_EXCHANGES)))
+        result = renameat(folder, name, folder, last);
+    return result;
+}
+
+int place_swap(struct place *place, const char *path, enum place_swap how,
+               struct error *error)
 {
     char name[NAME_SIZE];
     const char *last;
     int folder = open_folder(place, path, &last, error);
     if (folder < 0)
         return -1;
-    beside(name, last);
-    int result = is_there
-                     ? renameat2(folder, name, folder, last, RENAME_EXCHANGE)
-                     : renameat(folder, name, folder, last);
-    if (result != 0 && is_there && (errno == EINVAL || errno == ENOENT))
-        result = renameat(folder, name, folder, last);
-    return result == 0 ? 0
-                       : error_set_errno(error, ERROR_CANT_CREATE,
-                                         "cannot put %s/%s in its place",
-                                         place->directory, path);
+    place_beside(name, last);
+    if (rename_one(folder, name, last, how) == 0)
+        return 0;
+    return error_set_errno(
+        error, errno == EEXIST ? ERROR_TRY_AGAIN : ERROR_CANT_CREATE,
+        "cannot put %s/%s in its place", place->directory, path);
 }
 
+/* Did somebody save the file between our look at it and the exchange?  What
+ * came out then is what the plan did not know. */
+static bool was_saved(struct place *place, const struct output_file *file)
+{
+    return replaces(file) && file->there_sha256[0] != '\0' &&
+           place_has_other(place, file->path, file->there_sha256);
+}
+
+/* What comes out now must be ours again: else somebody has saved the file
+ * since, and that text is the newest. */
 static void take_back(struct place *place, const struct output_file *file)
 {
     const char *last;
+    const char *ours =
+        file->merged != NULL ? file->merged_sha256 : file->sha256;
     if (replaces(file)) {
-        swap_one(place, file->path, true, NULL);
+        if (place_swap(place, file->path, PLACE_EXCHANGES, NULL) == 0 &&
+            place_has_other(place, file->path, ours))
+            place_swap(place, file->path, PLACE_EXCHANGES, NULL);
         return;
     }
     int folder = open_folder(place, file->path, &last, NULL);
@@ -392,7 +413,7 @@ static void take_back(struct place *place, const struct output_file *file)
         unlinkat(folder, last, 0);
 }
 
-static bool is_there(const struct place *place, const char *path)
+bool place_is_there(const struct place *place, const char *path)
 {
     int fd = safe_open_file(place->root, path, NULL);
     if (fd >= 0)
@@ -408,17 +429,18 @@ static int put_base(struct place *place, struct error *error)
     base_name(place, path);
     snprintf(name, sizeof(name), "%s/%s%s.base", MANIFEST_DIRECTORY,
              PLACE_PREFIX, place->node);
-    return is_there(place, name) ? swap_one(place, path, false, error) : 0;
+    return place_is_there(place, name)
+               ? place_swap(place, path, PLACE_REPLACES, error)
+               : 0;
 }
 
-/* The manifest comes last: with it the job is done, and nothing beside. */
-static int put_manifest(struct place *place, bool has_manifest,
-                        struct error *error)
+int place_put_manifest(struct place *place, bool has_manifest,
+                       struct error *error)
 {
     char path[NAME_SIZE];
-    manifest_name(place, path);
+    place_manifest_name(place, path);
     if (!has_manifest || (put_base(place, error) == 0 &&
-                          swap_one(place, path, false, error) == 0))
+                          place_swap(place, path, PLACE_REPLACES, error) == 0))
         return 0;
     return error_prefix(error,
                         "%s is complete but for its manifest; run it "
@@ -432,11 +454,20 @@ static int swap_all(struct place *place, const struct output *output,
     size_t done = 0;
     for (; done < output->file_count; done++) {
         const struct output_file *file = &output->files[done];
-        if (is_written(file) &&
-            swap_one(place, file->path, replaces(file), error) != 0)
+        if (!is_written(file))
+            continue;
+        if (place_swap(place, file->path,
+                       replaces(file) ? PLACE_EXCHANGES : PLACE_ADDS,
+                       error) != 0)
             break;
+        if (was_saved(place, file)) {
+            done++; /* it goes back, too */
+            error_set(error, ERROR_TRY_AGAIN, "%s was saved meanwhile",
+                      file->path);
+            break;
+        }
     }
-    if (done == output->file_count)
+    if (done == output->file_count && error->code == ERROR_NONE)
         return 0;
     while (done-- > 0)
         if (is_written(&output->files[done]))
@@ -444,24 +475,27 @@ static int swap_all(struct place *place, const struct output *output,
     return error_prefix(error, "nothing was changed");
 }
 
-static int put_in_place(struct place *place, const struct output *output,
-                        bool has_manifest, struct error *error)
+static enum place_result put_in_place(struct place *place,
+                                      const struct output *output,
+                                      bool has_manifest, struct error *error)
 {
+    error_clear(error);
     if (swap_all(place, output, error) != 0) {
         drop_all(place, output);
-        return -1;
+        return error->code == ERROR_TRY_AGAIN ? PLACE_AGAIN : PLACE_FAILED;
     }
     for (size_t i = 0; i < output->file_count; i++)
         if (replaces(&output->files[i]))
-            drop_beside(place, output->files[i].path);
-    return put_manifest(place, has_manifest, error);
+            place_drop_beside(place, output->files[i].path);
+    return place_put_manifest(place, has_manifest, error) == 0 ? PLACE_DONE
+                                                               : PLACE_FAILED;
 }
 
 static enum place_result put_folder(struct place *place, bool has_manifest,
                                     struct error *error)
 {
     char name[NAME_SIZE];
-    beside(name, place->node);
+    place_beside(name, place->node);
     int result = renameat2(place->root, name, place->root, place->node,
                            RENAME_NOREPLACE);
     if (result != 0 && errno == EINVAL &&
@@ -474,8 +508,8 @@ static enum place_result put_folder(struct place *place, bool has_manifest,
             error, ERROR_CANT_CREATE, "cannot put %s/%s in its place",
             place->directory, place->node);
     place->is_new = false;
-    return put_manifest(place, has_manifest, error) == 0 ? PLACE_DONE
-                                                         : PLACE_FAILED;
+    return place_put_manifest(place, has_manifest, error) == 0 ? PLACE_DONE
+                                                               : PLACE_FAILED;
 }
 
 enum place_result place_files(struct place *place, const struct output *output,
@@ -488,9 +522,7 @@ enum place_result place_files(struct place *place, const struct output *output,
         return PLACE_FAILED;
     }
     if (!place->is_new)
-        return put_in_place(place, output, has_manifest, error) == 0
-                   ? PLACE_DONE
-                   : PLACE_FAILED;
+        return put_in_place(place, output, has_manifest, error);
     enum place_result result = put_folder(place, has_manifest, error);
     if (place->is_new) /* still: it goes as a whole (place_abandon) */
         drop_all(place, output);
@@ -502,82 +534,9 @@ void place_abandon(struct place *place)
     char name[NAME_SIZE];
     if (place->folder_fd < 0)
         return;
-    beside(name, place->node);
+    place_beside(name, place->node);
     if (place->is_new)
         remove_tree(place->root, name, REMOVE_DEPTH);
     else
         unlinkat(place->root, place->node, AT_REMOVEDIR); /* when empty */
-}
-
-/* --- after a dead job --- */
-
-static bool has_hash(const struct place *place, const char *path,
-                     const char *sha256)
-{
-    char *bytes = NULL;
-    size_t size = 0;
-    char is[65];
-    if (safe_read_file(place->root, path, RECOVER_FILE_MAX, &bytes, &size,
-                       NULL) != 0)
-        return false;
-    SHA256Data((const uint8_t *)bytes, size, is);
-    free(bytes);
-    return strcmp(is, sha256) == 0;
-}
-
-/* What a manifest names is only text until it is below our node. */
-static bool is_of_node(const struct place *place, const char *path)
-{
-    size_t length = strlen(place->node);
-    return strncmp(path, place->node, length) == 0 && path[length] == '/';
-}
-
-/* Puts one file of the dead job in its place, unless somebody has changed
- * what is there since; what else is beside is the old one. */
-static int recover_file(struct place *place, const struct manifest *before,
-                        const struct manifest_file *file, struct error *error)
-{
-    char path[SAFE_PATH_MAX + NAME_SIZE];
-    const char *slash = strrchr(file->path, '/');
-    snprintf(path, sizeof(path), "%.*s/%s%s", (int)(slash - file->path),
-             file->path, PLACE_PREFIX, slash + 1);
-    if (!is_there(place, path))
-        return 0;
-    const struct manifest_file *old = manifest_find(before, file->path);
-    bool merged = file->merged_sha256[0] != '\0';
-    const char *was = merged        ? file->edited_sha256
-                      : old == NULL ? ""
-                                    : old->sha256;
-    bool ours =
-        !is_there(place, file->path) || has_hash(place, file->path, was);
-    if (ours &&
-        has_hash(place, path, merged ? file->merged_sha256 : file->sha256) &&
-        swap_one(place, file->path, false, error) != 0)
-        return -1;
-    drop_beside(place, file->path);
-    return 0;
-}
-
-int place_recover(struct place *place, struct arena *arena, struct error *error)
-{
-    char path[NAME_SIZE];
-    char name[NAME_SIZE];
-    struct manifest begun, before;
-    struct error why;
-    if (place->is_new)
-        return 0;
-    beside(name, place->node);
-    if (manifest_read(place->root, name, arena, &begun, &why) != 0) {
-        manifest_name(place, path);
-        if (why.code != ERROR_NO_INPUT)
-            drop_beside(place, path); /* its files were not all there */
-        return 0;
-    }
-    if (manifest_read(place->root, place->node, arena, &before, &why) != 0)
-        before = (struct manifest){.node = place->node};
-    for (size_t i = 0; i < begun.file_count; i++)
-        if (is_of_node(place, begun.files[i].path) &&
-            recover_file(place, &before, &begun.files[i], error) != 0)
-            return -1;
-    return put_manifest(place, true, error);
 }
