@@ -93,8 +93,8 @@ X("jobs cancel", command_jobs_cancel, STRICT, "ID", \
   "cancel a job; one that runs is ended with all its processes") \
 X("jobs retry", command_jobs_retry, STRICT, "ID", \
   "put a job that failed or was cancelled into the queue again") \
-X("metrics", command_metrics, LENIENT, "", \
-  "print all metrics in Prometheus' text format") \
+X("metrics", command_metrics, LENIENT, "[--history [--limit N]]", \
+  "print all metrics in Prometheus' text format, or how they went") \
 X("backup", command_backup, STRICT, "FILE|DIR", \
   "copy the local store, whole and checked, while the daemon runs") \
 X("restore", command_restore, STRICT, "FILE", \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * status, reload, reopen-logs, log-level, metrics: what the running daemon
+ * status, reload, reopen-logs, log-level: what the running daemon
  * answers.
  */
 #include <stdio.h>
@@ -224,26 +224,6 @@ int command_log_level(const struct command_context *context, int argc,
     if (context->json)
         return print_json(data);
     show_levels(data);
-    json_decref(data);
-    return 0;
-}
-
-int command_metrics(const struct command_context *context, int argc,
-                    char **argv)
-{
-    struct error error;
-    int status = take_no_arguments(context, argc, argv);
-    if (status != 0)
-        return status;
-    json_t *args =
-        json_pack("{s:s}", "format", context->json ? "json" : "text");
-    json_t *data = control_ask(context->config, CONTROL_METRICS, args,
-                               READ_TIMEOUT_MS, &error);
-    if (data == NULL)
-        return print_failure(&error);
-    if (context->json)
-        return print_json(data);
-    fputs(report_text(data, "text"), stdout);
     json_decref(data);
     return 0;
 }

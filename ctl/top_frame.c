@@ -166,9 +166,9 @@ static void put_rates(struct canvas *canvas, const struct top_sample *sample)
     char text[256];
     char words[16];
     size_t at = 0;
-    for (unsigned i = 0; i < TOP_RATES; i++)
+    for (unsigned i = 0; i < LOOK_RATES; i++)
         at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %s",
-                               i > 0 ? ", " : "", top_rate_words[i],
+                               i > 0 ? ", " : "", look_rate_words[i],
                                rate_words(sample->rates[i], words));
     put(canvas, PLAIN, "rate/s   %s", text);
 }
@@ -178,10 +178,10 @@ static void put_latencies(struct canvas *canvas,
 {
     char text[256];
     size_t at = 0;
-    for (unsigned i = 0; i < TOP_LATENCIES; i++) {
+    for (unsigned i = 0; i < LOOK_LATENCIES; i++) {
         const struct histogram_totals *totals = &sample->latencies[i];
         at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s ",
-                               i > 0 ? ", " : "", top_latency_words[i]);
+                               i > 0 ? ", " : "", look_latency_words[i]);
         if (totals->count == 0)
             at += (size_t)snprintf(text + at, sizeof(text) - at, "-");
         else

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/shm/metrics.h"
 #include "ctl/arguments.h"
 #include "ctl/control.h"
 #include "ctl/report.h"
@@ -15,26 +14,6 @@
 #define WINDOW_MS      10000
 #define LOOKS          32 /* remembered; at short intervals they span less */
 
-#define X(name, metric, word) word,
-const char *const top_rate_words[] = {TOP_RATE_LIST(X)};
-const char *const top_latency_words[] = {TOP_LATENCY_LIST(X)};
-#undef X
-
-#define X(kind, name, outside, unit, meaning) outside,
-static const char *const outside_names[] = {METRIC_LIST(X)};
-#undef X
-#define X(name, metric, word) METRIC_##metric,
-static const enum metric rate_metrics[] = {TOP_RATE_LIST(X)};
-static const enum metric latency_metrics[] = {TOP_LATENCY_LIST(X)};
-#undef X
-
-/* Totals since the daemon's start. */
-struct look {
-    uint64_t at_ms;
-    long long counters[TOP_RATES];
-    struct histogram_totals histograms[TOP_LATENCIES];
-};
-
 struct used {
     int pid;
     double cpu_seconds;
@@ -42,7 +21,7 @@ struct used {
 
 struct top_sampler {
     const struct config *config;
-    struct look looks[LOOKS]; /* the last one at (count - 1) % LOOKS */
+    struct metrics_look looks[LOOKS]; /* the last one at (count - 1) % LOOKS */
     unsigned count;
     int master_pid; /* of those looks */
     struct used used[TOP_WORKERS_MAX];
@@ -70,46 +49,20 @@ void top_sampler_free(struct top_sampler **sampler)
 
 /* --- rates and latencies, from the metrics --- */
 
-static void read_histogram(const json_t *row, struct histogram_totals *totals)
-{
-    size_t i;
-    json_t *pair;
-    memset(totals, 0, sizeof(*totals));
-    json_array_foreach(json_object_get(row, "buckets_us"), i, pair)
-    {
-        json_int_t bound_us = json_integer_value(json_array_get(pair, 0));
-        json_int_t records = json_integer_value(json_array_get(pair, 1));
-        totals->buckets[histogram_bucket_of((uint64_t)bound_us)] =
-            (uint64_t)records;
-        totals->count += (uint64_t)records;
-    }
-}
-
-static void read_look(const json_t *metrics, struct look *look)
-{
-    look->at_ms = clock_monotonic_ms();
-    for (unsigned i = 0; i < TOP_RATES; i++)
-        look->counters[i] =
-            report_number(metrics, outside_names[rate_metrics[i]]);
-    for (unsigned i = 0; i < TOP_LATENCIES; i++)
-        read_histogram(
-            json_object_get(metrics, outside_names[latency_metrics[i]]),
-            &look->histograms[i]);
-}
-
 /* The look so many before the last one. */
-static const struct look *look_before(const struct top_sampler *sampler,
-                                      unsigned before)
+static const struct metrics_look *look_before(const struct top_sampler *sampler,
+                                              unsigned before)
 {
     return &sampler->looks[(sampler->count - 1 - before) % LOOKS];
 }
 
 /* The oldest that is within the window before the last one; the last one
  * itself when it is alone. */
-static const struct look *window_start(const struct top_sampler *sampler)
+static const struct metrics_look *
+window_start(const struct top_sampler *sampler)
 {
-    const struct look *last = look_before(sampler, 0);
-    const struct look *start = last;
+    const struct metrics_look *last = look_before(sampler, 0);
+    const struct metrics_look *start = last;
     for (unsigned i = 1; i < LOOKS && i < sampler->count; i++) {
         start = look_before(sampler, i);
         if (last->at_ms - start->at_ms >= WINDOW_MS)
@@ -118,55 +71,34 @@ static const struct look *window_start(const struct top_sampler *sampler)
     return start;
 }
 
-/* What came since, or everything when that is not known. */
-static void histogram_since(const struct histogram_totals *now,
-                            const struct histogram_totals *start,
-                            struct histogram_totals *since)
-{
-    *since = *now;
-    if (now == start)
-        return;
-    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
-        since->buckets[b] -= start->buckets[b];
-    since->count -= start->count;
-}
-
 static void derive(const struct top_sampler *sampler, struct top_sample *sample)
 {
-    const struct look *now = look_before(sampler, 0);
-    const struct look *start = window_start(sampler);
-    for (unsigned i = 0; i < TOP_LATENCIES; i++)
-        histogram_since(&now->histograms[i], &start->histograms[i],
-                        &sample->latencies[i]);
+    const struct metrics_look *now = look_before(sampler, 0);
+    const struct metrics_look *start = window_start(sampler);
+    for (unsigned i = 0; i < LOOK_LATENCIES; i++)
+        metrics_look_latency(now, start != now ? start : NULL,
+                             (enum look_latency)i, &sample->latencies[i]);
     if (sampler->count < 2)
         return;
-    const struct look *before = look_before(sampler, 1);
-    double seconds = (double)(now->at_ms - before->at_ms) / 1000.0;
-    for (unsigned i = 0; i < TOP_RATES && seconds > 0; i++)
+    for (unsigned i = 0; i < LOOK_RATES; i++)
         sample->rates[i] =
-            (double)(now->counters[i] - before->counters[i]) / seconds;
+            metrics_look_rate(now, look_before(sampler, 1), (enum look_rate)i);
 }
 
 /* Another daemon, or this one after a restart, counts from zero. */
 static bool has_begun_anew(const struct top_sampler *sampler,
-                           const struct look *look, int master_pid)
+                           const struct metrics_look *look, int master_pid)
 {
-    if (sampler->count == 0)
-        return false;
-    const struct look *last = look_before(sampler, 0);
-    bool fell = master_pid != sampler->master_pid;
-    for (unsigned i = 0; i < TOP_RATES; i++)
-        fell |= look->counters[i] < last->counters[i];
-    for (unsigned i = 0; i < TOP_LATENCIES; i++)
-        fell |= look->histograms[i].count < last->histograms[i].count;
-    return fell;
+    return sampler->count > 0 &&
+           (master_pid != sampler->master_pid ||
+            metrics_look_fell(look, look_before(sampler, 0)));
 }
 
 static void take_metrics(struct top_sampler *sampler, const json_t *metrics,
                          int master_pid, struct top_sample *sample)
 {
-    struct look fresh;
-    read_look(metrics, &fresh);
+    struct metrics_look fresh;
+    metrics_look_read(metrics, clock_monotonic_ms(), &fresh);
     if (has_begun_anew(sampler, &fresh, master_pid))
         sampler->count = 0;
     sampler->looks[sampler->count++ % LOOKS] = fresh;
@@ -313,7 +245,7 @@ void top_sample_take(struct top_sampler *sampler, struct top_sample *sample)
     memset(sample, 0, sizeof(*sample));
     sample->wall_ms = clock_wall_ms();
     sample->jobs_queued = sample->jobs_running = -1;
-    for (unsigned i = 0; i < TOP_RATES; i++)
+    for (unsigned i = 0; i < LOOK_RATES; i++)
         sample->rates[i] = -1;
     take_daemon(sampler, sample);
     sample->outbox = report_outbox(sampler->config, &ignored);
@@ -366,11 +298,11 @@ json_t *top_sample_json(const struct top_sample *sample)
     json_t *rates = json_object();
     json_t *latency = json_object();
     json_t *workers = json_array();
-    for (unsigned i = 0; i < TOP_RATES; i++)
-        json_object_set_new(rates, top_rate_words[i],
+    for (unsigned i = 0; i < LOOK_RATES; i++)
+        json_object_set_new(rates, look_rate_words[i],
                             known_real(sample->rates[i]));
-    for (unsigned i = 0; i < TOP_LATENCIES; i++)
-        json_object_set_new(latency, top_latency_words[i],
+    for (unsigned i = 0; i < LOOK_LATENCIES; i++)
+        json_object_set_new(latency, look_latency_words[i],
                             latency_json(&sample->latencies[i]));
     for (unsigned i = 0; i < sample->worker_count; i++)
         json_array_append_new(workers, worker_json(&sample->workers[i]));

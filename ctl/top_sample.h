@@ -14,33 +14,9 @@
 #include "common/base/error.h"
 #include "common/config/config.h"
 #include "common/ipc/worker_contract.h"
-#include "common/shm/histogram.h"
+#include "ctl/metrics_look.h"
 
 #define TOP_WORKERS_MAX (SLOTS_MAX + 1) /* with the master */
-
-/* name in code, counter of common/shm/metrics.h, word */
-#define TOP_RATE_LIST(X)                                                       \
-    X(ACCEPTED, OUTBOX_ACCEPTED, "accepted")                                   \
-    X(SYNCED, SYNC_OPERATIONS, "synced")                                       \
-    X(JOBS, JOBS_DONE, "jobs")                                                 \
-    X(FILES, FILES_WRITTEN, "files")                                           \
-    X(COMMITS, STORE_COMMITS, "commits")
-
-/* name in code, histogram, word */
-#define TOP_LATENCY_LIST(X)                                                    \
-    X(COMMIT, STORE_COMMIT_SECONDS, "commit")                                  \
-    X(BATCH, SYNC_BATCH_SECONDS, "batch")                                      \
-    X(JOB, JOB_SECONDS, "job")
-
-#define X(name, metric, word) TOP_RATE_##name,
-enum top_rate { TOP_RATE_LIST(X) TOP_RATES };
-#undef X
-#define X(name, metric, word) TOP_LATENCY_##name,
-enum top_latency { TOP_LATENCY_LIST(X) TOP_LATENCIES };
-#undef X
-
-extern const char *const top_rate_words[TOP_RATES];
-extern const char *const top_latency_words[TOP_LATENCIES];
 
 struct top_worker {
     char name[32]; /* "generation[3]" */
@@ -63,9 +39,9 @@ struct top_sample {
     struct error error; /* why status is NULL */
     int64_t wall_ms;
     long long jobs_queued, jobs_running; /* negative: not known */
-    double rates[TOP_RATES]; /* a second, since the look before; negative: not
+    double rates[LOOK_RATES]; /* a second, since the look before; negative: not
                               * known */
-    struct histogram_totals latencies[TOP_LATENCIES]; /* of the last 10 s */
+    struct histogram_totals latencies[LOOK_LATENCIES]; /* of the last 10 s */
     struct top_worker workers[TOP_WORKERS_MAX];
     unsigned worker_count;
 };

@@ -121,6 +121,7 @@ static void fill_again(struct master *master, struct slot *slot)
     uint64_t delay_ms = pool_backoff_ms(slot->crashes);
     char name[SLOT_NAME_SIZE];
     atomic_fetch_add(&entry->restarts, 1);
+    metric_add(METRIC_WORKER_RESTARTS, 1);
     if (delay_ms == 0) {
         spawn_worker(master, slot);
         return;

@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "common/base/buffer.h"
 #include "common/base/log.h"
 #include "common/ipc/worker_contract.h"
 #include "common/shm/histogram.h"
@@ -141,6 +140,8 @@
     X(COUNTER, LOG_ROTATIONS_FAILED, "tidemill_log_rotations_failed_total",    \
       "rotations",                                                             \
       "Rotations of the log that failed; it goes on in the old file.")         \
+    X(COUNTER, WORKER_RESTARTS, "tidemill_worker_restarts_total", "workers",   \
+      "Workers that were started in the place of one that ended.")             \
     X(COUNTER, MASTER_FAILURES, "tidemill_master_failures_total", "refusals",  \
       "What the system refused the master: processes, descriptors, memory, "   \
       "space; it tries again.")                                                \
@@ -209,12 +210,5 @@ const char *metric_outside_name(enum metric metric);
 const char *metric_unit(enum metric metric);
 const char *metric_meaning(enum metric metric);
 enum metric_kind metric_kind_of(enum metric metric);
-
-/* All of them in Prometheus' text format, version 0.0.4. */
-void metrics_write_text(const struct metrics *metrics, struct buffer *out);
-/* The same as a JSON object: name to number, or {count, sum_seconds, p50_ms,
- * p95_ms, p99_ms, buckets_us}; the last is a list of [highest value, records]
- * of the buckets that have any. */
-void metrics_write_json(const struct metrics *metrics, struct buffer *out);
 
 #endif

@@ -2,9 +2,11 @@
  *
  * The text format of Prometheus, version 0.0.4:
  * https://prometheus.io/docs/instrumenting/exposition_formats/ */
+#include "common/shm/metrics_text.h"
+
 #include <inttypes.h>
 
-#include "common/shm/metrics.h"
+#include "common/shm/metric_views.h"
 
 /* Bounds shown outside are powers of four, from 16 us to 4^15 us (18 min):
  * few enough to scrape, and each is the end of a bucket. */
@@ -34,24 +36,48 @@ static void write_histogram(const struct metrics *metrics, enum metric metric,
     buffer_printf(out, "%s_count %" PRIu64 "\n", name, totals.count);
 }
 
-void metrics_write_text(const struct metrics *metrics, struct buffer *out)
+static const struct {
+    const char *name;
+    const char *labels;
+    const char *meaning;
+    enum metric_kind kind;
+} view_rows[] = {
+#define X(kind, name, outside, labels, unit, meaning)                          \
+    {outside, labels, meaning, METRIC_KIND_##kind},
+    METRIC_VIEW_LIST(X)
+#undef X
+};
+
+static void write_head(struct buffer *out, const char *name, const char *help,
+                       enum metric_kind kind)
 {
     static const char *const types[] = {
         [METRIC_KIND_COUNTER] = "counter",
         [METRIC_KIND_GAUGE] = "gauge",
         [METRIC_KIND_HISTOGRAM] = "histogram",
     };
+    buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
+                  types[kind]);
+}
+
+void metrics_write_text(struct mapping *mapping, struct buffer *out)
+{
+    const struct metrics *metrics = &mapping->metrics;
+    mapping_measure(mapping);
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
         enum metric metric = (enum metric)i;
-        enum metric_kind kind = metric_kind_of(metric);
         const char *name = metric_outside_name(metric);
-        buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name,
-                      metric_meaning(metric), name, types[kind]);
-        if (kind == METRIC_KIND_HISTOGRAM)
+        write_head(out, name, metric_meaning(metric), metric_kind_of(metric));
+        if (metric_kind_of(metric) == METRIC_KIND_HISTOGRAM)
             write_histogram(metrics, metric, out);
         else
             buffer_printf(out, "%s %" PRId64 "\n", name,
                           metrics_total(metrics, metric));
+    }
+    for (unsigned i = 0; i < METRIC_VIEW_COUNT; i++) {
+        struct metric_view_sink sink = {.out = out, .name = view_rows[i].name};
+        write_head(out, sink.name, view_rows[i].meaning, view_rows[i].kind);
+        metric_view_write((enum metric_view)i, mapping, &sink);
     }
 }
 
@@ -79,8 +105,10 @@ static void write_json_histogram(const struct metrics *metrics,
     buffer_append_text(out, "]}");
 }
 
-void metrics_write_json(const struct metrics *metrics, struct buffer *out)
+void metrics_write_json(struct mapping *mapping, struct buffer *out)
 {
+    const struct metrics *metrics = &mapping->metrics;
+    mapping_measure(mapping);
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
         enum metric metric = (enum metric)i;
         buffer_printf(out, "%s\"%s\":", i == 0 ? "{" : ",",
@@ -89,6 +117,13 @@ void metrics_write_json(const struct metrics *metrics, struct buffer *out)
             write_json_histogram(metrics, metric, out);
         else
             buffer_printf(out, "%" PRId64, metrics_total(metrics, metric));
+    }
+    for (unsigned i = 0; i < METRIC_VIEW_COUNT; i++) {
+        struct metric_view_sink sink = {.out = out, .json = true};
+        bool list = view_rows[i].labels[0] != '\0';
+        buffer_printf(out, ",\"%s\":%s", view_rows[i].name, list ? "[" : "");
+        metric_view_write((enum metric_view)i, mapping, &sink);
+        buffer_append_text(out, list ? "]" : "");
     }
     buffer_append_char(out, '}');
 }

@@ -68,6 +68,30 @@ void sync_view_get_error(struct sync_view *view, char *text, size_t room)
     text[size - 1] = '\0';
 }
 
+struct sync_view *sync_board_leader(struct sync_board *board)
+{
+    struct sync_view *best = &board->views[0];
+    for (unsigned i = 1; i < SYNC_SLOTS_MAX; i++) {
+        struct sync_view *view = &board->views[i];
+        if (atomic_load(&best->state) == LINK_UNKNOWN &&
+            atomic_load(&view->state) != LINK_UNKNOWN)
+            best = view;
+    }
+    return best;
+}
+
+const char *sync_board_state(struct sync_board *board, uint64_t now_ms)
+{
+    if (atomic_load(&board->enabled) == 0)
+        return "disabled";
+    if (atomic_load(&board->paused) != 0)
+        return "paused";
+    if (atomic_load(&board->cut_until_ms) > now_ms)
+        return "cut";
+    return link_state_name(
+        (enum link_state)atomic_load(&sync_board_leader(board)->state));
+}
+
 void sync_board_set_asker(struct sync_board *board, uint64_t ticket,
                           const char *correlation)
 {

@@ -124,6 +124,13 @@ struct sync_board {
     struct sync_view views[SYNC_SLOTS_MAX];
 };
 
+/* The view of the line as a whole: one that has tried says more than one that
+ * has not. */
+struct sync_view *sync_board_leader(struct sync_board *board);
+
+/* What the line is in: the leader's state, or disabled, paused, cut. */
+const char *sync_board_state(struct sync_board *board, uint64_t now_ms);
+
 void sync_board_set_asker(struct sync_board *board, uint64_t ticket,
                           const char *correlation);
 /* "" when it is not known, or no longer. */

@@ -57,7 +57,19 @@ def exit_statuses():
                         f"{sorted(known - told)}")
 
 
+def references():
+    """Every page that is named is there."""
+    pages = {p.name for p in (ROOT / "man").glob("*.[1-9]")}
+    for page in sorted(pages):
+        text = (ROOT / "man" / page).read_text()
+        for name, section in re.findall(r"^\.Xr (tidemill\S*) (\d)", text, re.M):
+            if f"{name}.{section}" not in pages:
+                problems.append(f"{page} names {name}({section}), "
+                                "which is none")
+
+
 lint()
+references()
 commands()
 exit_statuses()
 for problem in problems:

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/shm/mapping.h"
+#include "common/shm/metrics_text.h"
 
 static struct mapping *mapping;
 
@@ -229,9 +229,15 @@ static void text_forms(void **state)
     (void)state;
     buffer_init(&out, 1 << 20);
     metrics_use(&mapping->metrics, 0);
+    struct slot_entry *slot = &mapping->scoreboard.slots[80];
+    atomic_store(&slot->in_use, 1);
+    atomic_store(&slot->role, ROLE_SYNC);
+    atomic_store(&slot->state, SLOT_BUSY);
+    atomic_store(&mapping->daemon.degraded_roles, 1u << ROLE_MONITOR);
+    atomic_store(&mapping->daemon.config_epoch, 7);
     metric_add(METRIC_SYNC_OPERATIONS, 42);
     metric_record_us(METRIC_JOB_SECONDS, 20);
-    metrics_write_text(&mapping->metrics, &out);
+    metrics_write_text(mapping, &out);
     assert_false(out.failed);
     assert_non_null(strstr(out.bytes, "\ntidemill_sync_operations_total 42\n"));
     assert_non_null(
@@ -240,13 +246,25 @@ static void text_forms(void **state)
         strstr(out.bytes, "tidemill_job_seconds_bucket{le=\"6.4e-05\"} 1\n"));
     assert_non_null(
         strstr(out.bytes, "tidemill_job_seconds_bucket{le=\"+Inf\"} 1\n"));
+    assert_non_null(strstr(
+        out.bytes, "\ntidemill_workers{role=\"sync\",state=\"busy\"} 1\n"));
+    assert_non_null(
+        strstr(out.bytes, "\ntidemill_role_degraded{role=\"monitor\"} 1\n"));
+    assert_non_null(
+        strstr(out.bytes, "\ntidemill_sync_state{state=\"disabled\"} 1\n"));
+    assert_non_null(strstr(out.bytes, "\ntidemill_config_epoch 7\n"));
     assert_int_equal(out.bytes[out.size - 1], '\n');
     buffer_reset(&out);
-    metrics_write_json(&mapping->metrics, &out);
+    metrics_write_json(mapping, &out);
     assert_non_null(strstr(out.bytes, "\"tidemill_sync_operations_total\":42"));
     assert_non_null(
         strstr(out.bytes, "\"tidemill_job_seconds\":{\"count\":1,"));
     assert_non_null(strstr(out.bytes, "\"buckets_us\":[[21,1]]"));
+    assert_non_null(
+        strstr(out.bytes, "\"tidemill_workers\":[{\"role\":\"store\",\"state\":"
+                          "\"backoff\",\"value\":0},"));
+    assert_non_null(strstr(out.bytes, "{\"role\":\"monitor\",\"value\":1}"));
+    assert_non_null(strstr(out.bytes, "\"tidemill_config_epoch\":7,"));
     assert_int_equal(out.bytes[out.size - 1], '}');
     buffer_deinit(&out);
 }
@@ -263,7 +281,7 @@ static int print_text(void)
                 metric_record_us((enum metric)i, n * n * n);
         else
             metric_add((enum metric)i, i);
-    metrics_write_text(&mapping->metrics, &out);
+    metrics_write_text(mapping, &out);
     fwrite(out.bytes, 1, out.size, stdout);
     buffer_deinit(&out);
     return fflush(stdout);

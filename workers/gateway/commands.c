@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/ipc/messages.h"
+#include "common/shm/metrics_text.h"
 #include "common/worker/worker_loop.h"
 #include "common/store/reader.h"
 
@@ -42,16 +43,15 @@ static void run_metrics(struct control_connection *connection,
                         const json_t *args)
 {
     const char *format = json_string_value(json_object_get(args, "format"));
-    const struct metrics *metrics = &mapping_of(connection)->metrics;
+    struct mapping *mapping = mapping_of(connection);
     struct buffer text;
-    mapping_measure(mapping_of(connection));
     buffer_init(&text, METRICS_TEXT_MAX);
     json_t *data;
     if (format != NULL && strcmp(format, "json") == 0) {
-        metrics_write_json(metrics, &text);
+        metrics_write_json(mapping, &text);
         data = json_loadb(text.bytes, text.size, 0, NULL);
     } else {
-        metrics_write_text(metrics, &text);
+        metrics_write_text(mapping, &text);
         data = json_pack("{s:s#}", "text", text.bytes, text.size);
     }
     buffer_deinit(&text);

@@ -186,20 +186,6 @@ json_t *status_json(const struct worker *worker)
     return status;
 }
 
-/* The line as a whole: any slot that is cut off says more than one that has
- * not tried. */
-static struct sync_view *leading_view(struct sync_board *board)
-{
-    struct sync_view *best = &board->views[0];
-    for (unsigned i = 1; i < SYNC_SLOTS_MAX; i++) {
-        struct sync_view *view = &board->views[i];
-        if (atomic_load(&best->state) == LINK_UNKNOWN &&
-            atomic_load(&view->state) != LINK_UNKNOWN)
-            best = view;
-    }
-    return best;
-}
-
 static int64_t latest(struct sync_board *board, size_t offset)
 {
     int64_t best = 0;
@@ -262,17 +248,10 @@ static const char *const sink_names[] = {[SYNC_SINK_SQLITE] = "sqlite",
 json_t *sync_line_json(struct mapping *mapping)
 {
     struct sync_board *board = &mapping->sync;
-    struct sync_view *view = leading_view(board);
+    struct sync_view *view = sync_board_leader(board);
     char error[SYNC_ERROR_TEXT_MAX];
     sync_view_get_error(view, error, sizeof(error));
-    const char *state =
-        link_state_name((enum link_state)atomic_load(&view->state));
-    if (atomic_load(&board->enabled) == 0)
-        state = "disabled";
-    else if (atomic_load(&board->paused) != 0)
-        state = "paused";
-    else if (atomic_load(&board->cut_until_ms) > clock_monotonic_ms())
-        state = "cut";
+    const char *state = sync_board_state(board, clock_monotonic_ms());
     unsigned trigger = atomic_load(&view->next_trigger);
     json_t *line = json_pack(
         "{s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:s?}", "state", state, "sink",

@@ -9,7 +9,7 @@
 #include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/worker/worker_loop.h"
-#include "common/shm/mapping.h"
+#include "common/shm/metrics_text.h"
 #include "common/store/client.h"
 #include "workers/monitor/sync_watch.h"
 
@@ -42,8 +42,7 @@ static int sample_send(struct monitor *monitor, struct error *error)
     const struct worker *worker = monitor->worker;
     struct buffer json;
     buffer_init(&json, SAMPLE_MAX);
-    mapping_measure(worker->mapping);
-    metrics_write_json(&worker->mapping->metrics, &json);
+    metrics_write_json(worker->mapping, &json);
     struct store_call call = {
         .statement = STATEMENT_SAMPLE_RECORD,
         .argument_count = 3,
