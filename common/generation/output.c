@@ -189,41 +189,58 @@ static int plan_against(struct writing *writing, struct output_file *file,
     return 0;
 }
 
+/* What is there is what would be written, and of the same contract and
+ * templates as the manifest says: then its hash is the one there. */
+static bool is_known(const struct output *output,
+                     const struct manifest_file *known)
+{
+    return known != NULL &&
+           strcmp(known->contract_sha256, output->contract_sha256) == 0 &&
+           strcmp(known->template_hash, output->template_hash) == 0;
+}
+
+static void hash_file(const struct writing *writing, struct output_file *file,
+                      const struct merge_text *there)
+{
+    const struct manifest_file *known = known_file(writing, file->path);
+    if (there != NULL && there->size == file->size &&
+        memcmp(there->bytes, file->bytes, file->size) == 0 &&
+        is_known(writing->output, known))
+        memcpy(file->sha256, known->sha256, sizeof(file->sha256));
+    else
+        SHA256Data((const uint8_t *)file->bytes, file->size, file->sha256);
+}
+
 static int plan_file(struct writing *writing, struct output_file *file,
                      struct error *error)
 {
-    struct stat about;
     struct error why;
     struct merge_text there;
+    unsigned mode;
     char *bytes = NULL;
-    SHA256Data((const uint8_t *)file->bytes, file->size, file->sha256);
     file->change = OUTPUT_CREATED;
     file->merged = file->old = NULL;
     file->there_sha256[0] = '\0';
-    if (writing->place.root < 0 || writing->place.is_new)
+    if (writing->place.root < 0 || writing->place.is_new) {
+        hash_file(writing, file, NULL);
         return 0;
-    int fd = safe_open_file(writing->place.root, file->path, &why);
-    if (fd < 0 && why.code == ERROR_NO_INPUT) {
+    }
+    if (safe_read_file_mode(writing->place.root, file->path, OUTPUT_FILE_MAX,
+                            &bytes, &there.size, &mode, &why) != 0) {
+        hash_file(writing, file, NULL);
+        if (why.code != ERROR_NO_INPUT) {
+            *error = why;
+            return -1;
+        }
         if (!writing->output->force && writing->has_folder &&
             known_file(writing, file->path) != NULL)
             file->change = OUTPUT_GONE;
         return 0;
     }
-    if (fd < 0) {
-        *error = why;
-        return -1;
-    }
-    int failed = fstat(fd, &about);
-    close(fd);
-    if (failed != 0)
-        return error_set_errno(error, ERROR_IO, "cannot read %s", file->path);
-    if (safe_read_file(writing->place.root, file->path, OUTPUT_FILE_MAX, &bytes,
-                       &there.size, error) != 0)
-        return -1;
     there.bytes = bytes;
-    int result =
-        plan_against(writing, file, &there,
-                     ((about.st_mode ^ file->mode) & 0100) == 0, error);
+    hash_file(writing, file, &there);
+    int result = plan_against(writing, file, &there,
+                              ((mode ^ file->mode) & 0100) == 0, error);
     /* --force writes over whatever is there */
     if (!writing->output->force && output_change_writes(file->change))
         SHA256Data((const uint8_t *)bytes, there.size, file->there_sha256);

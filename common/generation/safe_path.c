@@ -213,6 +213,13 @@ int safe_open_file(int root, const char *path, struct error *error)
 int safe_read_file(int root, const char *path, size_t limit, char **bytes,
                    size_t *size, struct error *error)
 {
+    unsigned mode;
+    return safe_read_file_mode(root, path, limit, bytes, size, &mode, error);
+}
+
+int safe_read_file_mode(int root, const char *path, size_t limit, char **bytes,
+                        size_t *size, unsigned *mode, struct error *error)
+{
     struct stat about;
     int result = -1;
     size_t have = 0;
@@ -246,6 +253,7 @@ int safe_read_file(int root, const char *path, size_t limit, char **bytes,
     block[have] = '\0';
     *bytes = block;
     *size = have;
+    *mode = about.st_mode & 07777;
     block = NULL;
     result = 0;
 out:

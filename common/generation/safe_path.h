@@ -37,4 +37,8 @@ int safe_open_file(int root, const char *path, struct error *error);
 int safe_read_file(int root, const char *path, size_t limit, char **bytes,
                    size_t *size, struct error *error);
 
+/* The same, and its permissions. */
+int safe_read_file_mode(int root, const char *path, size_t limit, char **bytes,
+                        size_t *size, unsigned *mode, struct error *error);
+
 #endif

@@ -22,11 +22,12 @@ from harness import Daemon
 COUNT = 400
 
 
-def seconds(daemon, contracts, output):
+def seconds(daemon, contracts, output, keep=False):
     report = daemon.json("generate", "--output", output, *contracts,
                          timeout=300)
     assert report["failed"] == 0 and report["jobs"] == COUNT
-    shutil.rmtree(output)
+    if not keep:
+        shutil.rmtree(output)
     return report["seconds"]
 
 
@@ -51,12 +52,17 @@ def run(rounds):
             for n, daemon in daemons.items():
                 result.add(f"{n} worker{'s' * (n > 1)}", "jobs/s",
                            COUNT / seconds(daemon, contracts,
-                                           folder / f"code{number}"))
+                                           folder / f"code{number}", n == 2))
+            result.add("2 workers, nothing to write", "jobs/s",
+                       COUNT / seconds(daemons[2], contracts,
+                                       folder / f"code{number}"))
     finally:
         for daemon in daemons.values():
             daemon.stop()
         shutil.rmtree(folder, ignore_errors=True)
     result.ratio("speed-up", "2 workers", "1 worker", at_least=1.7)
+    result.ratio("nothing to write", "2 workers, nothing to write",
+                 "2 workers", at_least=5)
     return result
 
 
