@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "common/shm/cell.h"
+/* Nobody reads it. */
+static struct slot_metrics nowhere;
 
-/* The slot that this process writes to. */
-static struct slot_metrics *own;
+struct slot_metrics *metrics_own = &nowhere;
 
 static const struct {
     const char *outside;
@@ -41,13 +41,7 @@ static struct slot_metrics *use(struct metrics *metrics, unsigned slot)
 
 void metrics_use(struct metrics *metrics, unsigned slot)
 {
-    own = metrics != NULL ? use(metrics, slot) : NULL;
-}
-
-void metric_add(enum metric metric, uint64_t value)
-{
-    if (own != NULL)
-        cell_add(&own->values[metric], value);
+    metrics_own = metrics != NULL ? use(metrics, slot) : &nowhere;
 }
 
 void metric_count_log(enum log_count what, uint64_t number)
@@ -63,9 +57,8 @@ void metric_count_log(enum log_count what, uint64_t number)
 
 void metric_set(enum metric metric, int64_t value)
 {
-    if (own != NULL)
-        atomic_store_explicit(&own->values[metric], (uint64_t)value,
-                              memory_order_relaxed);
+    atomic_store_explicit(&metrics_own->values[metric], (uint64_t)value,
+                          memory_order_relaxed);
 }
 
 void metrics_set_shared(struct metrics *metrics, enum metric metric,
@@ -77,9 +70,8 @@ void metrics_set_shared(struct metrics *metrics, enum metric metric,
 
 void metric_record_us(enum metric metric, uint64_t microseconds)
 {
-    if (own != NULL)
-        histogram_record_us(&own->histograms[histogram_of[metric]],
-                            microseconds);
+    histogram_record_us(&metrics_own->histograms[histogram_of[metric]],
+                        microseconds);
 }
 
 static bool is_used(const struct metrics *metrics, unsigned slot)

@@ -14,6 +14,7 @@
 
 #include "common/base/log.h"
 #include "common/ipc/worker_contract.h"
+#include "common/shm/cell.h"
 #include "common/shm/histogram.h"
 
 /* kind, name in code, name outside (base units), unit, meaning */
@@ -183,11 +184,17 @@ struct metrics {
 };
 
 /* From now on this process writes to that slot: an index of the scoreboard,
- * or METRICS_MASTER.  Until then, and with NULL, the functions below do
- * nothing. */
+ * or METRICS_MASTER.  Until then, and with NULL, what is written goes
+ * nowhere. */
 void metrics_use(struct metrics *metrics, unsigned slot);
 
-void metric_add(enum metric metric, uint64_t value);
+/* Where metrics_use says; here so that a count is an increment, no call. */
+extern struct slot_metrics *metrics_own;
+
+static inline void metric_add(enum metric metric, uint64_t value)
+{
+    cell_add(&metrics_own->values[metric], value);
+}
 
 /* The hook of the log (struct log_hooks). */
 void metric_count_log(enum log_count what, uint64_t number);
