@@ -15,6 +15,7 @@
 #include "common/store/client.h"
 #include "ctl/arguments.h"
 #include "ctl/command.h"
+#include "ctl/command_contract.h"
 #include "ctl/correlation.h"
 #include "ctl/generate_preview.h"
 #include "ctl/job_options.h"
@@ -32,6 +33,8 @@
 #define PAUSE_MOST_MS   100
 #define FILES_TOLD_MAX  20
 
+#define RENDERED (-1)
+
 struct generate {
     const struct command_context *context;
     char output[PATH_MAX];
@@ -39,9 +42,10 @@ struct generate {
     bool force, merge;  /* what was edited or removed by hand */
     bool dry_run, diff; /* only say what would happen */
     size_t count;
-    size_t unreadable; /* contracts that are not there */
-    char **specs;      /* JSON, one a contract */
-    char **keys;       /* one a contract, NULL without --key */
+    size_t unreadable;    /* contracts that are not there */
+    char **specs;         /* JSON, one a contract */
+    char **keys;          /* one a contract, NULL without --key */
+    int64_t *timeouts_ms; /* of commands (0: none given); RENDERED for others */
     struct job_options job;
     struct job_ranges jobs;
     struct mixin_warnings *warnings;
@@ -60,6 +64,25 @@ static int make_key(struct generate *generate, size_t at, const char *path)
     return 0;
 }
 
+/* Of a contract with `kind: command`. */
+static char *make_command_spec(struct generate *generate, const char *path,
+                               const char *absolute, size_t at,
+                               const char *text, size_t size,
+                               struct arena *arena, struct buffer *errors)
+{
+    struct command_contract contract;
+    char *json = NULL;
+    if (command_contract_read(arena, path, absolute, text, size, &contract,
+                              errors) == 0) {
+        json = json_dumps(contract.spec, JSON_COMPACT);
+        if (json == NULL || make_key(generate, at, absolute) != 0)
+            buffer_printf(errors, "%s: not UTF-8, or no memory\n", path);
+    }
+    json_decref(contract.spec);
+    generate->timeouts_ms[at] = contract.timeout_ms;
+    return json;
+}
+
 /* Checks a contract; its job's spec, or NULL after the errors were added. */
 static char *make_spec(struct generate *generate, const char *path, size_t at,
                        struct arena *arena, struct buffer *errors)
@@ -76,6 +99,10 @@ static char *make_spec(struct generate *generate, const char *path, size_t at,
             generate->unreadable++;
         return NULL;
     }
+    if (command_contract_is(arena, path, text, size))
+        return make_command_spec(generate, path, absolute, at, text, size,
+                                 arena, errors);
+    generate->timeouts_ms[at] = RENDERED;
     const struct contract *contract =
         contract_read(arena, path, text, size, errors);
     if (contract == NULL)
@@ -139,10 +166,14 @@ static int submit_some(struct generate *generate, struct store_session *session,
     struct store_answer answer;
     if (calls == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory for the jobs");
-    for (size_t i = 0; i < count; i++)
-        calls[i] = job_submit_call(&generate->job, "render",
-                                   generate->specs[first + i],
-                                   generate->keys[first + i]);
+    for (size_t i = 0; i < count; i++) {
+        int64_t own_ms = generate->timeouts_ms[first + i];
+        calls[i] = job_submit_call(
+            &generate->job, own_ms == RENDERED ? "render" : "command",
+            generate->specs[first + i], generate->keys[first + i]);
+        if (own_ms > 0 && generate->job.timeout_ms == 0)
+            calls[i].arguments[3] = value_integer(own_ms);
+    }
     const struct store_request request = {calls, count};
     if (store_session_call(session, &request, arena, &answer, error) != 0)
         return -1;
@@ -355,7 +386,14 @@ static int show_preview(const struct generate *generate, char **paths)
                                     .diff = generate->diff,
                                     .json = generate->context->json,
                                     .warnings = generate->warnings};
-    return preview_contracts(&preview, paths, generate->count);
+    size_t count = 0;
+    for (size_t i = 0; i < generate->count; i++) {
+        if (generate->timeouts_ms[i] == RENDERED)
+            paths[count++] = paths[i];
+        else if (!generate->context->json)
+            printf("%-10s %s\n", "command", paths[i]);
+    }
+    return preview_contracts(&preview, paths, count);
 }
 
 static int parse_options(const struct command_context *context, int argc,
@@ -427,9 +465,12 @@ int command_generate(const struct command_context *context, int argc,
     generate.jobs.ranges =
         calloc(generate.count, sizeof(*generate.jobs.ranges));
     generate.keys = calloc(generate.count, sizeof(*generate.keys));
+    generate.timeouts_ms =
+        calloc(generate.count, sizeof(*generate.timeouts_ms));
     generate.warnings = mixin_warnings_new(context->config);
-    if (generate.specs == NULL || generate.jobs.ranges == NULL ||
-        generate.keys == NULL || generate.warnings == NULL)
+    if (generate.timeouts_ms == NULL || generate.specs == NULL ||
+        generate.jobs.ranges == NULL || generate.keys == NULL ||
+        generate.warnings == NULL)
         status = error_exit_status(ERROR_SYSTEM);
     if (status == 0)
         status = check_contracts(&generate, argv + optind);
@@ -440,6 +481,7 @@ int command_generate(const struct command_context *context, int argc,
     free_texts(generate.specs, generate.count);
     free_texts(generate.keys, generate.count);
     free(generate.jobs.ranges);
+    free(generate.timeouts_ms);
     mixin_warnings_free(&generate.warnings);
     return status;
 }

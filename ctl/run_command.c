@@ -13,6 +13,7 @@
 #include "common/store/client.h"
 #include "ctl/arguments.h"
 #include "ctl/command.h"
+#include "ctl/command_contract.h"
 #include "ctl/correlation.h"
 #include "ctl/job_options.h"
 #include "ctl/outbox.h"
@@ -50,16 +51,14 @@ static int add_environment(struct run *run, const char *text)
 
 static int add_limit(struct run *run, const char *text)
 {
-    static const char *const names[] = {
-        "cpu_seconds", "memory_bytes", "file_bytes", "processes", "open_files"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        size_t length = strlen(names[i]);
-        if (strncmp(text, names[i], length) != 0 || text[length] != '=')
+    for (const char *const *name = command_limit_names; *name != NULL; name++) {
+        size_t length = strlen(*name);
+        if (strncmp(text, *name, length) != 0 || text[length] != '=')
             continue;
         int64_t value = parse_positive(text + length + 1);
         if (value == 0)
             break;
-        json_object_set_new(run->limits, names[i], json_integer(value));
+        json_object_set_new(run->limits, *name, json_integer(value));
         return 0;
     }
     return print_usage(run->context,

@@ -75,6 +75,18 @@ X("generation.worker_timeout", worker_timeout_ms, DURATION, "300s", 100, 8640000
   "Deadline of one job.") \
 X("generation.max_retries", generation_max_retries, INT, "3", 0, 100, RESPAWN_GENERATION, 0, \
   "Attempts after the first before a job fails for good.") \
+X("generation.command.environment", command_environment, TEXT, "PATH HOME USER LOGNAME LANG TZ TMPDIR", 0, 4000, RESPAWN_GENERATION, 0, \
+  "Variables of the daemon's environment that commands have.") \
+X("generation.command.cpu_seconds", command_cpu_seconds, INT, "0", 0, 1000000000, RESPAWN_GENERATION, 0, \
+  "Processor time of each process of a command that has no limit of its own; 0: none.") \
+X("generation.command.memory_bytes", command_memory_bytes, SIZE, "0", 0, 1000000000000000, RESPAWN_GENERATION, 0, \
+  "Address space of each process, likewise; in a control group also the memory of all; 0: none.") \
+X("generation.command.file_bytes", command_file_bytes, SIZE, "0", 0, 1000000000000000, RESPAWN_GENERATION, 0, \
+  "Size of a file that a command writes, likewise; 0: none.") \
+X("generation.command.processes", command_processes, INT, "0", 0, 10000000, RESPAWN_GENERATION, 0, \
+  "Processes of the user when a command forks (none for root), likewise; in a control group those of the command; 0: none.") \
+X("generation.command.open_files", command_open_files, INT, "0", 0, 10000000, RESPAWN_GENERATION, 0, \
+  "Open files of each process, likewise; 0: none.") \
 X("template_cache.enabled", template_cache_enabled, BOOL, "true", 0, 0, LIVE, 0, \
   "Keep compiled templates in shared memory, for all workers.") \
 X("template_cache.max_templates", template_cache_max, INT, "100", 1, 10000, LIVE, 0, \

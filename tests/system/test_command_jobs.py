@@ -40,8 +40,11 @@ time.sleep(1000)
 @pytest.fixture(scope="module")
 def daemon():
     with tempfile.TemporaryDirectory(prefix="tm-", dir="/tmp") as folder:
-        daemon = Daemon(folder, {"supervisor": {"kill_grace": "200ms"}})
-        daemon.start()
+        daemon = Daemon(folder, {
+            "supervisor": {"kill_grace": "200ms"},
+            "generation": {"command": {"open_files": 99, "environment":
+                                       "PATH ALLOWED"}}})
+        daemon.start(env={"ALLOWED": "by configuration"})
         yield daemon
         daemon.stop()
         daemon.cleanup()
@@ -190,6 +193,57 @@ def test_limits(daemon):
     assert rows["Max cpu time"] == "9"
     assert rows["Max address space"] == "1073741824"
     assert rows["Max processes"] == "999"
+
+
+def test_defaults_of_the_configuration(daemon):
+    show = daemon.run("run", "--", "sh", "-c", "ulimit -n; env").stdout
+    assert show.startswith("99\n")
+    assert "ALLOWED=by configuration\n" in show
+    assert "HOME=" not in show
+
+
+def test_commands_in_contracts(daemon, tmp_path):
+    (tmp_path / "work").mkdir()
+    contract = tmp_path / "build.yaml"
+    contract.write_text("""kind: command
+description: what a contract says of a command
+argv: [sh, -c, "pwd; echo $GIVEN; ulimit -n; exit 0", 5]
+directory: work
+environment: {GIVEN: 7}
+limits: {open_files: 33}
+timeout: 90s
+""")
+    answer = daemon.json("generate", "--key", tmp_path, contract)
+    assert answer["failed"] == 0
+    shown = daemon.json("jobs", "show", answer["results"][0]["id"])
+    assert shown["output"] == f"{tmp_path}/work\n7\n33\n"
+    assert shown["kind"] == "command"
+    assert shown["timeout_milliseconds"] == 90000
+    again = daemon.json("generate", "--key", tmp_path, contract)
+    assert again["results"][0]["id"] == answer["results"][0]["id"]
+    assert "command" in daemon.run("generate", "--dry-run", contract).stdout
+    contract.write_text("""kind: command
+argv: [{a: 1}]
+directroy: work
+environment: {"A=B": 1, C: [1]}
+limits: {cpu: 1, open_files: many}
+timeout: soon
+""")
+    refused = daemon.run("generate", contract, check=False)
+    assert refused.returncode == 65
+    for error in (":2:8: argv[0]: a map where a text is needed",
+                  ":3:1: the key 'directroy' is unknown; did you mean "
+                  "'directory'?",
+                  ":4:22: environment.A=B: is no name of a variable",
+                  "environment.C: a list where a text is needed",
+                  "limits.cpu: is unknown",
+                  "limits.open_files: write a positive whole number",
+                  ":6:10: timeout: write a duration"):
+        assert error in refused.stderr
+    assert refused.stderr.count("\n") == 8
+    contract.write_text("kind: command\n")
+    assert "'argv' is missing" in daemon.run("generate", contract,
+                                             check=False).stderr
 
 
 def test_output_is_bounded(daemon):

@@ -197,10 +197,11 @@ static const char *text_of(const struct node *map, const char *key)
     return node == NULL || node->kind != NODE_STRING ? NULL : node->text;
 }
 
-static uint64_t number_of(const struct node *map, const char *key)
+static uint64_t number_of(const struct node *map, const char *key,
+                          uint64_t otherwise)
 {
     const struct node *node = document_get(map, key);
-    return node == NULL ? 0 : strtoull(node->text, NULL, 10);
+    return node == NULL ? otherwise : strtoull(node->text, NULL, 10);
 }
 
 static char **make_argv(struct arena *arena, const struct node *list)
@@ -218,23 +219,38 @@ static char **make_argv(struct arena *arena, const struct node *list)
     return argv;
 }
 
-/* Of the daemon's environment only these; then the job's own. */
-static char **make_environment(struct arena *arena, const struct node *own,
-                               const struct job *job)
+/* The next word of a list; NULL at its end. */
+static const char *next_word(const char **list, size_t *size)
 {
-    static const char *const allowed[] = {"PATH", "HOME", "USER",  "LOGNAME",
-                                          "LANG", "TZ",   "TMPDIR"};
-    size_t allowed_count = sizeof(allowed) / sizeof(allowed[0]);
+    const char *word = *list + strspn(*list, " ,");
+    *size = strcspn(word, " ,");
+    *list = word + *size;
+    return *size > 0 ? word : NULL;
+}
+
+static const char *variable(const char *word, size_t size, char name[256])
+{
+    snprintf(name, 256, "%.*s", (int)size, word);
+    return getenv(name);
+}
+
+/* Of the daemon's environment only what is allowed; then the job's own. */
+static char **make_environment(struct arena *arena, const struct node *own,
+                               const struct job *job, const char *allowed)
+{
     size_t own_count = own != NULL ? own->count : 0;
     char **all =
-        arena_calloc(arena, allowed_count + own_count + 3, sizeof(*all));
+        arena_calloc(arena, strlen(allowed) / 2 + own_count + 4, sizeof(*all));
+    char name[256];
+    size_t size;
     size_t count = 0;
+    const char *word;
     if (all == NULL)
         return NULL;
-    for (size_t i = 0; i < allowed_count; i++) {
-        const char *value = getenv(allowed[i]);
-        if (value != NULL && document_get(own, allowed[i]) == NULL)
-            all[count++] = arena_printf(arena, "%s=%s", allowed[i], value);
+    while ((word = next_word(&allowed, &size)) != NULL) {
+        const char *value = variable(word, size, name);
+        if (value != NULL && document_get(own, name) == NULL)
+            all[count++] = arena_printf(arena, "%s=%s", name, value);
     }
     for (const struct node *item = own != NULL ? own->first : NULL;
          item != NULL; item = item->next)
@@ -249,6 +265,7 @@ static char **make_environment(struct arena *arena, const struct node *own,
 }
 
 static int read_spec(struct command_job *command, const struct job *job,
+                     const struct command_defaults *defaults,
                      struct error *error)
 {
     struct document_limits limits = document_limits_default;
@@ -261,19 +278,21 @@ static int read_spec(struct command_job *command, const struct job *job,
     struct command *what = &command->command;
     what->argv = make_argv(&command->arena, document_get(spec, "argv"));
     what->directory = text_of(spec, "directory");
-    what->environment = make_environment(
-        &command->arena, document_get(spec, "environment"), job);
+    what->environment =
+        make_environment(&command->arena, document_get(spec, "environment"),
+                         job, defaults->environment);
     if (what->argv == NULL || what->directory == NULL ||
         what->environment == NULL)
         return error_set(error, ERROR_DATA,
                          "the job's specification lacks argv or directory; "
                          "submit it with tidemill run");
+    const struct command_limits *most = &defaults->limits;
     what->limits = (struct command_limits){
-        .cpu_seconds = number_of(bounds, "cpu_seconds"),
-        .memory_bytes = number_of(bounds, "memory_bytes"),
-        .file_bytes = number_of(bounds, "file_bytes"),
-        .processes = number_of(bounds, "processes"),
-        .open_files = number_of(bounds, "open_files"),
+        .cpu_seconds = number_of(bounds, "cpu_seconds", most->cpu_seconds),
+        .memory_bytes = number_of(bounds, "memory_bytes", most->memory_bytes),
+        .file_bytes = number_of(bounds, "file_bytes", most->file_bytes),
+        .processes = number_of(bounds, "processes", most->processes),
+        .open_files = number_of(bounds, "open_files", most->open_files),
     };
     const char *correlation = text_of(spec, "correlation_id");
     if (correlation != NULL && log_correlation_is_valid(correlation))
@@ -303,6 +322,7 @@ static int add_events(struct command_job *job, struct event_base *base,
 
 struct command_job *
 command_job_start(struct event_base *base, struct guardian *guardian,
+                  const struct command_defaults *defaults,
                   const struct job *job, uint64_t timeout_ms, uint64_t grace_ms,
                   command_over over, void *self, struct error *error)
 {
@@ -317,7 +337,7 @@ command_job_start(struct event_base *base, struct guardian *guardian,
     command->guardian = guardian;
     command->over = over;
     command->self = self;
-    if (read_spec(command, job, error) != 0 ||
+    if (read_spec(command, job, defaults, error) != 0 ||
         guardian_run(guardian, &command->command, error) != 0 ||
         add_events(command, base, error) != 0)
         command_job_free(&command);

@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "workers/generation/guardian.h"
 
 struct event_base;
-struct guardian;
 struct job;
 
 /* Of what a command prints its first and last halves of this are kept. */
@@ -32,6 +32,12 @@ struct job;
 #define COMMAND_EXIT_PERMANENT 100
 #define COMMAND_EXIT_TEMPORARY 111
 #define COMMAND_EXIT_TIMED_OUT 124
+
+/* For jobs that say nothing else. */
+struct command_defaults {
+    const char *environment; /* names of what they have of the daemon's */
+    struct command_limits limits;
+};
 
 /* How it ended; valid during the call. */
 struct command_outcome {
@@ -53,6 +59,7 @@ struct command_job;
  * failure.  `job` is not needed afterwards. */
 struct command_job *command_job_start(struct event_base *base,
                                       struct guardian *guardian,
+                                      const struct command_defaults *defaults,
                                       const struct job *job,
                                       uint64_t timeout_ms, uint64_t grace_ms,
                                       command_over over, void *self,

@@ -11,6 +11,7 @@
 struct command_slot {
     struct event_base *base;
     const struct reporter *reporter;
+    const struct command_defaults *defaults;
     void (*over)(void *self, struct report *report);
     void (*gone)(void *self);
     void *self;
@@ -46,6 +47,7 @@ static void on_gone(evutil_socket_t fd, short what, void *self)
 
 struct command_slot *
 command_slot_new(struct event_base *base, const struct reporter *reporter,
+                 const struct command_defaults *defaults,
                  void (*over)(void *self, struct report *report),
                  void (*gone)(void *self), void *self)
 {
@@ -54,6 +56,7 @@ command_slot_new(struct event_base *base, const struct reporter *reporter,
         return NULL;
     *slot = (struct command_slot){.base = base,
                                   .reporter = reporter,
+                                  .defaults = defaults,
                                   .over = over,
                                   .gone = gone,
                                   .self = self};
@@ -85,9 +88,9 @@ void command_slot_run(struct command_slot *slot, const struct job *job,
     slot->job = *job;
     slot->busy = true;
     slot->since_ns = clock_monotonic_ns();
-    slot->command =
-        command_job_start(slot->base, &slot->guardian, &slot->job, timeout_ms,
-                          grace_ms, on_over, slot, &error);
+    slot->command = command_job_start(slot->base, &slot->guardian,
+                                      slot->defaults, &slot->job, timeout_ms,
+                                      grace_ms, on_over, slot, &error);
     if (slot->command == NULL)
         on_over(slot, &none, &error);
 }

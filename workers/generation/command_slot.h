@@ -18,6 +18,7 @@ struct event_base;
  * `gone` follows, from the loop, when another one can be run. */
 struct command_slot *command_slot_new(struct event_base *base,
                                       const struct reporter *reporter,
+                                      const struct command_defaults *defaults,
                                       void (*over)(void *self,
                                                    struct report *report),
                                       void (*gone)(void *self), void *self);

@@ -302,9 +302,9 @@ static int generation_open(struct generation *generation, struct error *error)
         return -1;
     generation->turn_event = event_new(base, -1, 0, on_turn, generation);
     generation->look_event = event_new(base, -1, 0, on_look, generation);
-    generation->command =
-        command_slot_new(base, &generation->reporter, on_command_over,
-                         on_command_gone, generation);
+    generation->command = command_slot_new(
+        base, &generation->reporter, &generation->command_defaults,
+        on_command_over, on_command_gone, generation);
     generation->long_event =
         event_new(base, -1, 0, on_command_long, generation);
     generation->again_event = event_new(base, -1, 0, on_again, generation);
@@ -340,6 +340,20 @@ static void generation_close(struct generation *generation)
     arena_deinit(&generation->arena);
 }
 
+static void take_command_defaults(const struct config *config,
+                                  struct command_defaults *defaults)
+{
+    *defaults = (struct command_defaults){
+        .environment = config->command_environment,
+        .limits = {
+            .cpu_seconds = (uint64_t)config->command_cpu_seconds,
+            .memory_bytes = (uint64_t)config->command_memory_bytes,
+            .file_bytes = (uint64_t)config->command_file_bytes,
+            .processes = (uint64_t)config->command_processes,
+            .open_files = (uint64_t)config->command_open_files,
+        }};
+}
+
 enum worker_exit generation_main(const struct worker *worker)
 {
     struct generation generation = {
@@ -353,6 +367,7 @@ enum worker_exit generation_main(const struct worker *worker)
                      .max_retries = worker->config->generation_max_retries},
     };
     struct error error;
+    take_command_defaults(worker->config, &generation.command_defaults);
     claim_size_init(&generation.claim_size);
     arena_init(&generation.arena, JOB_BYTES_MAX);
     generation.loop =

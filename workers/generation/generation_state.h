@@ -33,6 +33,7 @@ struct generation {
     struct event *again_event; /* ask the store again after a refusal */
     struct event *drain_event; /* the bound of DRAIN */
     struct backlog backlog;
+    struct command_defaults command_defaults;
     struct command_slot *command; /* beside the backlog */
     struct event *long_event;     /* it runs for long */
     bool command_long;            /* and what waits behind it is let go */
