@@ -96,6 +96,18 @@ static void show_latency(const json_t *latency)
         putchar('\n');
 }
 
+static void show_pools(const json_t *pools)
+{
+    size_t i;
+    json_t *pool;
+    fputs("pools          ", stdout);
+    json_array_foreach(pools, i, pool) printf(
+        "%s%s %lld of %lld to %lld", i > 0 ? ", " : "",
+        report_text(pool, "role"), report_number(pool, "size"),
+        report_number(pool, "min_workers"), report_number(pool, "max_workers"));
+    putchar('\n');
+}
+
 static void show_status(const json_t *status)
 {
     char uptime[32];
@@ -121,6 +133,7 @@ static void show_status(const json_t *status)
         print_column(15, report_text(sync, "last_error"));
         fputs(print_plain(), stdout);
     }
+    show_pools(json_object_get(status, "pools"));
     show_latency(json_object_get(status, "latency"));
     json_array_foreach(json_object_get(status, "degraded"), i, item)
         printf("%s%s is degraded: its workers crash again and again; see "

@@ -149,9 +149,13 @@ typedef void (*up_action)(struct master *master, struct slot *slot,
                           const struct message *message);
 
 static const up_action up_actions[MESSAGE_KIND_COUNT] = {
-    [MESSAGE_READY] = take_ready,   [MESSAGE_BUSY] = take_busy,
-    [MESSAGE_IDLE] = take_idle,     [MESSAGE_REQUEST] = requests_take,
-    [MESSAGE_FAILED] = take_failed, [MESSAGE_LOG_ROTATED] = take_log_rotated,
+    [MESSAGE_READY] = take_ready,
+    [MESSAGE_BUSY] = take_busy,
+    [MESSAGE_IDLE] = take_idle,
+    [MESSAGE_REQUEST] = requests_take,
+    [MESSAGE_FAILED] = take_failed,
+    [MESSAGE_LOG_ROTATED] = take_log_rotated,
+    [MESSAGE_WAITING] = pools_take_waiting,
 };
 
 static void bad_message(struct master *master, struct slot *slot,

@@ -69,6 +69,7 @@ static uint64_t next_due_ms(struct master *master, uint64_t now_ms)
     for (unsigned role = 0; role < ROLE_COUNT; role++)
         if ((degraded & (1u << role)) != 0)
             due_ms = earlier(due_ms, degraded_until_ms(master, role, now_ms));
+    due_ms = earlier(due_ms, pools_due_ms(master));
     if (master->stopping && master->stop_deadline_ms != 0)
         due_ms = earlier(due_ms, master->stop_deadline_ms);
     if (master->upgrade.deadline_ms != 0)
@@ -136,6 +137,7 @@ void deadlines_judge_roles(struct master *master)
             log_notice("the %s pool has recovered", role_name((enum role)role));
     }
     atomic_store(&master->mapping->daemon.degraded_roles, after);
+    metric_set(METRIC_POOLS_DEGRADED, __builtin_popcount(after));
 }
 
 static void on_check(evutil_socket_t fd, short what, void *self)
@@ -151,6 +153,7 @@ static void on_check(evutil_socket_t fd, short what, void *self)
     for (unsigned i = 0; i < SLOTS_MAX; i++)
         judge_slot(master, &master->slots[i], now_ms);
     deadlines_judge_roles(master);
+    pools_look(master);
     shutdown_check(master);
     upgrade_check(master);
     trouble_check(master);

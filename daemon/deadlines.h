@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One timer, armed for the earliest deadline of all: hello, work, drain,
- * kill, back-off, heartbeats, the end of a degraded pool, the stop.
+ * kill, back-off, heartbeats, the end of a degraded pool, a look at the sizes of
+ * the pools, the stop.
  */
 #ifndef TIDEMILL_DAEMON_DEADLINES_H
 #define TIDEMILL_DAEMON_DEADLINES_H

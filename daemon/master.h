@@ -18,6 +18,7 @@
 #include "daemon/notify.h"
 #include "daemon/pidfile.h"
 #include "daemon/pool.h"
+#include "daemon/pools.h"
 #include "daemon/roles.h"
 #include "daemon/slots.h"
 #include "daemon/takeover.h"
@@ -67,6 +68,7 @@ struct master {
     uint32_t spawn_count;
     struct slot slots[SLOTS_MAX];
     struct crash_record crashes[ROLE_COUNT];
+    struct pool pools[ROLE_COUNT];
 
     struct upgrade upgrade;
     struct trouble troubles[TROUBLE_COUNT];

@@ -6,23 +6,38 @@
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_MOST_MS  10000u
 
-unsigned pool_size(const struct config *config, enum role role)
+static void set_bounds(struct pool_bounds *bounds, bool enabled, int64_t least,
+                       int64_t most, int64_t idle_ms)
+{
+    *bounds = (struct pool_bounds){.least = enabled ? (unsigned)least : 0,
+                                   .most = enabled ? (unsigned)most : 0,
+                                   .idle_ms = (uint64_t)idle_ms};
+}
+
+void pool_bounds(const struct config *config, enum role role,
+                 struct pool_bounds *bounds)
 {
     switch (role) {
     case ROLE_STORE:
     case ROLE_GATEWAY:
-        return 1;
+        set_bounds(bounds, true, 1, 1, 0);
+        break;
     case ROLE_MONITOR:
-        return config->monitoring_enabled ? 1 : 0;
+        set_bounds(bounds, config->monitoring_enabled, 1, 1, 0);
+        break;
     case ROLE_GENERATION:
-        return config->generation_enabled
-                   ? (unsigned)config->generation_max_workers
-                   : 0;
+        set_bounds(bounds, config->generation_enabled,
+                   config->generation_min_workers,
+                   config->generation_max_workers, config->generation_idle_ms);
+        break;
     case ROLE_SYNC:
-        return config->sync_enabled ? (unsigned)config->sync_max_workers : 0;
+        set_bounds(bounds, config->sync_enabled, config->sync_min_workers,
+                   config->sync_max_workers, config->sync_idle_ms);
+        break;
     case ROLE_COUNT:
     default:
-        return 0;
+        set_bounds(bounds, false, 0, 0, 0);
+        break;
     }
 }
 
@@ -40,6 +55,9 @@ uint64_t pool_backoff_ms(unsigned crashes)
 bool pool_is_crash(const struct ending *ending)
 {
     if (ending->death == DEATH_DRAIN_TIMEOUT)
+        return false;
+    if (ending->death == DEATH_EXITED &&
+        ending->detail == WORKER_EXIT_UNSETTLED)
         return false;
     if (ending->death == DEATH_LEFT)
         return !ending->asked && ending->ready_ms < POOL_STABLE_MS;

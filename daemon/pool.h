@@ -11,11 +11,13 @@
 
 #include "common/ipc/worker_contract.h"
 #include "common/shm/scoreboard.h"
+#include "daemon/pool_breath.h"
 
 struct config;
 
 /* How many workers of a role this configuration wants. */
-unsigned pool_size(const struct config *config, enum role role);
+void pool_bounds(const struct config *config, enum role role,
+                 struct pool_bounds *bounds);
 
 /* The delay before the next fork after this many crashes in a row:
  * 0, 100, 200, 400 ... 10000 ms. */

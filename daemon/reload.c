@@ -97,6 +97,7 @@ static void apply(struct master *master, struct config *after, unsigned cost,
     if (master->begun) {
         slots_replace(master, cost & COST_RESPAWN_ALL);
         slots_fit_pools(master);
+        pools_look(master);
     }
     deadlines_arm(master);
     config_free(&before);

@@ -82,12 +82,27 @@ static void do_start(struct master *master, struct slot *slot)
     spawn_worker(master, slot);
 }
 
+/* One that retires may finish what it has just claimed: only the bounds of
+ * the work itself and the heartbeat hold. */
+#define RETIRE_MS (48ull * 3600 * 1000)
+
 static void do_drain(struct master *master, struct slot *slot)
 {
-    uint64_t bound_ms = (uint64_t)master->config->shutdown_timeout_ms;
+    uint64_t bound_ms = slot->retiring
+                            ? RETIRE_MS
+                            : (uint64_t)master->config->shutdown_timeout_ms;
     slot_change_state(master, slot, SLOT_DRAINING);
     slot->deadline_ms = clock_monotonic_ms() + bound_ms;
     channel_send(master, slot, MESSAGE_DRAIN, bound_ms);
+}
+
+/* It was to retire at leisure, and now it must leave. */
+static void do_hurry(struct master *master, struct slot *slot)
+{
+    if (!slot->retiring)
+        return;
+    slot->retiring = false;
+    do_drain(master, slot);
 }
 
 static void replace(struct master *master, struct slot *slot);
@@ -110,6 +125,7 @@ static void do_welcome(struct master *master, struct slot *slot)
     else if (slot->outdated)
         replace(master, slot);
     master_check_ready(master);
+    pools_look(master);
 }
 
 static void do_busy(struct master *master, struct slot *slot)
@@ -193,7 +209,8 @@ static const slot_action actions[SLOT_STATE_COUNT][SLOT_EVENT_COUNT] = {
                    [SLOT_EVENT_DRAIN] = do_drain,
                    [SLOT_EVENT_CONDEMN] = do_kill,
                    [SLOT_EVENT_GONE] = do_bury},
-    [SLOT_DRAINING] = {[SLOT_EVENT_DEADLINE] = do_drain_late,
+    [SLOT_DRAINING] = {[SLOT_EVENT_DRAIN] = do_hurry,
+                       [SLOT_EVENT_DEADLINE] = do_drain_late,
                        [SLOT_EVENT_CONDEMN] = do_kill,
                        [SLOT_EVENT_GONE] = do_bury},
     [SLOT_KILLED] = {[SLOT_EVENT_DEADLINE] = do_kill,
@@ -256,7 +273,9 @@ struct slot *slots_find_spare(struct master *master, enum role role,
 
 static void fit_pool(struct master *master, enum role role)
 {
-    unsigned size = pool_size(master->config, role);
+    unsigned size = pools_size(master, role);
+    struct pool_bounds bounds;
+    pool_bounds(master->config, role, &bounds);
     for (unsigned number = 0; number < size; number++) {
         if (slots_find_wanted(master, role, number) != NULL)
             continue;
@@ -270,6 +289,7 @@ static void fit_pool(struct master *master, enum role role)
         if (slot->role != role || slot->number < size || !slot->wanted)
             continue;
         slot->wanted = false;
+        slot->retiring = slot->number < bounds.most;
         slot_event(master, slot, SLOT_EVENT_DRAIN);
     }
 }

@@ -46,6 +46,7 @@ struct slot {
     enum slot_state state;
     bool wanted;              /* to be filled again when its worker ends */
     bool was_ready;           /* a worker in it has said READY */
+    bool retiring;            /* drains because the pool shrinks */
     bool outdated;            /* replaced as soon as it is READY: a reload
                                * came while it was starting */
     struct slot *predecessor; /* drains when this one is READY */

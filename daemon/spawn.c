@@ -128,7 +128,9 @@ void spawn_worker(struct master *master, struct slot *slot)
         return;
     }
     slot->spawn = ++master->spawn_count;
+    atomic_store(&master->mapping->daemon.last_spawn, slot->spawn);
     slot->death = DEATH_NONE;
+    slot->retiring = false;
     slot->outdated = false;
     slot->ready_ms = 0;
     /* before the fork: the state is the worker's to change from then on */

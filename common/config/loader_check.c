@@ -166,6 +166,10 @@ void loader_check(struct loader *loader)
 {
     check_order(loader, OPTION_INDEX_sync_batch_min,
                 OPTION_INDEX_sync_batch_max);
+    check_order(loader, OPTION_INDEX_generation_min_workers,
+                OPTION_INDEX_generation_max_workers);
+    check_order(loader, OPTION_INDEX_sync_min_workers,
+                OPTION_INDEX_sync_max_workers);
     check_order(loader, OPTION_INDEX_sync_retry_base_ms,
                 OPTION_INDEX_sync_retry_max_ms);
     check_order_written(loader, OPTION_INDEX_sync_interval_high_ms,

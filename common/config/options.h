@@ -69,8 +69,12 @@ X("supervisor.crash_window", crash_window_ms, DURATION, "60s", 1000, 86400000, L
   "Window in which crashes are counted.") \
 X("generation.enabled", generation_enabled, BOOL, "true", 0, 0, LIVE, 0, \
   "Run generation workers.") \
+X("generation.min_workers", generation_min_workers, INT, "1", 1, GENERATION_SLOTS_MAX, LIVE, 0, \
+  "Generation workers that are kept when there is nothing to do.") \
 X("generation.max_workers", generation_max_workers, INT, "4", 1, GENERATION_SLOTS_MAX, LIVE, 0, \
-  "Number of generation workers.") \
+  "Generation workers at most; there are more than min_workers while jobs wait.") \
+X("generation.idle_timeout", generation_idle_ms, DURATION, "60s", 0, 86400000, LIVE, 0, \
+  "Time without need of all generation workers after which one leaves, down to min_workers; 0: none does.") \
 X("generation.worker_timeout", worker_timeout_ms, DURATION, "300s", 100, 86400000, RESPAWN_GENERATION, 0, \
   "Deadline of one job.") \
 X("generation.max_retries", generation_max_retries, INT, "3", 0, 100, RESPAWN_GENERATION, 0, \
@@ -103,8 +107,12 @@ X("sync.sink", sync_sink, CHOICE, "sqlite", 0, 0, RESPAWN_SYNC, 0, \
   "Where operations go.") \
 X("sync.mode", sync_mode, CHOICE, "adaptive", 0, 0, RESPAWN_SYNC, 0, \
   "Preset of the options below that nobody set; adaptive also follows backlog and latency.") \
+X("sync.min_workers", sync_min_workers, INT, "1", 1, SYNC_SLOTS_MAX, LIVE, 0, \
+  "Sync workers that are kept when there is nothing to carry.") \
 X("sync.max_workers", sync_max_workers, INT, "2", 1, SYNC_SLOTS_MAX, LIVE, 0, \
-  "Number of sync workers, one central connection each.") \
+  "Sync workers at most, one central connection each; there are more than min_workers while a backlog is carried.") \
+X("sync.idle_timeout", sync_idle_ms, DURATION, "60s", 0, 86400000, LIVE, 0, \
+  "Time without need of all sync workers after which one leaves, down to min_workers; 0: none does.") \
 X("sync.interval_selection", sync_interval_selection, CHOICE, "auto", 0, 0, RESPAWN_SYNC, 0, \
   "auto: by system.type; default: always intervals.default.") \
 X("sync.intervals.default", sync_interval_default_ms, DURATION, "1800s", 100, 604800000, RESPAWN_SYNC, 0, \

@@ -31,6 +31,7 @@
     X(BUSY, UP, 1, 0, "from idle to busy; NUMBER is the work's id")            \
     X(IDLE, UP, 0, 0, "from busy to idle")                                     \
     X(REQUEST, UP, 1, 1, "operator's request NUMBER (enum request), argument") \
+    X(WAITING, UP, 1, 0, "work waits for the pool of role NUMBER: its board")  \
     X(LOG_ROTATED, UP, 0, 0, "the log is in a new file")                       \
     X(FAILED, UP, 1, 1, "cannot go on: NUMBER is enum error_code, and words")
 

@@ -50,7 +50,8 @@ bool role_has_pool(enum role role);
     X(FAILED, 1, 2, "failed")                                                  \
     X(MASTER_GONE, 3, 0, "the master is gone")                                 \
     X(STORE_REFUSED, 4, 2, "the local store cannot be used")                   \
-    X(PROTOCOL, 5, 2, "a message from the master was not understood")
+    X(PROTOCOL, 5, 2, "a message from the master was not understood")          \
+    X(UNSETTLED, 6, 1, "left what its successor must settle")
 
 enum worker_exit {
 #define X(name, value, respawn, words) WORKER_EXIT_##name = value,

@@ -42,6 +42,7 @@ struct daemon_board {
     _Atomic int64_t upgrade_wall_ms;  /* of the last failure; 0: none */
     _Atomic uint32_t stopping;
     _Atomic uint32_t degraded_roles; /* bit 1 << enum role */
+    _Atomic uint32_t last_spawn;     /* of all, before its fork */
     _Atomic uint64_t next_check_ms; /* monotonic: when the master next looks at
                                      * deadlines by itself; UINT64_MAX while it
                                      * looks: then it wants to be told; a

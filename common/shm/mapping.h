@@ -16,6 +16,7 @@
 #include "common/shm/cache.h"
 #include "common/shm/daemon_board.h"
 #include "common/shm/metrics.h"
+#include "common/shm/pool_board.h"
 #include "common/shm/scoreboard.h"
 #include "common/shm/sync_board.h"
 
@@ -38,6 +39,7 @@ struct mapping {
     struct log_board log;
     struct daemon_board daemon;
     struct sync_board sync;
+    struct pool_board pools[ROLE_COUNT]; /* of those that have one */
     struct budget budget;
     struct scoreboard scoreboard;
     struct metrics metrics;

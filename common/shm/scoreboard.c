@@ -50,6 +50,21 @@ unsigned scoreboard_index(enum role role, unsigned slot)
     }
 }
 
+unsigned scoreboard_pool_size(const struct scoreboard *board, enum role role,
+                              unsigned most)
+{
+    unsigned size = most;
+    while (size > 1) {
+        const struct slot_entry *entry =
+            &board->slots[scoreboard_index(role, size - 1)];
+        if (atomic_load(&entry->in_use) != 0 ||
+            atomic_load(&entry->state) != SLOT_EMPTY)
+            break;
+        size--;
+    }
+    return size;
+}
+
 struct slot_entry *scoreboard_find(struct scoreboard *board, pid_t pid)
 {
     if (pid <= 0)

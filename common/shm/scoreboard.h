@@ -87,6 +87,11 @@ struct scoreboard {
  * then generation, then sync. */
 unsigned scoreboard_index(enum role role, unsigned slot);
 
+/* How many of a pool's first slots are not all empty: what is claimed beyond
+ * them belongs to nobody, unless it was claimed after this was asked. */
+unsigned scoreboard_pool_size(const struct scoreboard *board, enum role role,
+                              unsigned most);
+
 /* The entry whose process is pid and alive by the master's word; NULL when
  * none is. */
 struct slot_entry *scoreboard_find(struct scoreboard *board, pid_t pid);

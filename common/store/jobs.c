@@ -127,6 +127,7 @@ static int insert_job(struct statement_call *call, int64_t *id)
         return -1;
     if (v[5].integer != 0)
         recent_tokens_add(writer->tokens, v[5].integer, *id);
+    writer->jobs_wait = true;
     writer->topics |= TOPIC_JOB_QUEUED;
     return 0;
 }
@@ -211,20 +212,20 @@ int run_job_claim(struct statement_call *call)
     if (most < 1)
         return error_set(call->error, ERROR_DATA,
                          "JOB_CLAIM takes at least 1 job");
-    int64_t asked = most;
     if (most > CLAIM_SHARE_LEAST && claim_share(call, &most) != 0)
         return -1;
     call->result->columns = 5;
     size_t capacity = 0;
     size_t bytes = 0;
     sqlite3_stmt *rows = SQL_QUERY(writer, SQL_JOBS_QUEUED, call->error,
-                                   value_integer(most), v[3]);
+                                   value_integer(most + 1), v[3]);
     if (rows == NULL)
         return -1;
     int step;
     while ((step = sql_step(writer, rows, call->error)) > 0) {
         bytes += (size_t)sqlite3_column_bytes(rows, 2);
-        if (call->result->rows > 0 && bytes > CLAIM_BYTES_MAX)
+        if (call->result->rows > 0 &&
+            (bytes > CLAIM_BYTES_MAX || (int64_t)call->result->rows == most))
             break;
         if (put_job(call, rows, &capacity) != 0) {
             sqlite3_reset(rows);
@@ -238,9 +239,9 @@ int run_job_claim(struct statement_call *call)
         if (SQL_RUN(writer, SQL_JOB_TAKE, call->error,
                     call->result->values[i * 5], v[0], v[1], v[3]) != 0)
             return -1;
-    bool more =
-        step > 0 || (most < asked && most == (int64_t)call->result->rows);
-    call->result->changed = (int64_t)call->result->rows + more;
+    call->result->changed = (int64_t)call->result->rows + (step > 0);
+    writer->jobs_claimed = true;
+    writer->jobs_wait = step > 0;
     return 0;
 }
 
@@ -254,7 +255,24 @@ int run_job_unclaim(struct statement_call *call)
     call->result->changed = sqlite3_changes(writer->db);
     if (call->result->changed > 0)
         writer->topics |= TOPIC_JOB_QUEUED;
+    writer->jobs_wait = writer->jobs_wait || call->result->changed > 0;
     return 0;
+}
+
+bool store_writer_jobs_wait(const struct store_writer *writer)
+{
+    return writer->jobs_wait;
+}
+
+int store_writer_look_for_jobs(struct store_writer *writer, int64_t now_ms,
+                               struct error *error)
+{
+    sqlite3_stmt *row = SQL_QUERY(writer, SQL_JOBS_QUEUED, error,
+                                  value_integer(1), value_integer(now_ms));
+    int step = row == NULL ? -1 : sql_step(writer, row, error);
+    sqlite3_reset(row);
+    writer->jobs_wait = step > 0;
+    return step < 0 ? -1 : 0;
 }
 
 struct abandoned {
@@ -270,8 +288,9 @@ static int read_abandoned(struct statement_call *call,
     size_t capacity = 0;
     *abandoned = NULL;
     *count = 0;
-    sqlite3_stmt *rows = SQL_QUERY(call->writer, SQL_JOBS_ABANDONED,
-                                   call->error, v[0], v[1], v[2]);
+    sqlite3_stmt *rows =
+        SQL_QUERY(call->writer, SQL_JOBS_ABANDONED, call->error, v[0], v[1],
+                  v[2], v[7], value_integer(SPAWNS_LATER));
     if (rows == NULL)
         return -1;
     int step;

@@ -182,11 +182,14 @@ int run_batch_adopt(struct statement_call *call)
     int64_t slot = call->arguments[0].integer;
     int64_t spawn = call->arguments[1].integer;
     int64_t pool_size = call->arguments[2].integer;
+    int64_t last_spawn = call->arguments[3].integer;
     const struct batch *adopted[OUTBOX_LANES];
     size_t count = 0;
     for (unsigned i = 0; i < OUTBOX_LANES; i++) {
         struct batch *batch = &writer->batches[i];
-        bool beyond = slot == 0 && batch->slot >= pool_size;
+        bool later = batch->spawn > last_spawn &&
+                     batch->spawn <= last_spawn + SPAWNS_LATER;
+        bool beyond = slot == 0 && batch->slot >= pool_size && !later;
         if (batch->batch_id == 0 || !(batch->slot == slot || beyond))
             continue;
         adopted[count++] = batch;

@@ -36,9 +36,9 @@ X(OUTBOX_APPEND, CALLER_ANY, "tttTiIi", \
 X(BATCH_CLAIM, CALLER_SYNC, "iiiii", \
   "slot, spawn, most operations, least important priority, now -> batch_id, kind, a, b, c, d; no rows: nothing to claim. " \
   "kind 0: a=epoch b=operations c=batch up to which all are settled; kind 1 (range): a=stripe b=after id c=last id d=the last id there that the centre has had in a range; kind 2 (single): a=key b=0 c=0") \
-X(BATCH_ADOPT, CALLER_SYNC, "iii", \
-  "slot, spawn, pool size -> the rows of BATCH_CLAIM for each batch in flight of this slot, its own among them; " \
-  "slot 0 takes also those of slots beyond the pool") \
+X(BATCH_ADOPT, CALLER_SYNC, "iiii", \
+  "slot, spawn, pool size, the last spawn when the pool had that size -> the rows of BATCH_CLAIM for each batch in flight " \
+  "of this slot, its own among them; slot 0 takes also those of slots beyond the pool, but for workers that came later") \
 X(EPOCH_BEGIN, CALLER_SYNC, "ibbb", \
   "epoch, marks, missing, ahead (64-bit keys in host order): what the centre has of this store, which went back in " \
   "time, is settled; the rest goes on under the new epoch, with ids above all that the centre knows") \
@@ -78,12 +78,13 @@ X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiiiTT", \
   "key, for as long as its job is kept, and is refused when the job is another") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
   "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
-  "specs are past 8 MiB or the queue runs short: when more may be there changed is one more than the rows") \
+  "specs are past 8 MiB or the queue runs short; changed is one more than the rows when others could be claimed") \
 X(JOB_UNCLAIM, CALLER_GENERATION, "iit", \
   "slot, spawn, ids as JSON: jobs that it holds and has not begun go back to the queue; answers how many") \
-X(JOB_ADOPT, CALLER_GENERATION, "iiiiiti", \
-  "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now: its other jobs go back " \
-  "to the queue, that one is tried again or fails, which is appended for the centre too -> id, outcome") \
+X(JOB_ADOPT, CALLER_GENERATION, "iiiiitii", \
+  "slot, spawn, pool size, job the predecessor died on (0 none), most retries, why, now, the last spawn when the pool had " \
+  "that size: its other jobs go back to the queue, that one is tried again or fails, which is appended for the centre too; " \
+  "slot 0 takes also those of slots beyond the pool, but for workers that came later -> id, outcome") \
 X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
   "id, slot, spawn, outcome done|retry|failed|cancelled, result as JSON, error or NULL, output or NULL, duration ms, now; " \
   "for retry the store adds the back-off. Refused when the job is not this worker's") \

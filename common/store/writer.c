@@ -246,6 +246,7 @@ int store_writer_begin(struct store_writer *writer, struct error *error)
     writer->in_group = true;
     writer->group_lost = false;
     writer->topics = 0;
+    writer->jobs_claimed = false;
     writer->group_batches_touched = false;
     writer->filters_touched = false;
     writer->aggregates.touched = false;
@@ -308,6 +309,9 @@ int store_writer_commit(struct store_writer *writer, struct error *error)
     writer->in_group = false;
     writer->sources_touched = false;
     writer->committed_topics = writer->topics;
+    /* a claim knows better what it leaves */
+    if ((writer->topics & TOPIC_JOB_QUEUED) != 0 && !writer->jobs_claimed)
+        writer->jobs_wait = true;
     return 0;
 }
 

@@ -77,6 +77,12 @@ void store_writer_run(struct store_writer *writer, uint32_t caller,
 /* The topics that the last committed group touched. */
 uint32_t store_writer_topics(const struct store_writer *writer);
 
+/* Whether jobs wait that could be claimed, as of the last group; looked up
+ * by store_writer_look_for_jobs, for a queue that nobody has asked yet. */
+bool store_writer_jobs_wait(const struct store_writer *writer);
+int store_writer_look_for_jobs(struct store_writer *writer, int64_t now_ms,
+                               struct error *error);
+
 /* Bytes of the WAL that are not in the database yet, and all that it has
  * since it was last begun anew. */
 int64_t store_writer_wal_bytes(const struct store_writer *writer);

@@ -194,6 +194,8 @@ struct store_writer {
     struct error lost_error;
     uint32_t topics;           /* of this group */
     uint32_t committed_topics; /* of the last committed one */
+    bool jobs_claimed;         /* in this group */
+    bool jobs_wait;            /* that could be claimed, as far as is known */
     struct outbox_state group_saved;
     bool group_batches_touched;
     bool filters_touched; /* written in this group */
@@ -433,6 +435,11 @@ int batch_rows(struct statement_call *call, const struct batch **batches,
 /* Statements, by file. */
 int run_outbox_append(struct statement_call *call);
 int run_batch_claim(struct statement_call *call);
+/* A spawn number so far beyond the last one is of a worker that came since
+ * then; others are older, since each life of the daemon counts from a random
+ * start. */
+#define SPAWNS_LATER 4096
+
 int run_batch_adopt(struct statement_call *call);
 int run_epoch_begin(struct statement_call *call);
 int run_batch_count(struct statement_call *call);

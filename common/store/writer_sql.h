@@ -217,7 +217,8 @@ X(JOB_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1
 X(JOBS_UNCLAIM, "UPDATE generation_jobs SET state = 'queued', slot = NULL, spawn = NULL, claimed_ms = NULL, attempt = attempt - 1 " \
   "WHERE state = 'claimed' AND slot = ?1 AND spawn = ?2 AND id IN (SELECT value FROM json_each(?3))") \
 X(JOB_READ, "SELECT state, slot, spawn, attempt, cancel, after_jobs FROM generation_jobs WHERE id = ?1") \
-X(JOBS_ABANDONED, "SELECT id, attempt, cancel FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 OR ?1 = 0 AND slot >= ?3)") \
+X(JOBS_ABANDONED, "SELECT id, attempt, cancel FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 " \
+  "OR ?1 = 0 AND slot >= ?3 AND spawn NOT BETWEEN ?4 + 1 AND ?4 + ?5)") \
 X(JOB_END, "UPDATE generation_jobs SET state = ?2, result = ?3, error = ?4, output = ?5, duration_ms = ?6, finished_ms = ?7 WHERE id = ?1") \
 X(JOB_FAIL, "UPDATE generation_jobs SET state = 'failed', error = ?2, finished_ms = ?3 WHERE id = ?1") \
 X(JOB_CANCEL, "UPDATE generation_jobs SET state = 'cancelled', error = 'cancelled', finished_ms = ?2 WHERE id = ?1") \

@@ -167,6 +167,18 @@ static void set_state(struct worker_loop *loop, enum slot_state state)
     atomic_store_explicit(&loop->entry->state, state, memory_order_release);
 }
 
+/* A pool is full from when its last idle worker takes up work until one is
+ * idle again. */
+static void note_full(struct worker_loop *loop)
+{
+    const struct worker *worker = loop->worker;
+    struct mapping *mapping = worker->mapping;
+    if (role_has_pool(worker->role))
+        pool_board_note_full(&mapping->pools[worker->role],
+                             &mapping->scoreboard, worker->role,
+                             clock_monotonic_ms());
+}
+
 static void beat(struct worker_loop *loop)
 {
     atomic_store_explicit(&loop->entry->heartbeat_ms, clock_monotonic_ms(),
@@ -356,7 +368,10 @@ void worker_loop_busy(struct worker_loop *loop, uint64_t work_id,
     atomic_store(&entry->work_id, work_id);
     atomic_store(&entry->work_started_ms, clock_monotonic_ms());
     atomic_store(&entry->work_deadline_ms, deadline_ms);
+    bool was_idle = atomic_load(&entry->state) == SLOT_IDLE;
     set_state(loop, SLOT_BUSY);
+    if (was_idle)
+        note_full(loop);
     set_title(loop, "busy", what);
     tell_busy(loop, work_id, deadline_ms);
 }
@@ -368,10 +383,21 @@ void worker_loop_idle(struct worker_loop *loop)
     beat(loop);
     atomic_store(&entry->work_deadline_ms, 0);
     atomic_store(&entry->work_id, 0);
+    if (atomic_load(&entry->state) == SLOT_BUSY)
+        note_full(loop);
     set_state(loop, SLOT_IDLE);
     set_title(loop, "idle", "");
     if (loop->busy_sent && send_up(loop, MESSAGE_IDLE, 0, "", &error) == 0)
         loop->busy_sent = false;
+}
+
+void worker_loop_wait(struct worker_loop *loop, enum role pool)
+{
+    struct pool_board *board = &loop->worker->mapping->pools[pool];
+    struct error error;
+    if (atomic_exchange(&board->watched, 0) != 0 &&
+        send_up(loop, MESSAGE_WAITING, pool, "", &error) != 0)
+        atomic_store(&board->watched, 1);
 }
 
 void worker_loop_finished(struct worker_loop *loop)

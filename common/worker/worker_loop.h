@@ -59,6 +59,11 @@ void worker_loop_busy(struct worker_loop *loop, uint64_t work_id,
                       uint64_t deadline_ms, const char *what);
 void worker_loop_idle(struct worker_loop *loop);
 
+/* Tells the master that work waits for the pool of that role since the time
+ * on its board.  Only who puts it there may; a word that is lost is to be
+ * said again while it waits. */
+void worker_loop_wait(struct worker_loop *loop, enum role pool);
+
 /* One piece of work was finished (resets crash back-off). */
 void worker_loop_finished(struct worker_loop *loop);
 

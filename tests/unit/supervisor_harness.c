@@ -50,7 +50,9 @@ static struct config *make_config(void)
     config->generation_enabled = true;
     config->generation_max_workers =
         atomic_load(&current->plan->generation_workers);
+    config->generation_min_workers = config->generation_max_workers;
     config->sync_enabled = true;
+    config->sync_min_workers = 1;
     config->sync_max_workers = 1;
     config->monitoring_enabled = true;
     config->log_level = 4;

@@ -76,14 +76,20 @@ static enum error_code finish(struct store_fixture *f, int64_t id, int spawn,
     return fixture_run(f, CALLER_GENERATION, &call, 1);
 }
 
-static size_t adopt(struct store_fixture *f, int slot, int spawn, int pool,
-                    int64_t died_on)
+static size_t adopt_before(struct store_fixture *f, int slot, int spawn,
+                           int pool, int64_t died_on, int64_t last_spawn)
 {
     struct store_call call =
         CALL(JOB_ADOPT, I(slot), I(spawn), I(pool), I(died_on), I(2),
-             T("crashed by signal 9"), I(5000));
+             T("crashed by signal 9"), I(5000), I(last_spawn));
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &call, 1), ERROR_NONE);
     return f->answer.results[0].rows;
+}
+
+static size_t adopt(struct store_fixture *f, int slot, int spawn, int pool,
+                    int64_t died_on)
+{
+    return adopt_before(f, slot, spawn, pool, died_on, 1000);
 }
 
 static void expect_outcome(const struct store_fixture *f, size_t row,
@@ -245,6 +251,45 @@ static void test_adopt_beyond_pool(void **state)
     assert_int_equal(claim(f, 0, 6, 5, 2000), 1);
 }
 
+static void test_adopt_not_of_who_came_later(void **state)
+{
+    struct store_fixture *f = *state;
+    submit(f, 2);
+    assert_int_equal(claim(f, 3, 101, 5, 2000), 1);
+    assert_int_equal(adopt_before(f, 0, 6, 2, 0, 100), 0);
+    /* of this life, and of one that counted from elsewhere */
+    assert_int_equal(adopt_before(f, 0, 6, 2, 0, 101), 1);
+    assert_int_equal(claim(f, 3, 100000, 5, 2000), 1);
+    assert_int_equal(adopt_before(f, 0, 6, 2, 0, 101), 1);
+}
+
+/* Who sizes the pool hears of it. */
+static void test_jobs_that_wait(void **state)
+{
+    struct store_fixture *f = *state;
+    struct error error;
+    assert_false(store_writer_jobs_wait(f->writer));
+    submit(f, 2);
+    submit(f, 2);
+    assert_true(store_writer_jobs_wait(f->writer));
+    assert_int_equal(claim(f, 0, 1, 1, 2000), 1);
+    assert_int_equal(f->answer.results[0].changed, 2);
+    assert_true(store_writer_jobs_wait(f->writer));
+    assert_int_equal(claim(f, 0, 1, 1, 2000), 1);
+    assert_int_equal(f->answer.results[0].changed, 1);
+    assert_false(store_writer_jobs_wait(f->writer));
+    assert_int_equal(adopt(f, 0, 2, 1, 0), 2);
+    assert_true(store_writer_jobs_wait(f->writer));
+    assert_int_equal(claim(f, 0, 2, 5, 2000), 2);
+    assert_false(store_writer_jobs_wait(f->writer));
+    submit(f, 2);
+    assert_int_equal(store_writer_look_for_jobs(f->writer, 2000, &error), 0);
+    assert_true(store_writer_jobs_wait(f->writer));
+    assert_int_equal(claim(f, 0, 2, 5, 2000), 1);
+    assert_int_equal(store_writer_look_for_jobs(f->writer, 2000, &error), 0);
+    assert_false(store_writer_jobs_wait(f->writer));
+}
+
 static void test_records(void **state)
 {
     struct store_fixture *f = *state;
@@ -370,8 +415,8 @@ static void test_a_cancelled_job_of_a_dead_worker(void **state)
     int64_t id = submit(f, 2);
     assert_int_equal(claim(f, 0, 1, 1, 3000), 1);
     change(f, CALL(JOB_CANCEL, I(id), I(2000)), ERROR_NONE);
-    struct store_call adopt =
-        CALL(JOB_ADOPT, I(0), I(2), I(4), I(id), I(3), T("killed"), I(4000));
+    struct store_call adopt = CALL(JOB_ADOPT, I(0), I(2), I(4), I(id), I(3),
+                                   T("killed"), I(4000), I(0));
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &adopt, 1), ERROR_NONE);
     assert_int_equal(claim(f, 0, 2, 1, 900000), 0);
 }
@@ -406,6 +451,8 @@ int main(void)
         TEST(test_a_clock_set_back),
         TEST(test_adopt),
         TEST(test_adopt_beyond_pool),
+        TEST(test_adopt_not_of_who_came_later),
+        TEST(test_jobs_that_wait),
         TEST(test_cancel_and_retry),
         TEST(test_a_cancelled_job_of_a_dead_worker),
         TEST(test_unclaim),

@@ -335,7 +335,7 @@ static void adopt(struct model *m, int slot)
 {
     m->spawns[slot] = ++m->next_spawn;
     struct store_call call =
-        CALL(BATCH_ADOPT, I(slot), I(m->spawns[slot]), I(SLOTS));
+        CALL(BATCH_ADOPT, I(slot), I(m->spawns[slot]), I(SLOTS), I(0));
     /* Asked again (the answer was lost) it names the same. */
     for (unsigned times = 1 + below(m, 2); times > 0; times--)
         assert_int_equal(fixture_run(&m->f, CALLER_SYNC, &call, 1), ERROR_NONE);

@@ -22,20 +22,35 @@ static void backoff_doubles_up_to_its_bound(void **state)
     assert_int_equal(pool_backoff_ms(UINT32_MAX), 10000);
 }
 
+static void expect_bounds(const struct config *config, enum role role,
+                          unsigned least, unsigned most, uint64_t idle_ms)
+{
+    struct pool_bounds bounds;
+    pool_bounds(config, role, &bounds);
+    assert_int_equal(bounds.least, least);
+    assert_int_equal(bounds.most, most);
+    assert_int_equal(bounds.idle_ms, idle_ms);
+}
+
 static void sizes_follow_the_configuration(void **state)
 {
     struct config config = {.generation_enabled = true,
+                            .generation_min_workers = 2,
                             .generation_max_workers = 7,
+                            .generation_idle_ms = 5000,
                             .sync_enabled = false,
+                            .sync_min_workers = 1,
                             .sync_max_workers = 3,
                             .monitoring_enabled = false};
     (void)state;
-    assert_int_equal(pool_size(&config, ROLE_STORE), 1);
-    assert_int_equal(pool_size(&config, ROLE_GATEWAY), 1);
-    assert_int_equal(pool_size(&config, ROLE_MONITOR), 0);
-    assert_int_equal(pool_size(&config, ROLE_GENERATION), 7);
-    assert_int_equal(pool_size(&config, ROLE_SYNC), 0);
-    assert_int_equal(pool_size(&config, ROLE_COUNT), 0);
+    expect_bounds(&config, ROLE_STORE, 1, 1, 0);
+    expect_bounds(&config, ROLE_GATEWAY, 1, 1, 0);
+    expect_bounds(&config, ROLE_MONITOR, 0, 0, 0);
+    expect_bounds(&config, ROLE_GENERATION, 2, 7, 5000);
+    expect_bounds(&config, ROLE_SYNC, 0, 0, 0);
+    expect_bounds(&config, ROLE_COUNT, 0, 0, 0);
+    config.sync_enabled = true;
+    expect_bounds(&config, ROLE_SYNC, 1, 3, 0);
 }
 
 static void what_is_a_crash(void **state)
@@ -51,6 +66,10 @@ static void what_is_a_crash(void **state)
     assert_true(pool_is_crash(&left_unasked));
     assert_false(pool_is_crash(&left_later));
     assert_false(pool_is_crash(&slow_drain));
+    struct ending unsettled = {
+        .death = DEATH_EXITED, .detail = WORKER_EXIT_UNSETTLED, .asked = true};
+    assert_false(pool_is_crash(&unsettled));
+    assert_int_equal(pool_crashes_after(0, &unsettled), 0);
 }
 
 static void work_resets_the_row(void **state)

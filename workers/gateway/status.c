@@ -108,6 +108,27 @@ static json_t *degraded_json(struct daemon_board *board)
     return roles;
 }
 
+static json_t *pools_json(struct mapping *mapping, uint64_t now_ms)
+{
+    json_t *pools = json_array();
+    uint32_t degraded = atomic_load(&mapping->daemon.degraded_roles);
+    for (unsigned i = 0; i < ROLE_COUNT; i++) {
+        struct pool_board *board = &mapping->pools[i];
+        if (!role_has_pool((enum role)i))
+            continue;
+        json_array_append_new(
+            pools,
+            json_pack("{s:s,s:i,s:i,s:i,s:o,s:b}", "role",
+                      role_name((enum role)i), "size",
+                      (int)atomic_load(&board->size), "min_workers",
+                      (int)atomic_load(&board->least), "max_workers",
+                      (int)atomic_load(&board->most), "waiting_seconds",
+                      age_json(now_ms, atomic_load(&board->waiting_since_ms)),
+                      "degraded", (int)(degraded >> i & 1)));
+    }
+    return pools;
+}
+
 static json_t *configuration_json(struct daemon_board *board,
                                   const struct config *config)
 {
@@ -168,7 +189,7 @@ json_t *status_json(const struct worker *worker)
     uint64_t now_ms = clock_monotonic_ms();
     pid_t master = atomic_load(&board->master_pid);
     json_t *status = json_pack(
-        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I}}",
+        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I}}",
         "running", 1, "version", PACKAGE_VERSION, "system_id",
         worker->config->system_id, "pid", (int)master, "started",
         time_json(atomic_load(&board->started_wall_ms)), "uptime_seconds",
@@ -176,8 +197,9 @@ json_t *status_json(const struct worker *worker)
         (int)atomic_load(&board->stopping), "ready",
         (int)atomic_load(&board->ready), "degraded", degraded_json(board),
         "configuration", configuration_json(board, worker->config), "upgrade",
-        upgrade_json(board), "workers", workers_json(mapping, now_ms), "sync",
-        sync_line_json(mapping), "outbox", "pending",
+        upgrade_json(board), "pools", pools_json(mapping, now_ms), "workers",
+        workers_json(mapping, now_ms), "sync", sync_line_json(mapping),
+        "outbox", "pending",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),
         "dead",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_DEAD));

@@ -206,12 +206,10 @@ static void give_back(struct generation *generation)
     struct store_call call = queue_give_back_call(generation->worker);
     const struct store_request request = {.calls = &call, .call_count = 1};
     if (store_link_call(generation->link, &request, on_given_back, generation,
-                        &error) == 0) {
+                        &error) == 0)
         generation->under_way = true;
-    } else {
-        generation->gives_back = false; /* the successor adopts them */
+    else
         generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
-    }
 }
 
 static void on_handed_back(void *self, const struct store_answer *answer)

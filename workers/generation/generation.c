@@ -24,6 +24,16 @@
  * for longer. */
 #define COMMAND_LONG_MS 20
 
+/* A worker that has no successor settles what its predecessor left. */
+static bool must_settle(const struct generation *generation)
+{
+    const struct worker *worker = generation->worker;
+    return !generation->adopted &&
+           atomic_load(&worker->mapping->daemon.stopping) == 0 &&
+           worker->slot >=
+               atomic_load(&worker->mapping->pools[ROLE_GENERATION].size);
+}
+
 void generation_go_on(struct generation *generation)
 {
     if (generation->draining)
@@ -39,7 +49,8 @@ void generation_go_on(struct generation *generation)
     if (generation->under_way || generation->backlog.report_count > 0 ||
         generation->backlog.job_count > 0)
         return;
-    if (generation->draining && generation->gives_back)
+    if (generation->draining &&
+        (generation->gives_back || must_settle(generation)))
         return; /* once the store is there, or the bound is over */
     arena_deinit(&generation->arena); /* rest without a job's memory */
     template_cache_begin(generation->templates);
@@ -144,6 +155,8 @@ static void run_job(struct generation *generation, const struct job *job)
 {
     uint64_t duration_us = 0;
     say_busy(generation, job, job_timeout_ms(generation, job));
+    generation->reporter.worker_count =
+        atomic_load(&generation->worker->mapping->pools[ROLE_GENERATION].size);
     const struct job_runner runner = {
         .templates = generation->templates,
         .template_dir = generation->config->template_dir,
@@ -264,7 +277,7 @@ static void on_drain_bound(evutil_socket_t fd, short what, void *self)
     struct generation *generation = self;
     (void)fd;
     (void)what;
-    worker_loop_leave(generation->loop, WORKER_EXIT_DRAINED);
+    worker_loop_leave(generation->loop, WORKER_EXIT_UNSETTLED);
 }
 
 /* The job that runs is finished (nothing interrupts it), its end recorded;
@@ -361,8 +374,6 @@ enum worker_exit generation_main(const struct worker *worker)
         .config = worker->config,
         .reporter = {.slot = worker->slot,
                      .spawn = worker->spawn,
-                     .worker_count =
-                         (unsigned)worker->config->generation_max_workers,
                      .system_id = worker->config->system_id,
                      .max_retries = worker->config->generation_max_retries},
     };

@@ -67,18 +67,23 @@ struct store_call queue_unclaim_call(const struct worker *worker,
                                              value_text(ids)}};
 }
 
+/* The last spawn is read before the size: who takes a slot beyond it later
+ * has a later one. */
 static struct store_call adopt_call(const struct worker *worker, uint32_t spawn,
                                     int64_t died_on, const char *why)
 {
     const struct config *config = worker->config;
+    uint32_t last_spawn = atomic_load(&worker->mapping->daemon.last_spawn);
+    unsigned size = scoreboard_pool_size(&worker->mapping->scoreboard,
+                                         ROLE_GENERATION, GENERATION_SLOTS_MAX);
     return (struct store_call){
         .statement = STATEMENT_JOB_ADOPT,
-        .argument_count = 7,
+        .argument_count = 8,
         .arguments = {value_integer(worker->slot), value_integer(spawn),
-                      value_integer(config->generation_max_workers),
-                      value_integer(died_on),
+                      value_integer(size), value_integer(died_on),
                       value_integer(config->generation_max_retries),
-                      value_text(why), value_integer(clock_wall_ms())}};
+                      value_text(why), value_integer(clock_wall_ms()),
+                      value_integer(last_spawn)}};
 }
 
 struct store_call queue_adopt_call(const struct worker *worker, char why[64])

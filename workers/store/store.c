@@ -13,6 +13,7 @@
 #include "common/store/writer.h"
 #include "workers/store/folding.h"
 #include "workers/store/group_commit.h"
+#include "workers/store/job_watch.h"
 #include "workers/store/quarantine.h"
 #include "workers/store/retention.h"
 #include "workers/store/sources.h"
@@ -31,6 +32,7 @@ struct store {
     struct worker_loop *loop;
     struct store_writer *writer;
     struct group_commit *group;
+    struct job_watch *job_watch;
     struct sources *sources;
     struct folding *folding;
     struct retention *retention;
@@ -45,6 +47,13 @@ static void store_committed(void *self)
     struct store *store = self;
     worker_loop_finished(store->loop);
     folding_look(store->folding);
+    job_watch_note(store->job_watch, store_writer_jobs_wait(store->writer));
+}
+
+static void store_jobs_wait(void *self)
+{
+    struct store *store = self;
+    worker_loop_wait(store->loop, ROLE_GENERATION);
 }
 
 static void store_wake(void *self)
@@ -108,6 +117,19 @@ static int store_declare(struct store *store, struct error *error)
                                    config->sync_aggregate_events, error);
 }
 
+/* The predecessor may have died before it could tell. */
+static int store_watch_jobs(struct store *store, struct error *error)
+{
+    struct pool_board *board = &store->worker->mapping->pools[ROLE_GENERATION];
+    store->job_watch = job_watch_new(worker_loop_base(store->loop), board,
+                                     store_jobs_wait, store, error);
+    if (store->job_watch == NULL ||
+        store_writer_look_for_jobs(store->writer, clock_wall_ms(), error) != 0)
+        return -1;
+    job_watch_note(store->job_watch, store_writer_jobs_wait(store->writer));
+    return 0;
+}
+
 static int store_serve(struct store *store, struct error *error)
 {
     store->folding = folding_new(worker_loop_base(store->loop), store->writer,
@@ -120,7 +142,7 @@ static int store_serve(struct store *store, struct error *error)
                                               .self = store};
     store->retention = retention_new(&retention, error);
     if (store->folding == NULL || store->retention == NULL ||
-        store_declare(store, error) != 0)
+        store_declare(store, error) != 0 || store_watch_jobs(store, error) != 0)
         return -1;
     const struct group_options options = {
         .base = worker_loop_base(store->loop),
@@ -229,6 +251,7 @@ static void store_close(struct store *store)
     group_commit_free(&store->group);
     folding_free(&store->folding);
     retention_free(&store->retention);
+    job_watch_free(&store->job_watch);
     store_writer_close(&store->writer);
     if (store->lock_event != NULL)
         event_free(store->lock_event);

@@ -52,6 +52,7 @@ struct batch_terms {
     unsigned slot;
     uint32_t spawn;
     enum trigger trigger;
+    uint32_t last_spawn; /* as of the pool size that is adopted for */
     int64_t max_retries;
     int64_t retry_base_ms, retry_max_ms;
     int64_t clock_lost_ms; /* how far the clock on the wall went back behind

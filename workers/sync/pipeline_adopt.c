@@ -17,10 +17,11 @@ void pipeline_adopt(struct pipeline *pipeline, unsigned pool_size)
     /* What we claimed ourselves is in the answer too: a claim whose answer
      * was lost is found by that. */
     struct store_call call = {.statement = STATEMENT_BATCH_ADOPT,
-                              .argument_count = 3,
+                              .argument_count = 4,
                               .arguments = {value_integer(terms->slot),
                                             value_integer(terms->spawn),
-                                            value_integer(pool_size)}};
+                                            value_integer(pool_size),
+                                            value_integer(terms->last_spawn)}};
     pipeline->ready = false;
     exchange_start(exchange, &call, 1);
     CRASH_POINT(ADOPT_ASKED);

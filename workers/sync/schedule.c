@@ -87,35 +87,31 @@ int schedule_read_pending(struct schedule *schedule,
     return -1;
 }
 
-/* A slot that left the pool for good may have left batches in flight; slot
- * 0 takes them over when it sees that the pool has shrunk. */
-static unsigned pool_size(const struct schedule *schedule)
+/* The last spawn is read before the size: who takes a slot beyond it later
+ * has a later one. */
+static unsigned pool_size(const struct schedule *schedule, uint32_t *last_spawn)
 {
-    const struct scoreboard *board =
-        &schedule->setup.worker->mapping->scoreboard;
-    unsigned size = SYNC_SLOTS_MAX;
-    while (size > 1) {
-        const struct slot_entry *entry =
-            &board->slots[scoreboard_index(ROLE_SYNC, size - 1)];
-        if (atomic_load(&entry->in_use) != 0 ||
-            atomic_load(&entry->state) != SLOT_EMPTY)
-            break;
-        size--;
-    }
-    return size;
+    const struct mapping *mapping = schedule->setup.worker->mapping;
+    *last_spawn = atomic_load(&mapping->daemon.last_spawn);
+    return scoreboard_pool_size(&mapping->scoreboard, ROLE_SYNC,
+                                SYNC_SLOTS_MAX);
 }
 
-/* Has a slot left since the last adoption?  Then adopts, and true. */
+/* A slot that left the pool may have left batches in flight; slot 0 takes
+ * them over when it sees that the pool has shrunk.  True when it does. */
 static bool adopt_leavers(struct schedule *schedule)
 {
-    unsigned size = pool_size(schedule);
+    uint32_t last_spawn;
+    unsigned size = pool_size(schedule, &last_spawn);
     if (schedule->rules.slot != 0 || size == schedule->pool_size)
         return false;
     bool shrunk = size < schedule->pool_size;
     schedule->pool_size = size;
-    if (shrunk)
-        pipeline_adopt(schedule->pipeline, size);
-    return shrunk;
+    if (!shrunk)
+        return false;
+    schedule->terms.last_spawn = last_spawn;
+    pipeline_adopt(schedule->pipeline, size);
+    return true;
 }
 
 static void wait_for_line(struct schedule *schedule, uint64_t now_ms)
@@ -166,6 +162,20 @@ static int64_t interval_ms(const struct schedule *schedule)
 
 /* What the watchdog waits beyond the interval and the longest delay. */
 #define ATTEMPT_SLACK_MS 60000
+
+void schedule_need_help(struct schedule *schedule, uint64_t since_ms)
+{
+    const struct worker *worker = schedule->setup.worker;
+    if (schedule->rules.slot == 0 &&
+        pool_board_wait(&worker->mapping->pools[ROLE_SYNC], since_ms))
+        worker_loop_wait(schedule->setup.loop, ROLE_SYNC);
+}
+
+void schedule_need_no_help(struct schedule *schedule)
+{
+    if (schedule->rules.slot == 0)
+        pool_board_rest(&schedule->setup.worker->mapping->pools[ROLE_SYNC]);
+}
 
 void schedule_attempted(struct schedule *schedule)
 {
@@ -437,7 +447,6 @@ struct schedule *schedule_new(const struct schedule_setup *setup,
     schedule->config = config;
     schedule->board = &worker->mapping->sync;
     schedule->first_look = true;
-    schedule->pool_size = (unsigned)config->sync_max_workers;
     schedule->random = clock_monotonic_ns() ^ ((uint64_t)worker->spawn << 40);
     schedule->spread = jitter_next(&schedule->random);
     trigger_rules_init(&schedule->rules, config, worker->slot);
@@ -465,6 +474,9 @@ void schedule_free(struct schedule **schedule)
     if (*schedule == NULL)
         return;
     atomic_store(&(*schedule)->standing.view->in_pass, 0);
+    schedule_need_no_help(*schedule);
+    if ((*schedule)->rules.slot > 0) /* there may be no successor */
+        atomic_store(&(*schedule)->standing.view->state, LINK_UNKNOWN);
     pipeline_free(&(*schedule)->pipeline);
     if ((*schedule)->look_timer != NULL)
         event_free((*schedule)->look_timer);
@@ -476,6 +488,7 @@ void schedule_free(struct schedule **schedule)
 
 void schedule_connected(struct schedule *schedule)
 {
+    schedule->pool_size = pool_size(schedule, &schedule->terms.last_spawn);
     pipeline_connected(schedule->pipeline, schedule->pool_size);
 }
 
@@ -497,8 +510,10 @@ void schedule_notified(struct schedule *schedule, uint32_t topics)
     if (schedule->rules.slot > 0)
         rest_ms = urgent ? TRIGGER_URGENT_GRACE_MS * schedule->rules.slot
                          : SCHEDULE_LOOK_HIGHER_MS;
-    if (urgent && schedule->rules.slot == 0 && schedule->pass.active)
+    if (urgent && schedule->rules.slot == 0 && schedule->pass.active) {
         pipeline_express(schedule->pipeline);
+        schedule_need_help(schedule, now_ms + TRIGGER_URGENT_GRACE_MS);
+    }
     /* While something is on its way its end looks anyway. */
     if (pipeline_busy(schedule->pipeline) || schedule->probing)
         return;

@@ -63,6 +63,10 @@ void schedule_look_after(struct schedule *schedule, int64_t delay_ms);
 void schedule_forget_look(struct schedule *schedule);
 /* The monotonic clock, as the policy counts. */
 int64_t schedule_now_ms(void);
+/* The first worker's: another one would have something to carry, since then;
+ * nothing more waits. */
+void schedule_need_help(struct schedule *schedule, uint64_t since_ms);
+void schedule_need_no_help(struct schedule *schedule);
 /* An attempt is made, or is not needed. */
 void schedule_attempted(struct schedule *schedule);
 /* Its next_retry_ms is of the monotonic clock. */

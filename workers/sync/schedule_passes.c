@@ -47,6 +47,7 @@ static void end_pass(struct schedule *schedule, const char *error)
     if (pass_report(pass, error, &call))
         pipeline_tell(schedule->pipeline, &call);
     pass->active = false;
+    schedule_need_no_help(schedule);
     log_set_correlation(NULL);
     atomic_store(&schedule->standing.view->in_pass, 0);
     if (error != NULL) {
@@ -163,6 +164,18 @@ void schedule_start_pass(struct schedule *schedule,
 
 /* --- the pipeline's questions and news --- */
 
+static void judge_help(struct schedule *schedule, int64_t claimable)
+{
+    unsigned workers =
+        atomic_load(&schedule->setup.worker->mapping->pools[ROLE_SYNC].size);
+    bool drain = atomic_load(&schedule->board->drain_wanted) != 0 ||
+                 schedule->standing.line.state == LINK_DRAINING;
+    if (trigger_wants_another(&schedule->rules, claimable, drain, workers))
+        schedule_need_help(schedule, clock_monotonic_ms());
+    else
+        schedule_need_no_help(schedule);
+}
+
 static size_t claim_size(void *self, bool ahead, size_t asked,
                          unsigned *least_important)
 {
@@ -182,6 +195,7 @@ static size_t claim_size(void *self, bool ahead, size_t asked,
         .drain = schedule->pass.drain || drain_wanted,
         .drain_wanted = drain_wanted,
         .ahead = ahead};
+    judge_help(schedule, progress.claimable);
     if (schedule->blocked_until_ms > schedule_now_ms())
         return 0;
     schedule->pressed = pressure_look(&schedule->pressure,

@@ -105,6 +105,15 @@ static void decide_first_slot(const struct trigger_rules *rules,
         plan_next(plan, TRIGGER_PERIODIC, facts->next_retry_ms);
 }
 
+bool trigger_wants_another(const struct trigger_rules *rules, int64_t claimable,
+                           bool drain, unsigned workers)
+{
+    if (drain && claimable > workers * rules->batch_min)
+        return true;
+    return claimable > workers * rules->batch_max &&
+           claimable >= rules->threshold_operations;
+}
+
 static void decide_higher_slot(const struct trigger_rules *rules,
                                const struct trigger_facts *facts, bool blocked,
                                struct trigger_plan *plan)

@@ -84,6 +84,11 @@ struct trigger_plan {
     int64_t next_ms;      /* when; 0: nothing is planned */
 };
 
+/* Whether a worker beside so many would carry, too (decided as slot `workers`
+ * would): in a pass, with that much left. */
+bool trigger_wants_another(const struct trigger_rules *rules, int64_t claimable,
+                           bool drain, unsigned workers);
+
 void trigger_decide(const struct trigger_rules *rules,
                     const struct trigger_facts *facts,
                     struct trigger_plan *plan);
