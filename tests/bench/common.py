@@ -18,6 +18,10 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 os.environ.setdefault("TIDEMILL_SOURCE", str(ROOT))
 os.environ.setdefault("TIDEMILL_BUILD", str(BUILD))
 
+import harness  # it stands in tests/system
+
+harness.Daemon.fixed_pools = False  # what a user has
+
 
 class Result:
     """Readings by name, and the ratios made of their medians."""

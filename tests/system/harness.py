@@ -135,7 +135,10 @@ class Adopted:
 
 
 class Daemon:
-    """A tidemilld with its whole state below one folder."""
+    """A tidemilld with its whole state below one folder.  Its pools have all
+    their workers from the start, unless `min_workers` is configured."""
+
+    fixed_pools = True
 
     def __init__(self, folder, config=None, name="d"):
         self.folder = pathlib.Path(folder)
@@ -166,7 +169,11 @@ class Daemon:
         self.config = merge(self.config, over)
         # JSON is YAML; whoever reads it meanwhile sees one or the other.
         beside = self.config_path.with_suffix(".new")
-        beside.write_text(json.dumps(self.config, indent=2) + "\n")
+        written = self.config
+        for role in ("generation", "sync") if self.fixed_pools else ():
+            most = self.config.get(role, {}).get("max_workers", 2)
+            written = merge({role: {"min_workers": most}}, written)
+        beside.write_text(json.dumps(written, indent=2) + "\n")
         beside.replace(self.config_path)
 
     @property

@@ -67,7 +67,8 @@ def inodes(daemon):
 def test_two_in_a_row(daemon, program, folder):
     """Another program, the same sockets, the same pidfile; the service
     manager is told who the main process is."""
-    daemon.configure({"sync": {"max_workers": 1}})
+    daemon.configure({"sync": {"max_workers": 1},
+                      "generation": {"min_workers": 1}})
     daemon.start(program=program.path, args=("-o", "generation.max_workers=1"))
     first = daemon.pid
     before = inodes(daemon)
