@@ -108,6 +108,25 @@ static void show_pools(const json_t *pools)
     putchar('\n');
 }
 
+/* Only what is a matter of concern. */
+static void show_memory(const json_t *memory)
+{
+    char held[32];
+    double seconds = json_number_value(json_object_get(memory, "held_seconds"));
+    if (seconds <= 0)
+        return;
+    printf("memory         %sjobs have waited for it for %s", print_red(),
+           print_duration(seconds, held));
+    if (json_is_integer(json_object_get(memory, "limit_bytes")))
+        printf("; %lld of %lld MB are used",
+               report_number(memory, "used_bytes") / 1000000,
+               report_number(memory, "limit_bytes") / 1000000);
+    if (json_is_number(json_object_get(memory, "pressure_percent")))
+        printf("; pressure %.0f %%",
+               json_number_value(json_object_get(memory, "pressure_percent")));
+    printf("%s\n", print_plain());
+}
+
 static void show_status(const json_t *status)
 {
     char uptime[32];
@@ -134,6 +153,7 @@ static void show_status(const json_t *status)
         fputs(print_plain(), stdout);
     }
     show_pools(json_object_get(status, "pools"));
+    show_memory(json_object_get(status, "memory"));
     show_latency(json_object_get(status, "latency"));
     json_array_foreach(json_object_get(status, "degraded"), i, item)
         printf("%s%s is degraded: its workers crash again and again; see "

@@ -66,6 +66,8 @@ static void gather(struct master *master, enum role role,
         .still = !master->ready || master->stopping ||
                  master->upgrade.state != UPGRADE_NONE,
     };
+    if (role == ROLE_GENERATION)
+        facts->held = memory_board_held_since_ms(&master->mapping->memory) != 0;
     if (pool_board_is_full(board, scoreboard, role))
         facts->full_ms = facts->now_ms;
     for (unsigned i = 0; i < SLOTS_MAX; i++)

@@ -86,6 +86,8 @@ static void write_obituary(struct master *master, const struct slot *slot,
     metrics_forget_gauges(&master->mapping->metrics, slot->index);
     budget_give_back(&master->mapping->budget, slot->index);
     cache_forget_holder(mapping_templates(master->mapping), slot->index);
+    if (slot->role == ROLE_GENERATION)
+        memory_board_forget(&master->mapping->memory, slot->number);
 
     char name[SLOT_NAME_SIZE];
     char words[64];

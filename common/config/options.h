@@ -75,6 +75,12 @@ X("generation.max_workers", generation_max_workers, INT, "4", 1, GENERATION_SLOT
   "Generation workers at most; there are more than min_workers while jobs wait.") \
 X("generation.idle_timeout", generation_idle_ms, DURATION, "60s", 0, 86400000, LIVE, 0, \
   "Time without need of all generation workers after which one leaves, down to min_workers; 0: none does.") \
+X("generation.memory_limit", generation_memory_limit, SIZE, "0", 0, 1000000000000000, RESPAWN_GENERATION, 0, \
+  "Resident memory of all generation workers and their commands beyond which no further job begins beside others; 0: no bound.") \
+X("generation.memory_pressure", generation_memory_pressure, REAL, "20", 0, 100, RESPAWN_GENERATION, 0, \
+  "Percent of the last ten seconds in which processes stalled for memory, from which on no further job begins beside others; 0: any.") \
+X("generation.pressure_file", generation_pressure_file, PATH, "/proc/pressure/memory", 1, 4000, RESPAWN_GENERATION, 0, \
+  "File that tells that: of the host, or memory.pressure of a cgroup; without it memory_pressure has no effect.") \
 X("generation.worker_timeout", worker_timeout_ms, DURATION, "300s", 100, 86400000, RESPAWN_GENERATION, 0, \
   "Deadline of one job.") \
 X("generation.max_retries", generation_max_retries, INT, "3", 0, 100, RESPAWN_GENERATION, 0, \

@@ -15,6 +15,7 @@
 #include "common/shm/budget.h"
 #include "common/shm/cache.h"
 #include "common/shm/daemon_board.h"
+#include "common/shm/memory_board.h"
 #include "common/shm/metrics.h"
 #include "common/shm/pool_board.h"
 #include "common/shm/scoreboard.h"
@@ -41,6 +42,7 @@ struct mapping {
     struct sync_board sync;
     struct pool_board pools[ROLE_COUNT]; /* of those that have one */
     struct budget budget;
+    struct memory_board memory;
     struct scoreboard scoreboard;
     struct metrics metrics;
 };

@@ -154,6 +154,12 @@
       "Times that a pool got more workers because work waited.")               \
     X(COUNTER, POOL_SHRINKS, "tidemill_pool_shrinks_total", "shrinks",         \
       "Times that a pool gave up an idle worker.")                             \
+    X(GAUGE, WORKERS_HELD, "tidemill_generation_workers_held", "workers",      \
+      "Generation workers that claim no job because memory is short.")         \
+    X(COUNTER, HOLDS, "tidemill_generation_holds_total", "times",              \
+      "Times that a generation worker began to wait for memory.")              \
+    X(GAUGE, COMMAND_BYTES, "tidemill_generation_command_bytes", "bytes",      \
+      "Resident memory of running commands, with generation.memory_limit.")    \
     X(GAUGE, POOLS_DEGRADED, "tidemill_pools_degraded", "roles",               \
       "Roles whose workers crash again and again.")                            \
     X(COUNTER, MONITOR_SAMPLES, "tidemill_monitor_samples_total", "samples",   \

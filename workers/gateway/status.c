@@ -129,6 +129,22 @@ static json_t *pools_json(struct mapping *mapping, uint64_t now_ms)
     return pools;
 }
 
+/* Of the generation pool, as of when a worker last asked. */
+static json_t *memory_json(struct memory_board *board,
+                           const struct config *config, uint64_t now_ms)
+{
+    int32_t pressure = atomic_load(&board->pressure_hundredths);
+    int64_t limit = config->generation_memory_limit;
+    return json_pack(
+        "{s:o,s:o,s:o,s:o}", "limit_bytes",
+        limit == 0 ? json_null() : json_integer(limit), "used_bytes",
+        limit == 0 ? json_null()
+                   : json_integer((json_int_t)atomic_load(&board->used_bytes)),
+        "pressure_percent",
+        pressure < 0 ? json_null() : json_real(pressure / 100.0),
+        "held_seconds", age_json(now_ms, memory_board_held_since_ms(board)));
+}
+
 static json_t *configuration_json(struct daemon_board *board,
                                   const struct config *config)
 {
@@ -189,7 +205,8 @@ json_t *status_json(const struct worker *worker)
     uint64_t now_ms = clock_monotonic_ms();
     pid_t master = atomic_load(&board->master_pid);
     json_t *status = json_pack(
-        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I}}",
+        "{s:b,s:s,s:s,s:i,s:o,s:o,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:"
+        "I}}",
         "running", 1, "version", PACKAGE_VERSION, "system_id",
         worker->config->system_id, "pid", (int)master, "started",
         time_json(atomic_load(&board->started_wall_ms)), "uptime_seconds",
@@ -197,7 +214,8 @@ json_t *status_json(const struct worker *worker)
         (int)atomic_load(&board->stopping), "ready",
         (int)atomic_load(&board->ready), "degraded", degraded_json(board),
         "configuration", configuration_json(board, worker->config), "upgrade",
-        upgrade_json(board), "pools", pools_json(mapping, now_ms), "workers",
+        upgrade_json(board), "pools", pools_json(mapping, now_ms), "memory",
+        memory_json(&mapping->memory, worker->config, now_ms), "workers",
         workers_json(mapping, now_ms), "sync", sync_line_json(mapping),
         "outbox", "pending",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_PENDING),

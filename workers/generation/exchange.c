@@ -74,6 +74,8 @@ static void take_claim(struct generation *generation,
     }
     template_cache_begin(generation->templates); /* as they are now */
     claim_size_answer(&generation->claim_size, generation->asked, got);
+    admission_claimed(generation->admission,
+                      backlog_has_command(&generation->backlog));
     if (got < generation->asked && result->changed <= (int64_t)got)
         generation->may_have_jobs = false;
     if (!generation->may_have_jobs)
@@ -155,6 +157,8 @@ static void send_request(struct generation *generation)
                             ? claim_size_wanted(&generation->claim_size,
                                                 generation->backlog.job_count)
                             : 0;
+    if (generation->asked > 0 && !admission_ask(generation->admission))
+        generation->asked = 0;
     if (reports + generation->asked == 0)
         return;
     struct store_call *calls = calloc(call_count + 1, sizeof(*calls));

@@ -54,9 +54,15 @@ void generation_go_on(struct generation *generation)
         return; /* once the store is there, or the bound is over */
     arena_deinit(&generation->arena); /* rest without a job's memory */
     template_cache_begin(generation->templates);
+    admission_rest(generation->admission);
     worker_loop_idle(generation->loop);
     if (generation->draining)
         worker_loop_leave(generation->loop, WORKER_EXIT_DRAINED);
+}
+
+static void generation_may_ask(void *self)
+{
+    generation_go_on(self);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *self)
@@ -106,6 +112,7 @@ static void on_command_over(void *self, struct report *report)
     struct generation *generation = self;
     const struct job *job = command_slot_job(generation->command);
     uint64_t spent_ns = clock_monotonic_ns() - generation->command_since_ns;
+    admission_command(generation->admission, false);
     event_del(generation->long_event);
     claim_size_job(&generation->claim_size, spent_ns / 1000, job->spec_size);
     job_over(generation, job, report);
@@ -144,6 +151,7 @@ static void start_command(struct generation *generation)
     say_busy(generation, &job, timeout_ms + grace_ms + COMMAND_SLACK_MS);
     generation->command_since_ns = clock_monotonic_ns();
     generation_start_timer(generation->long_event, COMMAND_LONG_MS);
+    admission_command(generation->admission, true);
     command_slot_run(generation->command, &job, timeout_ms, grace_ms);
     if (generation->cancel_told) /* perhaps of one that was not begun */
         cancel_command(generation);
@@ -323,6 +331,10 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->again_event = event_new(base, -1, 0, on_again, generation);
     generation->drain_event =
         event_new(base, -1, 0, on_drain_bound, generation);
+    generation->admission = admission_new(
+        base, generation->worker, generation_may_ask, generation, error);
+    if (generation->admission == NULL)
+        return -1;
     if (generation->turn_event == NULL || generation->look_event == NULL ||
         generation->command == NULL || generation->again_event == NULL ||
         generation->long_event == NULL || generation->drain_event == NULL)
@@ -337,6 +349,7 @@ static int generation_open(struct generation *generation, struct error *error)
 static void generation_close(struct generation *generation)
 {
     command_slot_free(&generation->command);
+    admission_free(&generation->admission);
     store_link_free(&generation->link);
     store_reader_close(&generation->reader);
     struct event *const events[] = {

@@ -11,6 +11,7 @@
 
 #include "common/base/arena.h"
 #include "common/ipc/worker_contract.h"
+#include "workers/generation/admission.h"
 #include "workers/generation/backlog.h"
 #include "workers/generation/claim_size.h"
 #include "workers/generation/command_slot.h"
@@ -27,6 +28,7 @@ struct generation {
     struct template_cache *templates;
     struct reporter reporter;
     struct claim_size claim_size;
+    struct admission *admission;
     struct arena arena;        /* of the job that runs */
     struct event *turn_event;  /* there are jobs to run */
     struct event *look_event;  /* look again for jobs */

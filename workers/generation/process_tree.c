@@ -24,6 +24,7 @@
 struct process {
     pid_t pid, parent;
     unsigned long long start;
+    unsigned long long pages; /* resident */
     bool below;
 };
 
@@ -51,8 +52,8 @@ static int read_process(pid_t pid, struct process *process)
     if (fields == NULL ||
         sscanf(fields + 1,
                " %*c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-               "%*s %*s %*s %*s %llu",
-               &parent, &process->start) != 2)
+               "%*s %*s %*s %*s %llu %*s %llu",
+               &parent, &process->start, &process->pages) != 3)
         return -1;
     process->parent = parent;
     return 0;
@@ -149,6 +150,18 @@ int process_tree_signal(pid_t root, int signal)
     }
     free(list.all);
     return found;
+}
+
+uint64_t process_tree_memory(pid_t root)
+{
+    struct process_list list = {.all = NULL};
+    uint64_t pages = 0;
+    if (list_read(&list) == 0)
+        mark_below(&list, root);
+    for (size_t i = 0; i < list.count; i++)
+        pages += list.all[i].below ? list.all[i].pages : 0;
+    free(list.all);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* True when the caller has no child any more: as all orphans below it become

@@ -8,12 +8,17 @@
 #ifndef TIDEMILL_WORKERS_GENERATION_PROCESS_TREE_H
 #define TIDEMILL_WORKERS_GENERATION_PROCESS_TREE_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Sends the signal to each process below root, root not among them.  A
  * process that was born or orphaned during the walk may be missed: repeat
  * it.  Returns how many there were, -1 when /proc cannot be read. */
 int process_tree_signal(pid_t root, int signal);
+
+/* The resident bytes of all below root, root not among them; pages that they
+ * share count for each. */
+uint64_t process_tree_memory(pid_t root);
 
 /* Kills and reaps all that is below the caller, which is a subreaper: first
  * all are stopped, so that none forks while the others die.  0 when nothing
