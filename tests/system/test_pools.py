@@ -2,6 +2,7 @@
 """Pools that breathe: workers come when work waits and go when it does not."""
 import os
 import signal
+import sys
 
 from harness import wait_for
 
@@ -47,7 +48,7 @@ def test_grows_under_load_and_shrinks_when_idle(daemon):
     wait_for(lambda: len(running(daemon)) == 4, what="four at work")
     status = daemon.run("status").stdout
     assert "generation 4 of 1 to 4" in status and "sync 1 of 1 to 2" in status
-    assert pool(daemon, "generation")["waiting_seconds"] > 0
+    wait_for(lambda: pool(daemon, "generation")["waiting_seconds"] > 0)
     assert metric(daemon, "generation_workers") == 4
     assert metric(daemon, "pool_growths_total") == 2  # 2, then 4
     cancel(daemon, jobs)
@@ -133,3 +134,119 @@ def test_a_degraded_pool_is_told_and_heals(daemon):
     assert metric(daemon, "pools_degraded") == 0
     assert "the generation pool has recovered" in daemon.log_text()
     assert daemon.run("run", "--", "echo", "healed").stdout == "healed\n"
+
+
+# Takes so many MB, says that it runs, and stays until it is told to go.
+EATER = """
+import pathlib, sys, time
+size, folder, name = sys.argv[1:]
+eaten = b"x" * (int(size) << 20)
+running = pathlib.Path(folder, name)
+running.touch()
+while not pathlib.Path(folder, "go-" + name).exists():
+    time.sleep(0.02)
+running.unlink()
+"""
+
+
+class Eaters:
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.folder = daemon.folder / "eaters"
+        self.folder.mkdir()
+        os.chmod(self.folder, 0o777)
+        self.program = daemon.folder / "eater.py"
+        self.program.write_text(EATER)
+        self.jobs = {}
+
+    def submit(self, name, megabytes=1):
+        self.jobs[name] = submit(self.daemon, sys.executable, self.program,
+                                 megabytes, self.folder, name)
+
+    def running(self):
+        return sorted(path.name for path in self.folder.iterdir()
+                      if not path.name.startswith("go-"))
+
+    def let_go(self, name):
+        (self.folder / f"go-{name}").touch()
+        wait_for(lambda: states(self.daemon, self.jobs[name]) == ["done"],
+                 what=f"the end of {name}")
+
+
+def held(daemon):
+    return daemon.json("status")["memory"]["held_seconds"] > 0
+
+
+def test_memory_holds_jobs_back_and_lets_them_go(daemon):
+    daemon.configure({"generation": {
+        "min_workers": 2, "max_workers": 2, "memory_limit": "1GB"}})
+    daemon.start()
+    eaters = Eaters(daemon)
+    for name in "abc":
+        eaters.submit(name, 600)
+    wait_for(lambda: eaters.running() == ["a"] and held(daemon))
+    memory = daemon.json("status")["memory"]
+    assert memory["limit_bytes"] == 10 ** 9
+    wait_for(lambda: daemon.json("status")["memory"]["used_bytes"]
+             > 600 << 20, what="what is used, seen")
+    assert "jobs have waited for it" in daemon.run("status").stdout
+    assert metric(daemon, "generation_workers_held") == 1
+    assert metric(daemon, "generation_command_bytes") > 600 << 20
+    for name, following in zip("abc", ["b", "c", None]):
+        assert eaters.running() == [name]  # never two
+        eaters.let_go(name)
+        if following:
+            wait_for(lambda: eaters.running() == [following])
+    wait_for(lambda: not held(daemon))
+    assert metric(daemon, "generation_workers_held") == 0
+    assert metric(daemon, "generation_holds_total") >= 1
+    log = daemon.log_text()
+    assert 1 <= log.count('"jobs wait for memory"') <= 3
+    assert '"jobs wait for memory no more"' in log
+
+
+def test_what_fits_runs_side_by_side(daemon):
+    daemon.configure({"generation": {
+        "min_workers": 2, "max_workers": 2, "memory_limit": "8GB"}})
+    daemon.start()
+    eaters = Eaters(daemon)
+    eaters.submit("a")
+    eaters.submit("b")  # as soon as it is known what the first one takes
+    wait_for(lambda: eaters.running() == ["a", "b"])
+    assert not held(daemon)
+    for name in "ab":
+        eaters.let_go(name)
+
+
+def test_pressure_holds_jobs_back(daemon):
+    pressure = daemon.folder / "pressure"
+    pressure.write_text("some avg10=55.00 avg60=1.00 avg300=0.00 total=1\n")
+    daemon.configure({"generation": {"min_workers": 2, "max_workers": 2,
+                                     "pressure_file": str(pressure)}})
+    daemon.start()
+    eaters = Eaters(daemon)
+    eaters.submit("a")
+    wait_for(lambda: eaters.running() == ["a"])
+    eaters.submit("b")
+    wait_for(lambda: held(daemon))
+    status = daemon.json("status")["memory"]
+    assert status["pressure_percent"] == 55 and status["limit_bytes"] is None
+    assert "pressure 55 %" in daemon.run("status").stdout
+    assert eaters.running() == ["a"]
+    pressure.write_text("some avg10=1.50 avg60=1.00 avg300=0.00 total=1\n")
+    wait_for(lambda: eaters.running() == ["a", "b"])
+    assert not held(daemon)
+    for name in "ab":
+        eaters.let_go(name)
+
+
+def test_without_pressure_information(daemon):
+    daemon.configure({"generation": {"pressure_file": "/nonexistent/memory"}})
+    daemon.start()
+    eaters = Eaters(daemon)
+    eaters.submit("a")
+    eaters.submit("b")
+    wait_for(lambda: eaters.running() == ["a", "b"])
+    assert daemon.json("status")["memory"]["pressure_percent"] is None
+    for name in "ab":
+        eaters.let_go(name)

@@ -165,7 +165,7 @@ static void test_death_cancels_what_waits(void **state)
     submit(f, "[1]");
     assert_int_equal(claim(f), 1);
     struct store_call adopt = CALL(JOB_ADOPT, I(0), I(2), I(4), I(1), I(0),
-                                   T("killed by signal 9"), I(4000));
+                                   T("killed by signal 9"), I(4000), I(2));
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &adopt, 1), ERROR_NONE);
     expect(f, "state", 1, "failed");
     expect(f, "state", 2, "cancelled");

@@ -216,8 +216,10 @@ static bool decide(struct admission *admission)
         begin_hold(admission, &facts, answer);
         return false;
     }
-    atomic_store(&admission->place->since_ms, clock_monotonic_ms());
-    take_place(admission, facts.job_bytes);
+    if (atomic_load(&admission->place->taken) <= 1) {
+        atomic_store(&admission->place->since_ms, clock_monotonic_ms());
+        take_place(admission, facts.job_bytes);
+    }
     end_hold(admission);
     return true;
 }

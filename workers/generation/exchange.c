@@ -75,7 +75,7 @@ static void take_claim(struct generation *generation,
     template_cache_begin(generation->templates); /* as they are now */
     claim_size_answer(&generation->claim_size, generation->asked, got);
     admission_claimed(generation->admission,
-                      backlog_has_command(&generation->backlog));
+                      backlog_begins_with_command(&generation->backlog));
     if (got < generation->asked && result->changed <= (int64_t)got)
         generation->may_have_jobs = false;
     if (!generation->may_have_jobs)
@@ -225,7 +225,8 @@ static void on_handed_back(void *self, const struct store_answer *answer)
     generation_go_on(generation);
 }
 
-/* The jobs behind a command that runs for long are for other workers. */
+/* The jobs behind a command that runs for long are for other workers, and
+ * those for which there is no memory for later. */
 static void hand_back(struct generation *generation)
 {
     struct error error;
@@ -239,6 +240,7 @@ static void hand_back(struct generation *generation)
         return;
     }
     generation->under_way = true;
+    generation->hands_back = false;
     while (generation->backlog.job_count > 0)
         backlog_pop_job(&generation->backlog);
 }
@@ -262,7 +264,8 @@ void generation_talk(struct generation *generation)
                  (generation->draining || generation->backlog.job_count == 0);
     if (clear && (generation->gives_back || generation->claim_lost))
         give_back(generation);
-    else if (generation->command_long && generation->backlog.job_count > 0)
+    else if ((generation->command_long || generation->hands_back) &&
+             generation->backlog.job_count > 0)
         hand_back(generation);
     else if (claim_size_wanted(&generation->claim_size,
                                generation->backlog.job_count) > 0 ||

@@ -41,7 +41,7 @@ void generation_go_on(struct generation *generation)
     generation_talk(generation);
     if (command_slot_busy(generation->command))
         return; /* its end goes on */
-    if (generation->backlog.job_count > 0 &&
+    if (generation->backlog.job_count > 0 && !generation->hands_back &&
         generation->backlog.report_count < REPORTS_HELD_MAX) {
         event_active(generation->turn_event, EV_TIMEOUT, 0);
         return;
@@ -186,7 +186,10 @@ static void on_turn(evutil_socket_t fd, short what, void *self)
            !command_slot_busy(generation->command) &&
            generation->backlog.report_count < REPORTS_HELD_MAX) {
         if (backlog_begins_with_command(&generation->backlog)) {
-            start_command(generation);
+            if (admission_ask(generation->admission))
+                start_command(generation);
+            else
+                generation->hands_back = true;
             break;
         }
         run_job(generation,

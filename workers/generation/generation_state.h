@@ -38,6 +38,7 @@ struct generation {
     struct command_defaults command_defaults;
     struct command_slot *command; /* beside the backlog */
     struct event *long_event;     /* it runs for long */
+    bool hands_back;   /* the jobs not begun: there is no memory for them */
     bool command_long;            /* and what waits behind it is let go */
     uint64_t command_since_ns;
     bool cancel_told; /* a job that we hold may be cancelled */
