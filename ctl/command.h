@@ -93,6 +93,12 @@ X("jobs cancel", command_jobs_cancel, STRICT, "ID", \
   "cancel a job; one that runs is ended with all its processes") \
 X("jobs retry", command_jobs_retry, STRICT, "ID", \
   "put a job that failed or was cancelled into the queue again") \
+X("cache stats", command_cache_stats, LENIENT, "[--limit N]", \
+  "show which compiled templates are kept, and what that saves") \
+X("cache clear", command_cache_clear, LENIENT, "", \
+  "remove all compiled templates") \
+X("cache invalidate", command_cache_invalidate, LENIENT, "NAME|PATTERN", \
+  "remove the compiled templates that match") \
 X("metrics", command_metrics, LENIENT, "[--history [--limit N]]", \
   "print all metrics in Prometheus' text format, or how they went") \
 X("backup", command_backup, STRICT, "FILE|DIR", \

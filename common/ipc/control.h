@@ -36,6 +36,9 @@
     X(SYNC_PAUSE, "sync-pause", 1, 1, "stop carrying operations")              \
     X(SYNC_RESUME, "sync-resume", 1, 1, "carry operations again")              \
     X(SYNC_CUT, "sync-cut", 1, 1, "cut the line for args.seconds; 0: no more") \
+    X(CACHE_STATS, "cache-stats", 0, 1, "the template cache")                  \
+    X(CACHE_CLEAR, "cache-clear", 1, 1, "remove all templates from it")        \
+    X(CACHE_INVALIDATE, "cache-invalidate", 1, 1, "those like args.pattern")   \
     X(KILL, "kill", 1, 0, "kill the worker with args.spawn, as an exercise")   \
     X(SYNC_INSPECT, "sync-inspect", 1, 1, "what the exercise args.run left")
 

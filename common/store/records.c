@@ -7,7 +7,8 @@
 #include "common/document/json_text.h"
 #include "common/store/writer_internal.h"
 
-#define MS_A_DAY 86400000
+#define MS_A_DAY       86400000
+#define TEMPLATES_KEPT 10000
 
 int argument_is_json(const char *what, const struct value *value,
                      struct error *error)
@@ -85,6 +86,17 @@ int run_timings_record(struct statement_call *call)
         return -1;
     return inserted(call, SQL_RUN(call->writer, SQL_TIMINGS_INSERT, call->error,
                                   v[0], v[1], v[2], v[3], v[4], v[5]));
+}
+
+int run_templates_record(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    if (argument_is_json("the list of templates", &v[0], call->error) != 0 ||
+        SQL_RUN(call->writer, SQL_TEMPLATES_ADD, call->error, v[0], v[1]) != 0)
+        return -1;
+    call->result->changed = sqlite3_changes64(call->writer->db);
+    return SQL_RUN(call->writer, SQL_TEMPLATES_BOUND, call->error,
+                   value_integer(TEMPLATES_KEPT));
 }
 
 int run_sample_record(struct statement_call *call)

@@ -100,6 +100,9 @@ X(TIMINGS_RECORD, CALLER_GENERATION, "itttii", \
   "job, session id, node type, phases as JSON [[phase, ms], ...], worker count, now: generation_performance_metrics") \
 X(MIXINS_RECORD, CALLER_GENERATION | CALLER_CLI, "ttiTTi", \
   "node type, mixins as JSON [name, ...], success 0/1, why not or NULL, what helps or NULL, now: each pair of them was tried once more") \
+X(TEMPLATES_RECORD, CALLER_GENERATION, "ti", \
+  "templates as JSON [[name, type, key, path, sha256, size, load ms or null, hits, misses], ...], now: template_cache_metadata, " \
+  "where hits and misses are added") \
 X(SAMPLE_RECORD, CALLER_MONITOR, "iti", \
   "time, metrics as JSON, points kept: a sample of the metrics, the oldest beyond the bound are deleted")
 /* clang-format on */

@@ -190,6 +190,16 @@ X(MIXINS_COUNT, "INSERT INTO mixin_compatibility_matrix (mixin_a, mixin_b, node_
   "excluded.success_count) * 1.0 / (success_count + failure_count + 1), 4), last_tested_at = excluded.last_tested_at, " \
   "conflict_reason = coalesce(excluded.conflict_reason, conflict_reason), resolution_pattern = " \
   "coalesce(excluded.resolution_pattern, resolution_pattern), updated_at = excluded.updated_at") \
+X(TEMPLATES_ADD, "INSERT INTO template_cache_metadata SELECT t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3, " \
+  "t.value ->> 4, t.value ->> 5, t.value ->> 6, ?2, (t.value ->> 7) + (t.value ->> 8), t.value ->> 7, t.value ->> 8, ?2, ?2 " \
+  "FROM json_each(?1) t WHERE true ON CONFLICT DO UPDATE SET template_type = excluded.template_type, " \
+  "cache_key = excluded.cache_key, file_path = excluded.file_path, file_hash = excluded.file_hash, " \
+  "size_bytes = excluded.size_bytes, load_time_ms = coalesce(excluded.load_time_ms, load_time_ms), " \
+  "last_accessed_at = excluded.last_accessed_at, access_count = access_count + excluded.access_count, " \
+  "cache_hits = cache_hits + excluded.cache_hits, cache_misses = cache_misses + excluded.cache_misses, " \
+  "updated_at = CASE WHEN file_hash = excluded.file_hash THEN updated_at ELSE excluded.updated_at END") \
+X(TEMPLATES_BOUND, "DELETE FROM template_cache_metadata WHERE (SELECT count(*) FROM template_cache_metadata) > ?1 AND " \
+  "template_name NOT IN (SELECT template_name FROM template_cache_metadata ORDER BY last_accessed_at DESC LIMIT ?1)") \
 X(SAMPLE_INSERT, "INSERT INTO metric_samples (timestamp, metrics) VALUES (?1,?2)") \
 X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
 X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms, token, after_jobs, key, waits, state) " \

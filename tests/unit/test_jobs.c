@@ -290,6 +290,54 @@ static void test_jobs_that_wait(void **state)
     assert_false(store_writer_jobs_wait(f->writer));
 }
 
+static int64_t stored_number(struct store_fixture *f, const char *sql)
+{
+    sqlite3_stmt *row;
+    assert_int_equal(
+        sqlite3_prepare_v2(store_reader_db(f->reader), sql, -1, &row, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    int64_t number = sqlite3_column_int64(row, 0);
+    sqlite3_finalize(row);
+    return number;
+}
+
+/* Counts are added up; a time to load that is not given stays. */
+static void test_templates(void **state)
+{
+    static const char *const rows[] = {
+        "[[\"effect/a\",\"node\",\"m/t/a\",\"/t/a\",\"00\",10,1.5,2,1],"
+        "[\"shared/c\",\"contract\",\"m/t/c\",\"/t/"
+        "c\",\"01\",1048576,0.5,0,1]]",
+        "[[\"effect/a\",\"node\",\"m/t/a\",\"/t/a\",\"02\",20,null,7,0]]",
+    };
+    struct store_fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        struct store_call call = CALL(TEMPLATES_RECORD, T(rows[i]), I(100 + i));
+        assert_int_equal(fixture_run(f, CALLER_GENERATION, &call, 1),
+                         ERROR_NONE);
+    }
+    assert_int_equal(
+        stored_number(f, "SELECT count(*) FROM template_cache_metadata WHERE "
+                         "template_name = 'effect/a' AND file_hash = '02' AND "
+                         "cache_hits = 9 AND cache_misses = 1 AND "
+                         "access_count = 10 AND load_time_ms = 1.5 AND "
+                         "created_at = 100 AND updated_at = 101 AND "
+                         "last_accessed_at = 101 AND size_bytes = 20"),
+        1);
+    assert_int_equal(
+        stored_number(f, "SELECT count(*) FROM template_cache_efficiency "
+                         "WHERE template_type = 'node' AND hit_rate = 0.9 OR "
+                         "template_type = 'contract' AND hit_rate = 0 AND "
+                         "total_size_mb = 1"),
+        2);
+    struct store_call bad =
+        CALL(TEMPLATES_RECORD,
+             T("[[\"a\",\"tea\",\"k\",\"p\",\"00\",1,1,1,1]]"), I(1));
+    assert_int_equal(fixture_run(f, CALLER_GENERATION, &bad, 1), ERROR_DATA);
+    assert_int_equal(fixture_run(f, CALLER_CLI, &bad, 1), ERROR_NOT_ALLOWED);
+}
+
 static void test_records(void **state)
 {
     struct store_fixture *f = *state;
@@ -456,6 +504,7 @@ int main(void)
         TEST(test_cancel_and_retry),
         TEST(test_a_cancelled_job_of_a_dead_worker),
         TEST(test_unclaim),
+        TEST(test_templates),
         TEST(test_records),
         TEST(test_mixins),
         TEST(test_claim_takes_half_of_a_short_queue),

@@ -19,6 +19,12 @@ void command_run(enum control_command command,
 int command_find(const char *name);
 bool command_changes(enum control_command command);
 
+/* The template cache (template_commands.c). */
+void run_cache_stats(struct control_connection *connection, const json_t *args);
+void run_cache_clear(struct control_connection *connection, const json_t *args);
+void run_cache_invalidate(struct control_connection *connection,
+                          const json_t *args);
+
 /* What `tidemill status --json` prints, from shared memory. */
 json_t *status_json(const struct worker *worker);
 

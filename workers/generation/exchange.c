@@ -14,6 +14,7 @@
 #include "common/worker/worker_loop.h"
 #include "workers/generation/generation_state.h"
 #include "workers/generation/queue_view.h"
+#include "workers/generation/template_news.h"
 
 #define REPORTS_SENT_MAX  64    /* in one request */
 #define CALLS_SENT_MAX    20000 /* in one request */
@@ -73,6 +74,7 @@ static void take_claim(struct generation *generation,
         }
     }
     template_cache_begin(generation->templates); /* as they are now */
+    template_news_look(generation->template_news);
     claim_size_answer(&generation->claim_size, generation->asked, got);
     admission_claimed(generation->admission,
                       backlog_begins_with_command(&generation->backlog));

@@ -17,6 +17,7 @@
 #include "workers/generation/generation_state.h"
 #include "workers/generation/job_run.h"
 #include "workers/generation/queue_view.h"
+#include "workers/generation/template_news.h"
 
 #define JOB_BYTES_MAX (256u << 20) /* memory of one render job */
 #define TURN_US       2000         /* work between two looks at messages */
@@ -55,8 +56,9 @@ void generation_go_on(struct generation *generation)
     arena_deinit(&generation->arena); /* rest without a job's memory */
     template_cache_begin(generation->templates);
     admission_rest(generation->admission);
+    template_news_look(generation->template_news);
     worker_loop_idle(generation->loop);
-    if (generation->draining)
+    if (generation->draining && !template_news_tell(generation->template_news))
         worker_loop_leave(generation->loop, WORKER_EXIT_DRAINED);
 }
 
@@ -346,7 +348,15 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->link =
         store_link_new(base, socket_path, TOPIC_JOB_QUEUED | TOPIC_JOB_CANCEL,
                        &link_hooks, generation, error);
-    return generation->link == NULL ? -1 : 0;
+    if (generation->link == NULL)
+        return -1;
+    generation->template_news =
+        template_news_new(base, generation->link, generation->templates,
+                          generation_may_ask, generation);
+    return generation->template_news != NULL
+               ? 0
+               : error_set(error, ERROR_SYSTEM,
+                           "no memory for a generation worker");
 }
 
 static void generation_close(struct generation *generation)
@@ -354,6 +364,7 @@ static void generation_close(struct generation *generation)
     command_slot_free(&generation->command);
     admission_free(&generation->admission);
     store_link_free(&generation->link);
+    template_news_free(&generation->template_news);
     store_reader_close(&generation->reader);
     struct event *const events[] = {
         generation->turn_event, generation->look_event, generation->again_event,

@@ -26,6 +26,7 @@ struct generation {
     struct store_link *link;
     struct store_reader *reader; /* NULL until it is needed */
     struct template_cache *templates;
+    struct template_news *template_news;
     struct reporter reporter;
     struct claim_size claim_size;
     struct admission *admission;

@@ -102,3 +102,31 @@ SELECT phase, count(*) AS execution_count,
        sum(parallel_execution) AS parallel_executions,
        round(avg(worker_count), 1) AS avg_workers
   FROM ranked GROUP BY phase;
+
+-- Templates by their use; the rows that were not used for longest go first.
+CREATE TABLE template_cache_metadata (
+  template_name    TEXT PRIMARY KEY,
+  template_type    TEXT NOT NULL
+                   CHECK (template_type IN ('node', 'contract', 'subcontract', 'mixin', 'test')),
+  cache_key        TEXT NOT NULL,
+  file_path        TEXT NOT NULL,
+  file_hash        TEXT NOT NULL,  -- SHA-256
+  size_bytes       INTEGER,
+  load_time_ms     REAL,           -- the last time that it was compiled
+  last_accessed_at INTEGER,        -- wall clock, milliseconds, as the next two
+  access_count     INTEGER NOT NULL DEFAULT 0 CHECK (access_count >= 0),
+  cache_hits       INTEGER NOT NULL DEFAULT 0 CHECK (cache_hits >= 0),
+  cache_misses     INTEGER NOT NULL DEFAULT 0 CHECK (cache_misses >= 0),
+  created_at       INTEGER NOT NULL,
+  updated_at       INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE VIEW template_cache_efficiency AS
+SELECT template_type, count(*) AS template_count,
+       round(avg(cache_hits), 1) AS avg_cache_hits,
+       round(avg(cache_misses), 1) AS avg_cache_misses,
+       round(1.0 * sum(cache_hits) / nullif(sum(cache_hits + cache_misses), 0), 3)
+         AS hit_rate,
+       round(avg(load_time_ms), 2) AS avg_load_time_ms,
+       round(sum(size_bytes) / 1048576.0, 2) AS total_size_mb
+  FROM template_cache_metadata GROUP BY template_type;
