@@ -33,7 +33,7 @@ void pg_line_drop(struct pg_connection *c)
     event_del(c->timer);
     pg_lookup_cancel(&c->lookup);
     if (c->line)
-        PQfinish(c->line);
+        libpq->finish(c->line);
     c->line = NULL;
     c->phase = PHASE_CLOSED;
 }
@@ -62,14 +62,14 @@ bool pg_connection_is_open(const struct pg_connection *c)
 
 static void answer_reset(struct pg_connection *c)
 {
-    PQclear((PGresult *)c->answer.result);
+    libpq->clear((PGresult *)c->answer.result);
     memset(&c->answer, 0, sizeof c->answer);
 }
 
 void pg_line_words(struct pg_connection *c, char *out, size_t room)
 {
     pg_words_copy(out, room,
-                  c->line ? PQerrorMessage(c->line) : "out of memory");
+                  c->line ? libpq->errorMessage(c->line) : "out of memory");
 }
 
 static void finish(struct pg_connection *c)
@@ -81,7 +81,7 @@ static void finish(struct pg_connection *c)
     event_del(c->timer);
     if (done)
         done(c->self, &answer);
-    PQclear((PGresult *)answer.result);
+    libpq->clear((PGresult *)answer.result);
 }
 
 /* --- waiting ---------------------------------------------------------- */
@@ -90,7 +90,7 @@ static void on_socket(evutil_socket_t fd, short what, void *self);
 
 void pg_watch(struct pg_connection *c, short what)
 {
-    int fd = PQsocket(c->line);
+    int fd = libpq->socket(c->line);
     if (fd == c->watched && what == c->watched_for && c->socket_event)
         return;
     watch_stop(c);
@@ -113,7 +113,8 @@ static void host_failed(struct pg_connection *c, const char *words)
     if (words)
         snprintf(text, sizeof text, "%s", words);
     else
-        pg_words_of_connect(c->line ? PQerrorMessage(c->line) : "out of memory",
+        pg_words_of_connect(c->line ? libpq->errorMessage(c->line)
+                                    : "out of memory",
                             sqlstate, text, sizeof text);
     const char *host = c->hosts.count ? c->hosts.names[c->host] : "";
     struct error earlier = c->answer.error;
@@ -149,7 +150,7 @@ static void connect_step(struct pg_connection *c)
     /* With several addresses libpq closes one socket and opens the next,
      * often under the same number: the event must be made anew. */
     watch_stop(c);
-    switch (PQconnectPoll(c->line)) {
+    switch (libpq->connectPoll(c->line)) {
     case PGRES_POLLING_READING:
         pg_watch(c, EV_READ);
         return;
@@ -157,10 +158,10 @@ static void connect_step(struct pg_connection *c)
         pg_watch(c, EV_WRITE);
         return;
     case PGRES_POLLING_OK:
-        if (PQsetnonblocking(c->line, 1) != 0)
+        if (libpq->setnonblocking(c->line, 1) != 0)
             break;
         c->phase = PHASE_IDLE;
-        PQsetErrorVerbosity(c->line, PQERRORS_DEFAULT);
+        libpq->setErrorVerbosity(c->line, PQERRORS_DEFAULT);
         c->answer.ok = true;
         c->answer.busy = false;
         c->answer.sqlstate[0] = '\0';
@@ -203,13 +204,13 @@ static void host_connect(struct pg_connection *c)
     /* The addresses of a host share its time. */
     pg_timer_start(c, c->connect_timeout_ms /
                           (int64_t)(c->address_count ? c->address_count : 1));
-    c->line = PQconnectStartParams(keys, values, 1);
-    if (!c->line || PQstatus(c->line) == CONNECTION_BAD) {
+    c->line = libpq->connectStartParams(keys, values, 1);
+    if (!c->line || libpq->status(c->line) == CONNECTION_BAD) {
         host_failed(c, NULL);
         return;
     }
     /* So that the words of a failure have its SQLSTATE. */
-    PQsetErrorVerbosity(c->line, PQERRORS_VERBOSE);
+    libpq->setErrorVerbosity(c->line, PQERRORS_VERBOSE);
     c->phase = PHASE_CONNECTING;
     pg_watch(c, EV_WRITE);
 }
@@ -264,7 +265,8 @@ static void idle_step(struct pg_connection *c)
 {
     /* Notices and parameter changes are swallowed; an end of file, or an
      * error that the server sends before it closes, ends the line. */
-    if (!PQconsumeInput(c->line) || PQstatus(c->line) == CONNECTION_BAD)
+    if (!libpq->consumeInput(c->line) ||
+        libpq->status(c->line) == CONNECTION_BAD)
         pg_line_drop(c);
 }
 

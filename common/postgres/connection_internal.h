@@ -6,10 +6,9 @@
 #ifndef TIDEMILL_POSTGRES_CONNECTION_INTERNAL_H
 #define TIDEMILL_POSTGRES_CONNECTION_INTERNAL_H
 
-#include <libpq-fe.h>
-
 #include "common/postgres/connection.h"
 #include "common/postgres/hosts.h"
+#include "common/postgres/libpq.h"
 #include "common/postgres/resolver.h"
 
 struct event;

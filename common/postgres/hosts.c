@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/postgres/hosts.h"
 
-#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/postgres/failure.h"
+#include "common/postgres/libpq.h"
 
 static const char *option_value(const PQconninfoOption *options,
                                 const char *keyword)
@@ -50,11 +50,13 @@ int pg_hosts_init(struct pg_hosts *hosts, const char *conninfo,
 {
     char *words = NULL;
     memset(hosts, 0, sizeof *hosts);
-    PQconninfoOption *options = PQconninfoParse(conninfo, &words);
+    if (libpq_load(error) != 0)
+        return -1;
+    PQconninfoOption *options = libpq->conninfoParse(conninfo, &words);
     if (!options) {
         char text[400];
         pg_words_copy(text, sizeof text, words ? words : "out of memory");
-        PQfreemem(words);
+        libpq->freemem(words);
         return error_set(error, ERROR_CONFIG,
                          "database: bad connection string: %s", text);
     }
@@ -62,7 +64,7 @@ int pg_hosts_init(struct pg_hosts *hosts, const char *conninfo,
     size_t addresses =
         list_split(option_value(options, "hostaddr"), hosts->addresses);
     size_t ports = list_split(option_value(options, "port"), hosts->ports);
-    PQconninfoFree(options);
+    libpq->conninfoFree(options);
     hosts->count = names > addresses ? names : addresses;
     if ((names && addresses && names != addresses) ||
         (ports > 1 && ports != hosts->count))

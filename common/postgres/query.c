@@ -28,13 +28,13 @@ static void query_finish(struct pg_connection *c)
     c->query_first = (c->query_first + 1) % PG_QUERIES_MAX;
     c->query_count--;
     query.done(query.self, &query.answer);
-    PQclear((PGresult *)query.answer.result);
+    libpq->clear((PGresult *)query.answer.result);
 }
 
 void pg_queries_drop(struct pg_connection *c)
 {
     for (size_t i = 0; i < PG_QUERIES_MAX; i++)
-        PQclear((PGresult *)c->queries[i].answer.result);
+        libpq->clear((PGresult *)c->queries[i].answer.result);
     memset(c->queries, 0, sizeof c->queries);
     c->query_count = 0;
 }
@@ -66,13 +66,14 @@ void pg_queries_lose(struct pg_connection *c, const char *what)
 
 static void result_keep(struct pg_answer *answer, PGresult *result)
 {
-    ExecStatusType status = PQresultStatus(result);
+    ExecStatusType status = libpq->resultStatus(result);
     if (status == PGRES_FATAL_ERROR && answer->error.code == ERROR_NONE) {
-        const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        const char *code = libpq->resultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *text =
+            libpq->resultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
         char words[800];
         pg_words_copy(words, sizeof words,
-                      text ? text : PQresultErrorMessage(result));
+                      text ? text : libpq->resultErrorMessage(result));
         if (code)
             snprintf(answer->sqlstate, sizeof answer->sqlstate, "%s", code);
         error_set(&answer->error, ERROR_TRY_AGAIN, "PostgreSQL: %s%s%s%s",
@@ -80,11 +81,11 @@ static void result_keep(struct pg_answer *answer, PGresult *result)
         answer->busy = pg_failure_is_busy(answer->sqlstate, words);
     }
     if (status == PGRES_TUPLES_OK) {
-        PQclear((PGresult *)answer->result);
+        libpq->clear((PGresult *)answer->result);
         answer->result = (struct pg_result *)result;
         return;
     }
-    PQclear(result);
+    libpq->clear(result);
 }
 
 /* The line is of no use any more, whatever else is under way on it. */
@@ -98,13 +99,13 @@ static bool ends_line(const struct pg_answer *answer)
 static void query_end(struct pg_connection *c)
 {
     struct pg_answer *answer = &query_head(c)->answer;
-    if (PQstatus(c->line) == CONNECTION_BAD || ends_line(answer)) {
+    if (libpq->status(c->line) == CONNECTION_BAD || ends_line(answer)) {
         pg_queries_lose(c, "the connection to PostgreSQL broke");
         return;
     }
     if (c->query_count > 1) {
         pg_timer_start(c, c->query_timeout_ms);
-    } else if (!c->script && !PQexitPipelineMode(c->line)) {
+    } else if (!c->script && !libpq->exitPipelineMode(c->line)) {
         pg_queries_lose(c, "the connection to PostgreSQL is out of step");
         return;
     } else {
@@ -121,8 +122,8 @@ static void query_end(struct pg_connection *c)
  * the line is not what it was: a query has ended. */
 static bool result_take(struct pg_connection *c, bool *after_null)
 {
-    PGresult *result = PQgetResult(c->line);
-    bool synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    PGresult *result = libpq->getResult(c->line);
+    bool synced = libpq->resultStatus(result) == PGRES_PIPELINE_SYNC;
     if (result)
         result_keep(&query_head(c)->answer, result);
     /* In a pipeline one NULL ends a statement, two mean that libpq has
@@ -133,7 +134,7 @@ static bool result_take(struct pg_connection *c, bool *after_null)
     }
     *after_null = !result;
     if (synced || (!result && c->script) ||
-        PQstatus(c->line) == CONNECTION_BAD) {
+        libpq->status(c->line) == CONNECTION_BAD) {
         *after_null = false;
         query_end(c);
     }
@@ -143,7 +144,7 @@ static bool result_take(struct pg_connection *c, bool *after_null)
 void pg_query_step(struct pg_connection *c)
 {
     bool after_null = false;
-    int rest = PQconsumeInput(c->line) ? PQflush(c->line) : -1;
+    int rest = libpq->consumeInput(c->line) ? libpq->flush(c->line) : -1;
     if (rest < 0) {
         pg_queries_lose(c, "the connection to PostgreSQL broke");
         return;
@@ -151,7 +152,7 @@ void pg_query_step(struct pg_connection *c)
     pg_watch(c, rest ? EV_READ | EV_WRITE : EV_READ);
     if (!rest)
         CRASH_POINT(PGSQL_FLUSHED);
-    while (!PQisBusy(c->line))
+    while (!libpq->isBusy(c->line))
         if (!result_take(c, &after_null))
             return;
 }
@@ -174,7 +175,7 @@ static bool query_begin(struct pg_connection *c, pg_done done, void *self)
 
 static void query_sent(struct pg_connection *c, bool sent)
 {
-    int rest = sent ? PQflush(c->line) : -1;
+    int rest = sent ? libpq->flush(c->line) : -1;
     if (rest < 0) {
         char words[600];
         pg_line_words(c, words, sizeof words);
@@ -201,7 +202,7 @@ static bool pipeline_send(struct pg_connection *c, const char *sql,
     Oid text_type = TEXT_OID;
     snprintf(timeout, sizeof timeout, "%lld",
              (long long)c->statement_timeout_ms);
-    if (count > PG_PARAMETERS_MAX || !PQenterPipelineMode(c->line))
+    if (count > PG_PARAMETERS_MAX || !libpq->enterPipelineMode(c->line))
         return false;
     for (size_t i = 0; i < count; i++) {
         types[i] = parameters[i].type;
@@ -212,13 +213,13 @@ static bool pipeline_send(struct pg_connection *c, const char *sql,
     /* Without BEGIN the statements up to the Sync are one transaction, and
      * a failure leaves no open one behind. */
     if (c->statement_timeout_ms > 0 &&
-        !PQsendQueryParams(c->line,
-                           "SELECT set_config('statement_timeout', $1, true)",
-                           1, &text_type, &timeout_value, NULL, NULL, 0))
+        !libpq->sendQueryParams(
+            c->line, "SELECT set_config('statement_timeout', $1, true)", 1,
+            &text_type, &timeout_value, NULL, NULL, 0))
         return false;
-    return PQsendQueryParams(c->line, sql, (int)count, types, values, sizes,
-                             formats, 0) &&
-           PQpipelineSync(c->line);
+    return libpq->sendQueryParams(c->line, sql, (int)count, types, values,
+                                  sizes, formats, 0) &&
+           libpq->pipelineSync(c->line);
 }
 
 void pg_connection_query(struct pg_connection *c, const char *sql,
@@ -237,18 +238,19 @@ void pg_connection_script(struct pg_connection *c, const char *sql,
     if (!query_begin(c, done, self))
         return;
     c->script = true;
-    query_sent(c, PQsendQuery(c->line, sql) == 1);
+    query_sent(c, libpq->sendQuery(c->line, sql) == 1);
 }
 
 /* --- reading --- */
 
 int pg_result_rows(const struct pg_result *result)
 {
-    return result ? PQntuples((const PGresult *)result) : 0;
+    return result ? libpq->ntuples((const PGresult *)result) : 0;
 }
 
 const char *pg_result_text(const struct pg_result *result, int row, int column)
 {
     const PGresult *r = (const PGresult *)result;
-    return PQgetisnull(r, row, column) ? NULL : PQgetvalue(r, row, column);
+    return libpq->getisnull(r, row, column) ? NULL
+                                            : libpq->getvalue(r, row, column);
 }
