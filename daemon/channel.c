@@ -6,15 +6,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "daemon/deadlines.h"
 #include "daemon/master.h"
 #include "daemon/requests.h"
 #include "daemon/rotation.h"
 
 /* --- down --- */
+
+static void expect_reading(struct slot *slot)
+{
+    slot->heard_bytes = slot->down_bytes;
+    slot->heard_due_ms = clock_monotonic_ms() +
+                         (uint64_t)slot->master->config->heartbeat_timeout_ms;
+    deadlines_hasten(slot->master, slot);
+}
+
+static void note_sent(struct slot *slot, size_t bytes)
+{
+    slot->down_bytes += bytes;
+    if (slot->heard_due_ms == 0)
+        expect_reading(slot);
+}
+
+bool channel_is_deaf(struct slot *slot)
+{
+    int unread;
+    slot->heard_due_ms = 0;
+    if (slot->down_fd < 0 || ioctl(slot->down_fd, FIONREAD, &unread) != 0 ||
+        unread == 0)
+        return false;
+    bool is_deaf = slot->down_bytes - (uint64_t)unread < slot->heard_bytes;
+    expect_reading(slot);
+    return is_deaf;
+}
 
 /* 0 when it was sent or can never be. */
 static int send_now(struct slot *slot, enum message_kind kind, uint64_t number,
@@ -22,8 +51,10 @@ static int send_now(struct slot *slot, enum message_kind kind, uint64_t number,
 {
     struct message message = {
         .kind = kind, .pid = slot->pid, .spawn = slot->spawn, .number = number};
-    if (message_send(slot->down_fd, &message, error) == 0)
+    if (message_send(slot->down_fd, &message, error) == 0) {
+        note_sent(slot, message_size(&message));
         return 0;
+    }
     /* a worker that is gone is reaped soon */
     return errno == EPIPE ? 0 : -1;
 }
@@ -238,6 +269,8 @@ int channel_open(struct master *master, struct slot *slot, int down_fd,
     slot->down_fd = down_fd;
     slot->up_fd = up_fd;
     slot->pending = 0;
+    slot->down_bytes = 0;
+    slot->heard_due_ms = 0;
     slot->up_size = 0;
     slot->message_count = 0;
     slot->up_bytes = malloc(UP_BYTES_MAX);

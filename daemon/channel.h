@@ -8,6 +8,7 @@
 #ifndef TIDEMILL_DAEMON_CHANNEL_H
 #define TIDEMILL_DAEMON_CHANNEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/ipc/messages.h"
@@ -28,6 +29,10 @@ void channel_close(struct master *master, struct slot *slot);
 /* Sends a message down, or keeps it until there is room, or memory. */
 void channel_send(struct master *master, struct slot *slot,
                   enum message_kind kind, uint64_t number);
+
+/* Has the worker, at slot.heard_due_ms, not read what it was sent
+ * supervisor.heartbeat_timeout before? */
+bool channel_is_deaf(struct slot *slot);
 
 /* To all workers of the roles (bits 1 << enum role). */
 void channel_send_roles(struct master *master, unsigned roles,

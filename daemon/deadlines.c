@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "daemon/channel.h"
 #include "daemon/master.h"
 #include "daemon/pool.h"
 #include "daemon/shutdown.h"
@@ -43,12 +44,24 @@ static uint64_t heartbeat_due_ms(struct master *master, const struct slot *slot)
                                              : master->lenient_until_ms;
 }
 
+/* What was sent while it started, or while all stood still, it may read. */
+static uint64_t hearing_due_ms(struct master *master, const struct slot *slot)
+{
+    uint64_t least_ms =
+        slot->ready_ms + (uint64_t)master->config->heartbeat_timeout_ms;
+    if (least_ms < master->lenient_until_ms)
+        least_ms = master->lenient_until_ms;
+    return slot->heard_due_ms > least_ms ? slot->heard_due_ms : least_ms;
+}
+
 static uint64_t slot_due_ms(struct master *master, const struct slot *slot)
 {
     uint64_t due_ms = slot->deadline_ms == 0 ? UINT64_MAX : slot->deadline_ms;
     if (!is_judged(slot))
         return due_ms;
     due_ms = earlier(due_ms, work_due_ms(master, slot));
+    if (slot->heard_due_ms != 0)
+        due_ms = earlier(due_ms, hearing_due_ms(master, slot));
     return earlier(due_ms, heartbeat_due_ms(master, slot));
 }
 
@@ -116,6 +129,9 @@ static void judge_slot(struct master *master, struct slot *slot,
         slot_condemn(master, slot, DEATH_WORK_DEADLINE);
     else if (heartbeat_due_ms(master, slot) <= now_ms)
         slot_condemn(master, slot, DEATH_HEARTBEAT);
+    else if (slot->heard_due_ms != 0 &&
+             hearing_due_ms(master, slot) <= now_ms && channel_is_deaf(slot))
+        slot_condemn(master, slot, DEATH_DEAF);
 }
 
 void deadlines_judge_roles(struct master *master)

@@ -66,6 +66,9 @@ struct slot {
     struct event *down_event; /* waits for room in a full pipe */
     uint32_t pending;         /* bit 1 << kind of messages that wait */
     uint64_t pending_numbers[MESSAGE_KIND_COUNT];
+    uint64_t down_bytes;      /* written so far */
+    uint64_t heard_bytes;     /* of these it must have read ... */
+    uint64_t heard_due_ms;    /* ... by then; 0: it had read all */
     uint64_t message_second; /* for the limit of messages a second */
     unsigned message_count;
     size_t up_size;

@@ -49,6 +49,16 @@ static void put_message(struct buffer *out, const struct message *message)
                         strnlen(message->text, MESSAGE_TEXT_MAX - 1));
 }
 
+size_t message_size(const struct message *message)
+{
+    size_t size = SIZE_BYTES + HEAD_BYTES;
+    if (kinds[message->kind].has_number)
+        size += 8;
+    if (kinds[message->kind].has_text)
+        size += 4 + strnlen(message->text, MESSAGE_TEXT_MAX - 1);
+    return size;
+}
+
 static int write_whole(int fd, const struct buffer *out, struct error *error)
 {
     ssize_t wrote;

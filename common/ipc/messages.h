@@ -79,6 +79,9 @@ struct message {
 
 const char *message_name(enum message_kind kind);
 
+/* The bytes that a message has on a pipe; of a kind that there is. */
+size_t message_size(const struct message *message);
+
 /* Sends one message without blocking.  -1 with ERROR_TRY_AGAIN when the
  * pipe is full, ERROR_IO when the other end is gone. */
 int message_send(int fd, const struct message *message, struct error *error);

@@ -43,7 +43,8 @@ const char *slot_state_name(enum slot_state state);
     X(WORK_DEADLINE, "was past its deadline")                                  \
     X(HEARTBEAT, "its heartbeat stopped")                                      \
     X(DRAIN_TIMEOUT, "did not drain in time")                                  \
-    X(BAD_MESSAGE, "sent a bad message")
+    X(BAD_MESSAGE, "sent a bad message")                                       \
+    X(DEAF, "did not read its pipe")
 
 enum death {
 #define X(name, words) DEATH_##name,

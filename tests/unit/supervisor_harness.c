@@ -157,6 +157,38 @@ static void flood(const struct actor *actor)
             sched_yield();
 }
 
+static _Noreturn void sleep_for_good(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    for (;;)
+        pause();
+}
+
+static _Noreturn void read_nothing(const struct actor *actor)
+{
+    struct slot_entry *entry =
+        &actor->worker->mapping->scoreboard.slots[actor->worker->board_index];
+    for (;; usleep(10000))
+        atomic_store(&entry->heartbeat_ms, clock_monotonic_ms());
+}
+
+/* The child ends when nobody reads the pipe any more. */
+static void fork_flood(const struct actor *actor)
+{
+    struct message message = {
+        .kind = MESSAGE_IDLE, .pid = getpid(), .spawn = actor->worker->spawn};
+    struct error error;
+    if (fork() != 0)
+        return;
+    close(actor->worker->down_fd);
+    while (message_send(actor->worker->up_fd, &message, &error) == 0 ||
+           error.code == ERROR_TRY_AGAIN)
+        sched_yield();
+    _exit(0);
+}
+
 static void write_garbage(const struct actor *actor)
 {
     static const char garbage[] = "this is no message at all, whatever it is";
@@ -182,6 +214,13 @@ static void misbehave(struct actor *actor)
     case FLOODS:
         flood(actor);
         break;
+    case SLEEPS:
+        sleep_for_good();
+    case READS_NOTHING:
+        read_nothing(actor);
+    case FORKS:
+        fork_flood(actor);
+        break;
     case WRITES_GARBAGE:
         write_garbage(actor);
         break;
@@ -203,6 +242,7 @@ static void misbehave(struct actor *actor)
     case CRASHES:
     case REFUSES:
     case MUTE:
+    case STAYS_MUTE:
     case KEEPS_ON:
     default:
         break;
@@ -225,6 +265,8 @@ static enum worker_exit actor_main(const struct worker *worker)
     if (actor.behaviour == REFUSES) {
         error_set(&error, ERROR_CONFIG, "the store is newer than this binary");
         worker_loop_fail(actor.loop, WORKER_EXIT_STORE_REFUSED, &error);
+    } else if (actor.behaviour == STAYS_MUTE) {
+        sleep_for_good();
     } else if (actor.behaviour != MUTE) {
         worker_loop_ready(actor.loop);
         misbehave(&actor);

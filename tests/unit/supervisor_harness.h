@@ -22,6 +22,10 @@ enum behaviour {
     WRITES_GARBAGE, /* READY, then bytes that are no message */
     FLOODS,         /* READY, then valid messages without end */
     KEEPS_ON,       /* does not leave on DRAIN */
+    SLEEPS,         /* READY, then in the kernel, deaf to TERM */
+    STAYS_MUTE,     /* never says READY, deaf to TERM */
+    READS_NOTHING,  /* READY, a heartbeat, and never a look at the pipe */
+    FORKS,          /* READY, and its child floods the pipe */
     FALSE_REQUEST,  /* asks for what only the gateway may */
     ASKS_RELOAD,    /* the gateway's: asks once for a reload */
 };

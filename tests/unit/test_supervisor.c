@@ -233,6 +233,42 @@ static void spinning_worker_is_replaced(void **state)
     dies_of(state, ROLE_GENERATION, SPINS, DEATH_HEARTBEAT);
 }
 
+static void sleeping_worker_is_replaced(void **state)
+{
+    dies_of(state, ROLE_GENERATION, SLEEPS, DEATH_HEARTBEAT);
+}
+
+static void worker_deaf_to_term_is_killed(void **state)
+{
+    dies_of(state, ROLE_GENERATION, STAYS_MUTE, DEATH_HELLO_TIMEOUT);
+}
+
+static void flood_of_a_child_costs_the_worker(void **state)
+{
+    dies_of(state, ROLE_GENERATION, FORKS, DEATH_BAD_MESSAGE);
+}
+
+static void worker_that_reads_nothing_is_replaced(void **state)
+{
+    struct supervisor *supervisor = *state;
+    behave(supervisor, ROLE_SYNC, READS_NOTHING);
+    started(state);
+    behave(supervisor, ROLE_SYNC, CALM);
+    struct slot_entry *entry = supervisor_entry(supervisor, ROLE_SYNC, 0);
+    pid_t calm = pid_of(supervisor, ROLE_MONITOR, 0);
+    kill(supervisor->pid, SIGUSR1); /* something to read */
+    wait_until(atomic_load(&entry->death) == DEATH_DEAF &&
+               atomic_load(&entry->state) == SLOT_IDLE);
+    /* who reads is told again and again, and stays */
+    for (int i = 0; i < 300; i++) {
+        kill(supervisor->pid, SIGUSR1);
+        usleep(10000);
+    }
+    assert_int_equal(pid_of(supervisor, ROLE_MONITOR, 0), calm);
+    assert_int_equal(atomic_load(&entry->restarts), 1);
+    stop(supervisor);
+}
+
 static void work_past_its_deadline_is_ended(void **state)
 {
     dies_of(state, ROLE_GENERATION, WORKS_FOR_EVER, DEATH_WORK_DEADLINE);
@@ -458,6 +494,10 @@ int main(void)
         T(crash_loop_is_degraded_and_recovers),
         T(mute_worker_is_replaced),
         T(spinning_worker_is_replaced),
+        T(sleeping_worker_is_replaced),
+        T(worker_deaf_to_term_is_killed),
+        T(flood_of_a_child_costs_the_worker),
+        T(worker_that_reads_nothing_is_replaced),
         T(work_past_its_deadline_is_ended),
         T(work_of_the_dead_is_known),
         T(garbage_costs_the_worker),
