@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from harness import wait_for
 
 
@@ -18,6 +20,7 @@ def counted(metrics):
     return found
 
 
+@pytest.mark.slow
 def test_totals_never_fall_when_workers_are_killed(daemon):
     daemon.start()
     stop = threading.Event()
@@ -81,6 +84,7 @@ def test_what_is_read_from_the_boards(daemon):
         <= time.time()
 
 
+@pytest.mark.slow
 def test_samples_are_kept_and_bounded(daemon):
     """Also over a restart, when the totals begin anew."""
     daemon.configure({"monitoring": {"health_check_interval": "100ms",

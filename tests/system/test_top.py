@@ -37,6 +37,7 @@ def names(daemon):
         else w["role"] for w in daemon.workers()]
 
 
+@pytest.mark.slow
 def test_on_80_columns(daemon):
     daemon.run("sync", "pause")
     daemon.start()
@@ -61,6 +62,7 @@ def test_on_80_columns(daemon):
         terminal.assert_restored()
 
 
+@pytest.mark.slow
 def test_keys(daemon):
     daemon.start()
     with top(daemon) as terminal:
@@ -197,6 +199,7 @@ def test_the_daemon_goes_and_comes(daemon):
         assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_off_a_terminal(daemon):
     down = daemon.run("top", check=False)
     assert down.returncode == 69
@@ -220,12 +223,14 @@ def test_off_a_terminal(daemon):
     assert report["sync"]["sink"] == "sqlite"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [["--interval", "1ms"], ["--sort", "size"],
                                   ["--filter", "x" * 41], ["now"]])
 def test_wrong_usage(daemon, args):
     assert daemon.run("top", *args, check=False).returncode == 64
 
 
+@pytest.mark.slow
 def test_one_frame_on_a_terminal_too(daemon):
     daemon.start()
     with top(daemon, "--once") as terminal:
