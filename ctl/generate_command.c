@@ -16,6 +16,7 @@
 #include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/command_contract.h"
+#include "ctl/contract_input.h"
 #include "ctl/correlation.h"
 #include "ctl/generate_preview.h"
 #include "ctl/job_options.h"
@@ -49,6 +50,7 @@ struct generate {
     struct job_options job;
     struct job_ranges jobs;
     struct mixin_warnings *warnings;
+    json_t *requirements; /* those that contracts were made from */
 };
 
 /* Each contract has its own: KEY:PATH. */
@@ -83,6 +85,32 @@ static char *make_command_spec(struct generate *generate, const char *path,
     return json;
 }
 
+static char *make_render_spec(struct generate *generate, const char *path,
+                              const char *absolute, size_t at, const char *text,
+                              size_t size, struct arena *arena,
+                              struct buffer *errors)
+{
+    struct contract_input input;
+    generate->timeouts_ms[at] = RENDERED;
+    if (contract_input_take(arena, path, text, size, &input, errors) != 0)
+        return NULL;
+    mixin_warnings_add(generate->warnings, input.contract);
+    if (input.requirements != NULL)
+        json_array_append_new(generate->requirements,
+                              requirements_json(input.requirements));
+    json_t *spec =
+        json_pack("{s:s,s:s%,s:s,s:s,s:{s:b,s:b},s:s}", "contract", absolute,
+                  "contract_text", input.text, input.size, "output",
+                  generate->output, "template_dir", generate->template_dir,
+                  "options", "force", generate->force, "merge", generate->merge,
+                  "correlation_id", correlation_id());
+    char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
+    json_decref(spec);
+    if (json == NULL || make_key(generate, at, absolute) != 0)
+        buffer_printf(errors, "%s: not UTF-8, or no memory\n", path);
+    return json;
+}
+
 /* Checks a contract; its job's spec, or NULL after the errors were added. */
 static char *make_spec(struct generate *generate, const char *path, size_t at,
                        struct arena *arena, struct buffer *errors)
@@ -102,22 +130,8 @@ static char *make_spec(struct generate *generate, const char *path, size_t at,
     if (command_contract_is(arena, path, text, size))
         return make_command_spec(generate, path, absolute, at, text, size,
                                  arena, errors);
-    generate->timeouts_ms[at] = RENDERED;
-    const struct contract *contract =
-        contract_read(arena, path, text, size, errors);
-    if (contract == NULL)
-        return NULL;
-    mixin_warnings_add(generate->warnings, contract);
-    json_t *spec = json_pack(
-        "{s:s,s:s%,s:s,s:s,s:{s:b,s:b},s:s}", "contract", absolute,
-        "contract_text", text, size, "output", generate->output, "template_dir",
-        generate->template_dir, "options", "force", generate->force, "merge",
-        generate->merge, "correlation_id", correlation_id());
-    char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
-    json_decref(spec);
-    if (json == NULL || make_key(generate, at, absolute) != 0)
-        buffer_printf(errors, "%s: not UTF-8, or no memory\n", path);
-    return json;
+    return make_render_spec(generate, path, absolute, at, text, size, arena,
+                            errors);
 }
 
 /* All errors of all contracts are told before anything is done. */
@@ -138,8 +152,10 @@ static int check_contracts(struct generate *generate, char **paths)
     }
     buffer_deinit(&errors);
     arena_deinit(&arena);
-    if (good && !generate->context->json)
+    if (good && !generate->context->json) {
+        requirements_print(generate->requirements, generate->dry_run);
         mixin_warnings_print(generate->warnings);
+    }
     if (good)
         return 0;
     return error_exit_status(generate->unreadable > 0 ? ERROR_NO_INPUT
@@ -338,11 +354,12 @@ static int report_jobs(const struct generate *generate, json_t *rows,
     int status = failed + conflicts > 0 ? error_exit_status(ERROR_NEGATIVE) : 0;
     if (generate->context->json) {
         print_json(json_pack(
-            "{s:i,s:I,s:I,s:I,s:f,s:f,s:o,s:o}", "jobs", (int)generate->count,
-            "failed", (json_int_t)failed, "written", (json_int_t)written,
-            "unchanged", (json_int_t)unchanged, "seconds", seconds, "speed_up",
-            speed_up, "warnings", mixin_warnings_json(generate->warnings),
-            "results", rows));
+            "{s:i,s:I,s:I,s:I,s:f,s:f,s:o,s:O,s:o}", "jobs",
+            (int)generate->count, "failed", (json_int_t)failed, "written",
+            (json_int_t)written, "unchanged", (json_int_t)unchanged, "seconds",
+            seconds, "speed_up", speed_up, "warnings",
+            mixin_warnings_json(generate->warnings), "requirements",
+            generate->requirements, "results", rows));
         return status;
     }
     printf("%zu job%s, %lld failed; %lld files written, %lld unchanged; "
@@ -385,7 +402,8 @@ static int show_preview(const struct generate *generate, char **paths)
                                     .merge = generate->merge,
                                     .diff = generate->diff,
                                     .json = generate->context->json,
-                                    .warnings = generate->warnings};
+                                    .warnings = generate->warnings,
+                                    .requirements = generate->requirements};
     size_t count = 0;
     for (size_t i = 0; i < generate->count; i++) {
         if (generate->timeouts_ms[i] == RENDERED)
@@ -468,6 +486,7 @@ int command_generate(const struct command_context *context, int argc,
     generate.timeouts_ms =
         calloc(generate.count, sizeof(*generate.timeouts_ms));
     generate.warnings = mixin_warnings_new(context->config);
+    generate.requirements = json_array();
     if (generate.timeouts_ms == NULL || generate.specs == NULL ||
         generate.jobs.ranges == NULL || generate.keys == NULL ||
         generate.warnings == NULL)
@@ -483,5 +502,6 @@ int command_generate(const struct command_context *context, int argc,
     free(generate.jobs.ranges);
     free(generate.timeouts_ms);
     mixin_warnings_free(&generate.warnings);
+    json_decref(generate.requirements);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "common/generation/line_diff.h"
 #include "common/generation/node_render.h"
 #include "ctl/arguments.h"
+#include "ctl/contract_input.h"
 #include "ctl/mixin_warnings.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
@@ -27,23 +28,23 @@ static const struct contract *read_contract(struct previewing *previewing,
                                             const char *path,
                                             struct error *error)
 {
+    struct arena *arena = &previewing->arena;
+    struct contract_input input = {.contract = NULL};
+    struct buffer errors;
     char *text;
     size_t size;
-    struct buffer errors;
     char absolute[PATH_MAX]; /* the owner of what is there */
     if (argument_path(path, absolute, error) != 0 ||
-        read_input(path, CONTRACT_BYTES_MAX, &previewing->arena, &text, &size,
-                   error) != 0)
+        read_input(path, CONTRACT_BYTES_MAX, arena, &text, &size, error) != 0)
         return NULL;
+    const char *name = arena_strdup(arena, absolute);
     buffer_init(&errors, CONTRACT_ERRORS_MAX);
-    const struct contract *contract = contract_read(
-        &previewing->arena, arena_strdup(&previewing->arena, absolute), text,
-        size, &errors);
-    if (contract == NULL)
+    if (name == NULL ||
+        contract_input_take(arena, name, text, size, &input, &errors) != 0)
         error_set(error, ERROR_DATA, "%s",
                   errors.bytes != NULL ? errors.bytes : path);
     buffer_deinit(&errors);
-    return contract;
+    return input.contract;
 }
 
 static int put_diff(struct previewing *previewing,
@@ -139,8 +140,9 @@ static void tell_sum(struct previewing *previewing)
                             json_integer((json_int_t)previewing->counts[i]));
     if (previewing->files != NULL)
         print_json(json_pack(
-            "{s:o,s:o,s:o}", "counts", sum, "files", previewing->files,
-            "warnings", mixin_warnings_json(previewing->preview->warnings)));
+            "{s:o,s:o,s:o,s:O}", "counts", sum, "files", previewing->files,
+            "warnings", mixin_warnings_json(previewing->preview->warnings),
+            "requirements", previewing->preview->requirements));
     else
         json_decref(sum);
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <jansson.h>
+
 struct mixin_warnings;
 
 struct preview {
@@ -18,6 +20,7 @@ struct preview {
     bool diff; /* unified diffs, for patch -p0 in the output directory */
     bool json;
     const struct mixin_warnings *warnings;
+    json_t *requirements; /* a list (contract_input.h) */
 };
 
 /* Of contracts that were checked; returns the exit status: 1 when a merge
