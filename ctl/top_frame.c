@@ -117,6 +117,16 @@ static void put_title(struct canvas *canvas, const struct top_sample *sample)
     put(canvas, BOLD, "%-67s %.8s UTC", title, at + 11);
 }
 
+/* The title says that it is UTC. */
+static const char *time_words(const json_t *line, const char *key, char *text)
+{
+    const char *words = print_time(json_object_get(line, key), text);
+    size_t size = strlen(words);
+    if (size > 4)
+        text[size - 4] = '\0';
+    return words;
+}
+
 static void put_line_state(struct canvas *canvas, const json_t *line)
 {
     char since[32];
@@ -128,9 +138,8 @@ static void put_line_state(struct canvas *canvas, const json_t *line)
         return;
     put(canvas, bad ? RED : PLAIN, "sync     %s to %s since %s; next %s, %s",
         state, report_text(line, "sink"),
-        print_time(json_object_get(line, "state_since"), since),
-        print_time(json_object_get(line, "next_sync"), next),
-        report_text(line, "next_trigger"));
+        time_words(line, "state_since", since),
+        time_words(line, "next_sync", next), report_text(line, "next_trigger"));
     if (json_is_string(json_object_get(line, "last_error")))
         put(canvas, RED, "         %s", report_text(line, "last_error"));
     if (json_is_true(json_object_get(line, "stalled")))
@@ -143,22 +152,32 @@ static void put_line_state(struct canvas *canvas, const json_t *line)
 
 static void put_queue(struct canvas *canvas, const json_t *outbox)
 {
-    static const char *const keys[] = {"urgent", "high", "normal", "low"};
     const json_t *by = json_object_get(outbox, "by_priority");
-    char words[7][16] = {{0}};
-    if (outbox == NULL) {
+    char words[5][16];
+    if (outbox == NULL)
         put(canvas, PLAIN, "queue    there is no local store to read");
-        return;
-    }
-    for (unsigned i = 0; i < 4; i++)
-        count_words(report_number(by, keys[i]), words[i]);
-    put(canvas, PLAIN,
-        "queue    %s pending: %s urgent, %s high, %s normal, %s low; %s dead, "
-        "%s in conflict",
-        count_words(report_number(outbox, "pending"), words[4]), words[0],
-        words[1], words[2], words[3],
-        count_words(report_number(outbox, "dead"), words[5]),
-        count_words(report_number(outbox, "conflicts"), words[6]));
+    else
+        put(canvas, PLAIN,
+            "queue    %s pending: %s urgent, %s high, %s normal, %s low",
+            count_words(report_number(outbox, "pending"), words[0]),
+            count_words(report_number(by, "urgent"), words[1]),
+            count_words(report_number(by, "high"), words[2]),
+            count_words(report_number(by, "normal"), words[3]),
+            count_words(report_number(by, "low"), words[4]));
+}
+
+static void put_jobs(struct canvas *canvas, const struct top_sample *sample)
+{
+    const json_t *outbox = sample->outbox;
+    char words[4][16];
+    if (outbox != NULL)
+        put(canvas, PLAIN,
+            "jobs     %s queued, %s running; operations %s dead, %s in "
+            "conflict",
+            count_words(sample->jobs_queued, words[0]),
+            count_words(sample->jobs_running, words[1]),
+            count_words(report_number(outbox, "dead"), words[2]),
+            count_words(report_number(outbox, "conflicts"), words[3]));
 }
 
 static void put_rates(struct canvas *canvas, const struct top_sample *sample)
@@ -238,14 +257,10 @@ static size_t describe_pool(const struct top_sample *sample, const char *role,
 static void put_pools(struct canvas *canvas, const struct top_sample *sample)
 {
     char text[256];
-    char words[2][16];
     size_t at = describe_pool(sample, "generation", text, sizeof(text) / 2);
     at += (size_t)snprintf(text + at, sizeof(text) - at, "; ");
     describe_pool(sample, "sync", text + at, sizeof(text) - at);
     put(canvas, PLAIN, "pools    %s", text);
-    put(canvas, PLAIN, "jobs     %s queued, %s running",
-        count_words(sample->jobs_queued, words[0]),
-        count_words(sample->jobs_running, words[1]));
 }
 
 static void put_troubles(struct canvas *canvas, const json_t *status)
@@ -277,6 +292,7 @@ static void put_head(struct canvas *canvas, const struct top_sample *sample)
         put(canvas, RED, "%s", sample->error.text);
     put_line_state(canvas, sample->line);
     put_queue(canvas, sample->outbox);
+    put_jobs(canvas, sample);
     if (sample->status == NULL)
         return;
     put_rates(canvas, sample);

@@ -106,13 +106,15 @@ static void every_size_of_screen(void **state)
     top_sample_clear(&sample);
 }
 
-/* A table's row has its columns whole on 80. */
+/* Nothing of these is cut on 80. */
 static void rows_fit_on_80(void **state)
 {
     static struct top_sample sample;
     struct buffer out;
     struct top_view view = {.interval_ms = 1000};
     const struct top_screen screen = {0};
+    static const char *const starts[] = {"generation[", "WORKER", "queue",
+                                         "jobs",        "rate/s", "p95 ms"};
     unsigned lines = 0;
     (void)state;
     fill(&sample);
@@ -121,12 +123,13 @@ static void rows_fit_on_80(void **state)
     assert_null(memchr(out.bytes, 0x1b, out.size));
     for (char *line = strtok(out.bytes, "\n"); line != NULL;
          line = strtok(NULL, "\n")) {
-        if (strncmp(line, "generation[", 11) != 0 || strchr(line, '%') != NULL)
-            continue;
-        assert_true(strlen(line) <= 80);
-        lines++;
+        for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+            if (strncmp(line, starts[i], strlen(starts[i])) == 0) {
+                assert_true(strlen(line) <= 80);
+                lines++;
+            }
     }
-    assert_int_equal(lines, TOP_WORKERS_MAX);
+    assert_int_equal(lines, TOP_WORKERS_MAX + 5);
     buffer_deinit(&out);
     top_sample_clear(&sample);
 }
