@@ -9,7 +9,7 @@ test_packages="libcmocka-dev clang libclang-rt-14-dev valgrind postgresql
 pgbouncer python3-pytest python3-psycopg2 python3-yaml mandoc prometheus
 sqlite3 util-linux procps strace logrotate git patch systemd
 python3-pystache nodejs node-mustache"
-bench_packages="rsyslog rsyslog-pgsql sqlite3 redis-server redis-tools nginx-light nodejs npm
+bench_packages="rsyslog rsyslog-pgsql sqlite3 redis-server redis-tools memcached nginx-light nodejs npm
 python3-jinja2 libhiredis-dev postgresql python3-psycopg2 gcc"
 
 say() {

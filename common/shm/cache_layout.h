@@ -151,7 +151,7 @@ static inline uint32_t cache_units(uint64_t key_size, uint64_t value_size)
 static inline uint32_t cache_shard_of(const struct cache_region *region,
                                       uint64_t hash)
 {
-    return (uint32_t)((hash >> 40) % region->shard_count);
+    return (uint32_t)((hash >> 40) * region->shard_count >> 24);
 }
 
 static inline void cache_pass(const struct cache *cache, enum cache_step step)

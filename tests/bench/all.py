@@ -10,7 +10,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 NAMES = ["drain", "wan", "urgent", "backlog", "accept", "source",
          "hook", "render", "generate", "jobs", "run",
-         "log", "metric", "scrape", "respawn", "requeue",
+         "cache", "log", "metric", "scrape", "respawn", "requeue",
          "reload", "idle"]
 
 

@@ -128,7 +128,7 @@ unsigned cache_check_held(struct cache *cache)
     for (uint32_t i = 0; i < cache->region->shard_count; i++) {
         struct cache_place at;
         while (cache_shard_of(cache->region, nothing.hash) != i)
-            nothing.hash += UINT64_C(1) << 40;
+            nothing.hash += UINT64_C(1) << 58;
         CHECK(cache_remove(cache, &nothing) == 0); /* sweeps */
         CHECK(cache_lock(cache, &at, i) == 0);
         held += check_shard(&at);
