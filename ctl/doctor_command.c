@@ -128,6 +128,23 @@ static void check_kernel(struct doctor *doctor)
     if (access("/sys/fs/cgroup/cgroup.controllers", R_OK) != 0)
         find(doctor, "kernel", NOTE,
              "no cgroup v2: trees of processes are found through /proc");
+    if (access(doctor->config->generation_pressure_file, R_OK) != 0)
+        find(doctor, "kernel", NOTE,
+             "no %s (the kernel needs CONFIG_PSI and psi=1): jobs are admitted "
+             "without looking at the pressure on memory",
+             doctor->config->generation_pressure_file);
+}
+
+/* Of the master: its workers have the same. */
+static void check_daemon_files(struct doctor *doctor, pid_t pid)
+{
+    struct rlimit limit;
+    if (prlimit(pid, RLIMIT_NOFILE, NULL, &limit) == 0 &&
+        limit.rlim_cur < FILES_LOW)
+        find(doctor, "limits", BAD,
+             "the daemon may have at most %llu open files; raise LimitNOFILE "
+             "to %u or more and restart it",
+             (unsigned long long)limit.rlim_cur, FILES_LOW);
 }
 
 static void check_daemon(struct doctor *doctor)
@@ -143,6 +160,7 @@ static void check_daemon(struct doctor *doctor)
     }
     find(doctor, "daemon", GOOD, "runs, version %s, pid %lld",
          report_text(status, "version"), report_number(status, "pid"));
+    check_daemon_files(doctor, (pid_t)report_number(status, "pid"));
     const json_t *configuration = json_object_get(status, "configuration");
     if (json_is_true(json_object_get(configuration, "reload_failed")))
         find(doctor, "daemon", BAD,

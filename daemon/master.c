@@ -19,6 +19,7 @@
 #include "common/base/process_title.h"
 #include "daemon/deadlines.h"
 #include "daemon/directories.h"
+#include "daemon/limits.h"
 #include "daemon/privileges.h"
 #include "daemon/rotation.h"
 #include "daemon/shutdown.h"
@@ -236,6 +237,7 @@ struct master *master_new(const struct master_options *options,
         return NULL;
     }
     give_listeners(master);
+    limits_raise();
     slots_init(master);
     master->spawn_count = random_start();
     return master;
