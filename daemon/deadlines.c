@@ -153,7 +153,6 @@ void deadlines_judge_roles(struct master *master)
             log_notice("the %s pool has recovered", role_name((enum role)role));
     }
     atomic_store(&master->mapping->daemon.degraded_roles, after);
-    metric_set(METRIC_POOLS_DEGRADED, __builtin_popcount(after));
 }
 
 static void on_check(evutil_socket_t fd, short what, void *self)

@@ -12,13 +12,9 @@ static void show(struct master *master, enum role role,
                  const struct pool_bounds *bounds)
 {
     struct pool_board *board = &master->mapping->pools[role];
-    unsigned size = master->pools[role].breath.size;
     atomic_store(&board->least, bounds->least);
     atomic_store(&board->most, bounds->most);
-    atomic_store(&board->size, size);
-    metric_set(role == ROLE_SYNC ? METRIC_SYNC_WORKERS
-                                 : METRIC_GENERATION_WORKERS,
-               size);
+    atomic_store(&board->size, master->pools[role].breath.size);
 }
 
 unsigned pools_size(struct master *master, enum role role)

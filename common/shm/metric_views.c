@@ -54,6 +54,32 @@ static void give_workers(struct mapping *mapping, struct metric_view_sink *sink)
                  counts[role][state]);
 }
 
+static void give_pool_size(struct mapping *mapping,
+                           struct metric_view_sink *sink)
+{
+    for (unsigned role = 0; role < ROLE_COUNT; role++)
+        if (role_has_pool((enum role)role))
+            give(
+                sink,
+                (const char *const[2][2]){{"role", role_name((enum role)role)}},
+                atomic_load(&mapping->pools[role].size));
+}
+
+static void give_pool_waiting(struct mapping *mapping,
+                              struct metric_view_sink *sink)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    for (unsigned role = 0; role < ROLE_COUNT; role++) {
+        uint64_t since_ms = atomic_load(&mapping->pools[role].waiting_since_ms);
+        bool waits = since_ms != 0 && since_ms < now_ms;
+        if (role_has_pool((enum role)role))
+            give(
+                sink,
+                (const char *const[2][2]){{"role", role_name((enum role)role)}},
+                waits ? (double)(now_ms - since_ms) / 1000.0 : 0);
+    }
+}
+
 static void give_role_degraded(struct mapping *mapping,
                                struct metric_view_sink *sink)
 {
@@ -98,6 +124,8 @@ void metric_view_write(enum metric_view view, struct mapping *mapping,
                                                   struct metric_view_sink *) = {
         [METRIC_VIEW_START_TIME] = give_start_time,
         [METRIC_VIEW_WORKERS] = give_workers,
+        [METRIC_VIEW_POOL_SIZE] = give_pool_size,
+        [METRIC_VIEW_POOL_WAITING] = give_pool_waiting,
         [METRIC_VIEW_ROLE_DEGRADED] = give_role_degraded,
         [METRIC_VIEW_SYNC_STATE] = give_sync_state,
         [METRIC_VIEW_CONFIG_EPOCH] = give_config_epoch,

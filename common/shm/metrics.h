@@ -146,10 +146,6 @@
     X(COUNTER, MASTER_FAILURES, "tidemill_master_failures_total", "refusals",  \
       "What the system refused the master: processes, descriptors, memory, "   \
       "space; it tries again.")                                                \
-    X(GAUGE, GENERATION_WORKERS, "tidemill_generation_workers", "workers",     \
-      "Workers that the generation pool wants now.")                           \
-    X(GAUGE, SYNC_WORKERS, "tidemill_sync_workers", "workers",                 \
-      "Workers that the sync pool wants now.")                                 \
     X(COUNTER, POOL_GROWTHS, "tidemill_pool_growths_total", "growths",         \
       "Times that a pool got more workers because work waited.")               \
     X(COUNTER, POOL_SHRINKS, "tidemill_pool_shrinks_total", "shrinks",         \
@@ -160,8 +156,6 @@
       "Times that a generation worker began to wait for memory.")              \
     X(GAUGE, COMMAND_BYTES, "tidemill_generation_command_bytes", "bytes",      \
       "Resident memory of running commands, with generation.memory_limit.")    \
-    X(GAUGE, POOLS_DEGRADED, "tidemill_pools_degraded", "roles",               \
-      "Roles whose workers crash again and again.")                            \
     X(COUNTER, MONITOR_SAMPLES, "tidemill_monitor_samples_total", "samples",   \
       "Samples of the metrics taken.")
 

@@ -15,6 +15,10 @@
       "When the daemon started, since 1970.")                                  \
     X(GAUGE, WORKERS, "tidemill_workers", "role, state", "processes",          \
       "Workers, by role and by what they do.")                                 \
+    X(GAUGE, POOL_SIZE, "tidemill_pool_size", "role", "workers",               \
+      "Workers that a pool wants now.")                                        \
+    X(GAUGE, POOL_WAITING, "tidemill_pool_waiting_seconds", "role", "seconds", \
+      "For how long there has been more work than a pool's workers take.")     \
     X(GAUGE, ROLE_DEGRADED, "tidemill_role_degraded", "role", "0 or 1",        \
       "1 while the workers of a role crash again and again.")                  \
     X(GAUGE, SYNC_STATE, "tidemill_sync_state", "state", "0 or 1",             \

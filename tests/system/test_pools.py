@@ -15,8 +15,10 @@ def size(daemon, role="generation"):
     return pool(daemon, role)["size"]
 
 
-def metric(daemon, name):
-    return daemon.json("metrics")[f"tidemill_{name}"]
+def metric(daemon, name, role=None):
+    value = daemon.json("metrics")[f"tidemill_{name}"]
+    return value if role is None else \
+        next(v["value"] for v in value if v["role"] == role)
 
 
 def submit(daemon, *command):
@@ -49,12 +51,14 @@ def test_grows_under_load_and_shrinks_when_idle(daemon):
     status = daemon.run("status").stdout
     assert "generation 4 of 1 to 4" in status and "sync 1 of 1 to 2" in status
     wait_for(lambda: pool(daemon, "generation")["waiting_seconds"] > 0)
-    assert metric(daemon, "generation_workers") == 4
+    assert metric(daemon, "pool_size", "generation") == 4
+    assert metric(daemon, "pool_waiting_seconds", "generation") > 0
     assert metric(daemon, "pool_growths_total") == 2  # 2, then 4
     cancel(daemon, jobs)
     wait_for(lambda: len(daemon.workers("generation")) == 1, what="one left")
     wait_for(lambda: states(daemon, *jobs) == ["cancelled"] * 5)
-    assert metric(daemon, "generation_workers") == 1
+    assert metric(daemon, "pool_size", "generation") == 1
+    assert metric(daemon, "pool_waiting_seconds", "generation") == 0
     assert metric(daemon, "pool_shrinks_total") == 3
     assert '"pool shrinks"' in daemon.log_text()
     assert daemon.run("run", "--", "echo", "still here").stdout == "still here\n"
@@ -118,7 +122,7 @@ def test_sync_grows_for_a_backlog(daemon):
 def test_a_degraded_pool_is_told_and_heals(daemon):
     daemon.configure({"supervisor": {"crash_limit": 3, "crash_window": "2s"}})
     daemon.start()
-    assert metric(daemon, "pools_degraded") == 0
+    assert metric(daemon, "role_degraded", "generation") == 0
 
     def crash():
         for worker in daemon.workers("generation"):
@@ -128,10 +132,10 @@ def test_a_degraded_pool_is_told_and_heals(daemon):
     wait_for(crash, what="a degraded pool")
     assert "generation is degraded" in daemon.run("status").stdout
     assert pool(daemon, "generation")["degraded"]
-    assert metric(daemon, "pools_degraded") == 1
+    assert metric(daemon, "role_degraded", "generation") == 1
     assert "the generation pool is degraded" in daemon.log_text()
     wait_for(lambda: not daemon.json("status")["degraded"], what="recovery")
-    assert metric(daemon, "pools_degraded") == 0
+    assert metric(daemon, "role_degraded", "generation") == 0
     assert "the generation pool has recovered" in daemon.log_text()
     assert daemon.run("run", "--", "echo", "healed").stdout == "healed\n"
 
@@ -248,5 +252,6 @@ def test_without_pressure_information(daemon):
     eaters.submit("b")
     wait_for(lambda: eaters.running() == ["a", "b"])
     assert daemon.json("status")["memory"]["pressure_percent"] is None
+    assert "memory pressure cannot be told" in daemon.log_text()
     for name in "ab":
         eaters.let_go(name)

@@ -283,6 +283,18 @@ static void on_again(evutil_socket_t fd, short what, void *self)
 
 /* --- life --- */
 
+/* One worker says it for all. */
+static void say_pressure(struct admission *admission, double pressure)
+{
+    show_pressure(admission, pressure);
+    if (pressure < 0 && admission->worker->slot == 0 &&
+        admission->config->generation_memory_pressure > 0)
+        log_event(
+            LOG_INFO_LEVEL,
+            "memory pressure cannot be told: jobs do not wait for it",
+            LOG_TEXT("file", admission->config->generation_pressure_file));
+}
+
 struct admission *admission_new(struct event_base *base,
                                 const struct worker *worker,
                                 void (*again)(void *self), void *self,
@@ -301,7 +313,7 @@ struct admission *admission_new(struct event_base *base,
         };
         admission->again_event = event_new(base, -1, 0, on_again, admission);
         admission->sample_event = event_new(base, -1, 0, on_sample, admission);
-        show_pressure(admission, read_pressure(admission));
+        say_pressure(admission, read_pressure(admission));
     }
     if (admission == NULL || admission->again_event == NULL ||
         admission->sample_event == NULL) {
