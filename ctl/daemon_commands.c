@@ -127,6 +127,15 @@ static void show_memory(const json_t *memory)
     printf("%s\n", print_plain());
 }
 
+static void show_commands(const json_t *commands)
+{
+    bool noted = json_is_string(json_object_get(commands, "note"));
+    printf("commands       end by %s%s", report_text(commands, "mechanism"),
+           noted ? "\n               " : "\n");
+    if (noted)
+        print_column(15, report_text(commands, "note"));
+}
+
 static void show_status(const json_t *status)
 {
     char uptime[32];
@@ -154,6 +163,7 @@ static void show_status(const json_t *status)
     }
     show_pools(json_object_get(status, "pools"));
     show_memory(json_object_get(status, "memory"));
+    show_commands(json_object_get(status, "commands"));
     show_latency(json_object_get(status, "latency"));
     json_array_foreach(json_object_get(status, "degraded"), i, item)
         printf("%s%s is degraded: its workers crash again and again; see "

@@ -171,6 +171,11 @@ static void check_daemon(struct doctor *doctor)
         find(doctor, "daemon", BAD,
              "%s workers crash again and again; the log says why",
              json_string_value(role));
+    const json_t *commands = json_object_get(status, "commands");
+    bool noted = json_is_string(json_object_get(commands, "note"));
+    find(doctor, "commands", noted ? NOTE : GOOD, "end by %s%s%s",
+         report_text(commands, "mechanism"), noted ? ": " : "",
+         noted ? report_text(commands, "note") : "");
     const json_t *sync = json_object_get(status, "sync");
     if (json_is_string(json_object_get(sync, "last_error")))
         find(doctor, "centre", BAD, "%s: %s", report_text(sync, "state"),

@@ -151,6 +151,7 @@ static int take_places(struct master *master, struct error *error)
         privileges_give(&identity, master->listeners.store_path, error) != 0 ||
         privileges_give(&identity, master->listeners.control_path, error) != 0)
         return -1;
+    command_groups_prepare(master->config, &identity, &master->command_groups);
     return privileges_drop(&identity, error);
 }
 
@@ -180,6 +181,8 @@ static int make_mapping(struct master *master, struct error *error)
     atomic_store(&board->started_wall_ms, clock_wall_ms());
     atomic_store(&board->started_monotonic_ms, clock_monotonic_ms());
     atomic_store(&board->config_epoch, 1);
+    daemon_board_set_groups(board, master->command_groups.path,
+                            master->command_groups.why);
     master_show_config(master);
     metrics_use(&master->mapping->metrics, METRICS_MASTER);
     rotation_init(master);

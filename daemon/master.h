@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/config/config.h"
 #include "common/shm/mapping.h"
+#include "daemon/command_groups.h"
 #include "daemon/daemonise.h"
 #include "daemon/listeners.h"
 #include "daemon/notify.h"
@@ -45,6 +46,7 @@ struct master_options {
 };
 
 struct master {
+    struct command_groups command_groups;
     const struct master_options *options;
     struct config *config;
     struct mapping *mapping;

@@ -87,6 +87,8 @@ X("generation.max_retries", generation_max_retries, INT, "3", 0, 100, RESPAWN_GE
   "Attempts after the first before a job fails for good.") \
 X("generation.command.environment", command_environment, TEXT, "PATH HOME USER LOGNAME LANG TZ TMPDIR", 0, 4000, RESPAWN_GENERATION, 0, \
   "Variables of the daemon's environment that commands have.") \
+X("generation.command.cgroup", command_cgroup, TEXT, "auto", 1, 3900, RESTART, 0, \
+  "Control groups (v2) for commands: auto below the daemon's own where that is delegated, none, or below this group.") \
 X("generation.command.cpu_seconds", command_cpu_seconds, INT, "0", 0, 1000000000, RESPAWN_GENERATION, 0, \
   "Processor time of each process of a command that has no limit of its own; 0: none.") \
 X("generation.command.memory_bytes", command_memory_bytes, SIZE, "0", 0, 1000000000000000, RESPAWN_GENERATION, 0, \

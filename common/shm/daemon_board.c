@@ -2,6 +2,7 @@
 #include "common/shm/daemon_board.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #define READ_ATTEMPTS 1000
@@ -70,4 +71,12 @@ void daemon_board_get_text(struct daemon_board *board, const char *field,
             return;
         sched_yield();
     }
+}
+
+void daemon_board_set_groups(struct daemon_board *board, const char *path,
+                             const char *why)
+{
+    snprintf(board->command_group, sizeof(board->command_group), "%s", path);
+    snprintf(board->command_group_why, sizeof(board->command_group_why), "%s",
+             why);
 }

@@ -51,6 +51,9 @@ struct daemon_board {
     char reload_errors[DAEMON_TEXT_MAX];   /* every error, a line each */
     char pending_restart[DAEMON_TEXT_MAX]; /* "path: old -> new", a line each */
     char upgrade_error[DAEMON_TEXT_MAX];   /* why the last upgrade failed */
+    char command_group[DAEMON_TEXT_MAX]; /* where commands have groups; "":
+                                          * they have none */
+    char command_group_why[256];         /* not, or what is missing in it */
 };
 
 /* The master's: sets both texts together. */
@@ -60,6 +63,10 @@ void daemon_board_set_texts(struct daemon_board *board, const char *errors,
 /* The master's: sets that one. */
 void daemon_board_set_upgrade_error(struct daemon_board *board,
                                     const char *error);
+
+/* The master's, before the first worker is forked: they never change. */
+void daemon_board_set_groups(struct daemon_board *board, const char *path,
+                             const char *why);
 
 const char *upgrade_phase_name(enum upgrade_phase phase);
 

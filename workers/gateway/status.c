@@ -198,6 +198,17 @@ static json_t *latency_json(const struct metrics *metrics)
     return latency;
 }
 
+/* How the processes of commands are found when they are to end. */
+static json_t *commands_json(struct daemon_board *board)
+{
+    bool group = board->command_group[0] != '\0';
+    return json_pack(
+        "{s:s,s:s?,s:s?}", "mechanism",
+        group ? "control group" : "subreaper and /proc", "group",
+        group ? board->command_group : NULL, "note",
+        board->command_group_why[0] != '\0' ? board->command_group_why : NULL);
+}
+
 json_t *status_json(const struct worker *worker)
 {
     struct mapping *mapping = worker->mapping;
@@ -222,6 +233,7 @@ json_t *status_json(const struct worker *worker)
         "dead",
         (json_int_t)metrics_total(&mapping->metrics, METRIC_OUTBOX_DEAD));
     add_usage(status, master);
+    json_object_set_new(status, "commands", commands_json(board));
     json_object_set_new(status, "latency", latency_json(&mapping->metrics));
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "workers/generation/guardian.h"
@@ -47,7 +48,7 @@ static void on_gone(evutil_socket_t fd, short what, void *self)
 
 struct command_slot *
 command_slot_new(struct event_base *base, const struct reporter *reporter,
-                 const struct command_defaults *defaults,
+                 const struct command_defaults *defaults, int group_fd,
                  void (*over)(void *self, struct report *report),
                  void (*gone)(void *self), void *self)
 {
@@ -57,6 +58,7 @@ command_slot_new(struct event_base *base, const struct reporter *reporter,
     *slot = (struct command_slot){.base = base,
                                   .reporter = reporter,
                                   .defaults = defaults,
+                                  .guardian = {.group_fd = group_fd},
                                   .over = over,
                                   .gone = gone,
                                   .self = self};
@@ -74,6 +76,8 @@ void command_slot_free(struct command_slot **slot)
         return;
     command_job_free(&old->command);
     guardian_close(&old->guardian);
+    if (old->guardian.group_fd >= 0)
+        close(old->guardian.group_fd);
     free(old->job.kind);
     if (old->gone_event != NULL)
         event_free(old->gone_event);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers/generation/generation.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "common/store/client.h"
 #include "common/store/reader.h"
 #include "workers/generation/generation_state.h"
+#include "workers/generation/job_group.h"
 #include "workers/generation/job_run.h"
 #include "workers/generation/queue_view.h"
 #include "workers/generation/template_news.h"
@@ -311,6 +313,17 @@ static const struct worker_hooks worker_hooks = {
 
 /* --- the worker --- */
 
+static int open_job_group(const struct worker *worker)
+{
+    const char *parent = worker->mapping->daemon.command_group;
+    int fd = job_group_open(parent, worker->config->state_dir, worker->slot);
+    if (fd < 0 && parent[0] != '\0')
+        log_warning("commands run without a control group: %s cannot be "
+                    "used: %s",
+                    parent, strerror(errno));
+    return fd;
+}
+
 static int generation_open(struct generation *generation, struct error *error)
 {
     struct event_base *base = worker_loop_base(generation->loop);
@@ -330,7 +343,8 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->look_event = event_new(base, -1, 0, on_look, generation);
     generation->command = command_slot_new(
         base, &generation->reporter, &generation->command_defaults,
-        on_command_over, on_command_gone, generation);
+        open_job_group(generation->worker), on_command_over, on_command_gone,
+        generation);
     generation->long_event =
         event_new(base, -1, 0, on_command_long, generation);
     generation->again_event = event_new(base, -1, 0, on_again, generation);

@@ -17,13 +17,21 @@
 #include "common/base/clock.h"
 #include "common/base/process_title.h"
 #include "workers/generation/command_wire.h"
+#include "workers/generation/job_group.h"
 #include "workers/generation/process_tree.h"
 
 #define CLOSE_BOUND_MS 1000
 #define SWEEP_MS       1000
 
 /* The guardian's own descriptors. */
-enum { CONTROL_FD = 3, RESULT_FD, OUTPUT_FD, CHILD_FD, FIRST_OTHER_FD };
+enum {
+    CONTROL_FD = 3,
+    RESULT_FD,
+    OUTPUT_FD,
+    CHILD_FD,
+    GROUP_FD, /* where there is one */
+    FIRST_OTHER_FD
+};
 
 /* --- the command's process --- */
 
@@ -79,7 +87,7 @@ static void execute(const struct command *command)
 /* After vfork: the guardian's memory is ours until we are gone, and so is
  * *failed. */
 static _Noreturn void be_command(const struct command *command, pid_t guardian,
-                                 volatile int *failed)
+                                 int group_fd, volatile int *failed)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -88,7 +96,8 @@ static _Noreturn void be_command(const struct command *command, pid_t guardian,
         _exit(127);
     setsid();
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0 &&
+    if ((group_fd < 0 || job_group_enter(group_fd) == 0) && null_fd >= 0 &&
+        dup2(null_fd, STDIN_FILENO) >= 0 &&
         dup2(OUTPUT_FD, STDOUT_FILENO) >= 0 &&
         dup2(OUTPUT_FD, STDERR_FILENO) >= 0 &&
         close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
@@ -110,6 +119,7 @@ struct watch {
     uint64_t until_ms; /* of the phase */
     uint64_t grace_ms;
     bool child_over;
+    int group_fd; /* -1: none */
     struct command_result result;
 };
 
@@ -188,6 +198,7 @@ static void watch_over(struct watch *watch)
             wait_for_news(watch);
             continue;
         }
+        job_group_kill(watch->group_fd);
         if (watch->child_over) {
             while (process_tree_kill(SWEEP_MS) != 0) { /* in the kernel */
             }
@@ -200,15 +211,22 @@ static void watch_over(struct watch *watch)
     }
 }
 
-static int take_descriptors(const int fds[3])
+static int take_descriptors(const int fds[3], int group_fd)
 {
-    int high[3];
-    for (int i = 0; i < 3; i++)
-        if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_OTHER_FD)) < 0)
+    int high[4];
+    for (int i = 0; i < 4; i++) {
+        int fd = i < 3 ? fds[i] : group_fd;
+        high[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OTHER_FD);
+        if (fd >= 0 && high[i] < 0)
             return -1;
+    }
     for (int i = 0; i < 3; i++)
         if (dup3(high[i], CONTROL_FD + i, O_CLOEXEC) < 0)
             return -1;
+    if (high[3] < 0)
+        close(GROUP_FD);
+    else if (dup3(high[3], GROUP_FD, O_CLOEXEC) < 0)
+        return -1;
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
@@ -219,17 +237,22 @@ static int take_descriptors(const int fds[3])
 }
 
 /* Runs one command from its start until nothing of it is left. */
-static void run_command(const struct command *command,
+static void run_command(const struct command *command, int group_fd,
                         struct command_result *result)
 {
     volatile int failed = 0;
     struct watch watch = {.grace_ms = command->grace_ms,
                           .until_ms =
-                              clock_monotonic_ms() + command->timeout_ms};
+                              clock_monotonic_ms() + command->timeout_ms,
+                          .child = -1,
+                          .group_fd = group_fd};
     pid_t guardian = getpid();
+    if (group_fd >= 0)
+        job_group_limit(group_fd, command->limits.memory_bytes,
+                        command->limits.processes);
     watch.child = vfork(); /* a fork would copy the worker's page tables */
     if (watch.child == 0)
-        be_command(command, guardian, &failed);
+        be_command(command, guardian, group_fd, &failed);
     if (watch.child < 0)
         failed = errno;
     else
@@ -243,18 +266,18 @@ static void run_command(const struct command *command,
 
 /* All signals are blocked here, and stay so.  One command after the other,
  * until the worker closes the pipe. */
-static _Noreturn void be_guardian(const int fds[3])
+static _Noreturn void be_guardian(const int fds[3], int group_fd)
 {
     struct command command;
     struct command_result result;
     char *block = NULL;
-    if (take_descriptors(fds) != 0 ||
+    if (take_descriptors(fds, group_fd) != 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
         _exit(1);
     setsid();
     process_title_set("tidemilld: guardian");
     while (command_wire_get(CONTROL_FD, &command, &block) == 0) {
-        run_command(&command, &result);
+        run_command(&command, group_fd >= 0 ? GROUP_FD : -1, &result);
         free(block);
         if (write(RESULT_FD, &result, sizeof(result)) < 0)
             break;
@@ -274,6 +297,7 @@ static void close_all(int fds[6])
 static int open_guardian(struct guardian *guardian, struct error *error)
 {
     int fds[6] = {-1, -1, -1, -1, -1, -1}; /* control, result, output */
+    job_group_kill(guardian->group_fd);    /* of one that was killed */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 ||
         pipe2(&fds[0], O_CLOEXEC) != 0 || pipe2(&fds[2], O_CLOEXEC) != 0 ||
         pipe2(&fds[4], O_CLOEXEC) != 0) {
@@ -287,7 +311,7 @@ static int open_guardian(struct guardian *guardian, struct error *error)
     const int theirs[3] = {fds[0], fds[3], fds[5]};
     pid_t pid = fork();
     if (pid == 0)
-        be_guardian(theirs);
+        be_guardian(theirs, guardian->group_fd > 0 ? guardian->group_fd : -1);
     if (pid < 0)
         error_set_errno(error, ERROR_SYSTEM, "cannot fork a guardian");
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -302,6 +326,7 @@ static int open_guardian(struct guardian *guardian, struct error *error)
     fcntl(fds[4], F_SETFL, O_NONBLOCK);
     *guardian = (struct guardian){.pid = pid,
                                   .control_fd = fds[1],
+                                  .group_fd = guardian->group_fd,
                                   .result_fd = fds[2],
                                   .output_fd = fds[4]};
     return 0;
@@ -354,6 +379,7 @@ void guardian_close_tree(struct guardian *guardian)
     await_end(guardian->result_fd);
     kill(guardian->pid, SIGKILL); /* our child, not reaped yet */
     waitpid(guardian->pid, NULL, 0);
+    job_group_kill(guardian->group_fd);
     process_tree_kill(CLOSE_BOUND_MS);
     guardian->pid = 0;
     guardian->control_fd = -1;
@@ -366,5 +392,5 @@ void guardian_close(struct guardian *guardian)
         close(guardian->result_fd);
     if (guardian->output_fd > 0)
         close(guardian->output_fd);
-    *guardian = (struct guardian){.pid = 0};
+    *guardian = (struct guardian){.group_fd = guardian->group_fd};
 }

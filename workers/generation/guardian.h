@@ -12,7 +12,7 @@
  * killed the command dies by PR_SET_PDEATHSIG and the rest becomes the
  * worker's, a subreaper too, which kills it; when it is stopped the worker
  * does so after deadline and grace.  Killing worker and guardian at once
- * escapes: only another user, or a cgroup, would hold against that.
+ * escapes, unless there is a control group: then the next worker kills it.
  */
 #ifndef TIDEMILL_WORKERS_GENERATION_GUARDIAN_H
 #define TIDEMILL_WORKERS_GENERATION_GUARDIAN_H
@@ -56,6 +56,7 @@ struct command_result {
 
 struct guardian {
     pid_t pid;
+    int group_fd;   /* the caller's: where commands run; 0 or less: nowhere */
     int control_fd; /* commands and their cancelling; closed: kill */
     int result_fd;  /* a struct command_result when all of a command is dead;
                      * the end of file when the guardian was killed */
