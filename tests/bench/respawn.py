@@ -82,7 +82,7 @@ def kill_and_wait(lines, pids, name):
 def respawns_ms(folder, number, count=COUNT):
     daemon = Daemon(folder, {
         "sync": {"enabled": False}, "supervisor": {"crash_limit": 1000},
-        "generation": {"max_workers": SLOTS}},
+        "generation": {"min_workers": SLOTS, "max_workers": SLOTS}},
         name=f"r{number}")
     lines = Lines(daemon.output)
     took, pids = [], {}
