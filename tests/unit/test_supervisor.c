@@ -104,6 +104,33 @@ static void starts_and_stops(void **state)
     assert_false(runs(pid));
 }
 
+static uint64_t retired_bytes(struct cache *cache)
+{
+    struct cache_totals totals;
+    cache_clear(cache); /* frees what nobody has pinned */
+    cache_totals(cache->region, &totals);
+    return totals.retired_bytes;
+}
+
+/* What a killed worker had pinned in the cache takes no room for ever. */
+static void pins_of_the_dead_are_given_back(void **state)
+{
+    struct supervisor *supervisor = started(state);
+    const struct cache_key key = cache_key("a", 1);
+    const struct cache_piece pieces[CACHE_PIECES] = {{"value", 5}};
+    struct cache cache;
+    struct cache_pin pin;
+    struct error error;
+    assert_int_equal(cache_open(&cache, mapping_templates(supervisor->mapping),
+                                scoreboard_index(ROLE_GENERATION, 0), &error),
+                     0);
+    assert_true(cache_put(&cache, &key, pieces, 0, &pin)); /* as the worker */
+    assert_int_equal(retired_bytes(&cache), 256);
+    kill(pid_of(supervisor, ROLE_GENERATION, 0), SIGKILL);
+    wait_until(retired_bytes(&cache) == 0);
+    stop(supervisor);
+}
+
 static void store_leaves_last(void **state)
 {
     struct supervisor *supervisor = started(state);
@@ -487,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(starts_and_stops),
+        T(pins_of_the_dead_are_given_back),
         T(store_leaves_last),
         T(second_term_is_immediate),
         T(interrupt_is_immediate),
