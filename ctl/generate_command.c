@@ -363,9 +363,12 @@ static int report_jobs(const struct generate *generate, json_t *rows,
         return status;
     }
     printf("%zu job%s, %lld failed; %lld files written, %lld unchanged; "
-           "%.2f s\n",
+           "%.2f s",
            generate->count, generate->count == 1 ? "" : "s", failed, written,
            unchanged, seconds);
+    if (generate->count > 1)
+        printf("; %.1f times as fast as one after the other", speed_up);
+    putchar('\n');
     tell_by_hand(generate, rows);
     json_decref(rows);
     return status;

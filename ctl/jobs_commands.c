@@ -12,10 +12,12 @@
 
 #include "ctl/arguments.h"
 #include "ctl/command.h"
+#include "ctl/control.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
 
-#define JOBS_LIMIT 50
+#define JOBS_LIMIT          50
+#define PROGRESS_TIMEOUT_MS 5000
 
 static const char *const states[] = {"waiting", "queued", "claimed",
                                      "done",    "failed", "cancelled"};
@@ -44,6 +46,51 @@ static const char *list_query(int state)
     return queries[state + 1];
 }
 
+/* What the scoreboard says of a job that runs. */
+static void add_running(json_t *job, const json_t *workers)
+{
+    size_t i;
+    json_t *worker;
+    json_array_foreach(workers, i, worker)
+    {
+        if (strcmp(report_text(worker, "role"), "generation") != 0 ||
+            report_number(worker, "work_id") != report_number(job, "id"))
+            continue;
+        json_object_set_new(job, "running",
+                            json_pack("{s:O,s:O,s:O}", "slot",
+                                      json_object_get(worker, "slot"), "pid",
+                                      json_object_get(worker, "pid"), "seconds",
+                                      json_object_get(worker, "work_seconds")));
+    }
+}
+
+/* Asks the daemon only when one is claimed; it need not answer. */
+static void add_progress(const struct config *config, json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+    struct error ignored;
+    json_t *status = NULL;
+    bool asked = false;
+    json_array_foreach(jobs, i, job)
+    {
+        if (strcmp(report_text(job, "state"), "claimed") != 0)
+            continue;
+        if (!asked)
+            status = control_ask(config, CONTROL_STATUS, NULL,
+                                 PROGRESS_TIMEOUT_MS, &ignored);
+        asked = true;
+        add_running(job, json_object_get(status, "workers"));
+    }
+    json_decref(status);
+}
+
+static double running_seconds(const json_t *job)
+{
+    return json_number_value(
+        json_object_get(json_object_get(job, "running"), "seconds"));
+}
+
 /* Room of the last column on 80. */
 #define CONTRACT_SHOWN 25
 
@@ -60,9 +107,13 @@ static void show_job_line(const json_t *row)
     if (json_is_integer(duration))
         snprintf(took, sizeof(took), "%lld",
                  (long long)json_integer_value(duration));
+    bool runs = json_object_get(row, "running") != NULL;
+    if (runs)
+        snprintf(took, sizeof(took), "%.0f", 1000 * running_seconds(row));
     printf("%8lld  %-10s  %-7s %-9s %5lld %7s  %s%s\n",
            report_number(row, "id"), when, report_text(row, "kind"),
-           report_text(row, "state"), report_number(row, "attempt"), took,
+           runs ? "running" : report_text(row, "state"),
+           report_number(row, "attempt"), took,
            length > CONTRACT_SHOWN ? "..." : "",
            length > CONTRACT_SHOWN ? contract + length - CONTRACT_SHOWN + 3
                                    : contract);
@@ -124,6 +175,7 @@ int command_jobs_list(const struct command_context *context, int argc,
     store_reader_close(&reader);
     if (rows == NULL)
         return print_failure(&error);
+    add_progress(context->config, rows);
     if (context->json)
         return print_json(rows);
     show_jobs(rows);
@@ -217,7 +269,12 @@ static void show_job(const json_t *job)
            print_time(json_object_get(job, "created"), when));
     printf("finished       %s\n",
            print_time(json_object_get(job, "finished"), when));
-    printf("took           %lld ms\n", report_number(job, "duration_ms"));
+    const json_t *running = json_object_get(job, "running");
+    if (running != NULL)
+        printf("running        for %.1f s in generation[%lld]\n",
+               running_seconds(job), report_number(running, "slot"));
+    else
+        printf("took           %lld ms\n", report_number(job, "duration_ms"));
     printf("contract       %s\n",
            report_text(json_object_get(job, "spec"), "contract"));
     printf("output         %s\n",
@@ -248,6 +305,9 @@ int command_jobs_show(const struct command_context *context, int argc,
     store_reader_close(&reader);
     if (job == NULL)
         return print_failure(&error);
+    json_t *list = json_pack("[O]", job);
+    add_progress(context->config, list);
+    json_decref(list);
     if (context->json)
         return print_json(job);
     show_job(job);

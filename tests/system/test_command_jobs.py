@@ -130,6 +130,12 @@ def test_jobs_wait_for_others(daemon, tmp_path):
                                                      second).stdout
     assert second in [j["id"] for j in daemon.json("jobs", "list", "--state",
                                                    "waiting")]
+    running = wait_for(lambda: daemon.json("jobs", "show",
+                                           first).get("running"))
+    assert running["pid"] in [w["pid"] for w in daemon.workers("generation")]
+    assert "running        for " in daemon.run("jobs", "show", first).stdout
+    assert [j["running"]["slot"] for j in daemon.json("jobs", "list")
+            if j["id"] == first] == [running["slot"]]
     gate.write_text("0\n")
     await_state(daemon, second, "done")
     assert log.read_text() == "1\n2\n"
