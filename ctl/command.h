@@ -93,6 +93,14 @@ X("jobs cancel", command_jobs_cancel, STRICT, "ID", \
   "cancel a job; one that runs is ended with all its processes") \
 X("jobs retry", command_jobs_retry, STRICT, "ID", \
   "put a job that failed or was cancelled into the queue again") \
+X("feedback match", command_feedback_match, STRICT, "[--threshold T] CONTRACT...", \
+  "name the patterns of the operations of contracts") \
+X("feedback record", command_feedback_record, STRICT, "--pattern P --type T [--confidence C] [--actual P] [--contract FILE] [--automatic]", \
+  "say whether a pattern that was named is the right one") \
+X("feedback report", command_feedback_report, STRICT, "[--strategy S] [--threshold T]", \
+  "show how right the patterns were, and which threshold would do better") \
+X("feedback mixins", command_feedback_mixins, STRICT, "[--node-type T --good|--bad [--reason TEXT] [--resolution TEXT] MIXIN MIXIN...]", \
+  "show how mixins went together, or say how some did") \
 X("cache stats", command_cache_stats, LENIENT, "[--limit N]", \
   "show which compiled templates are kept, and what that saves") \
 X("cache clear", command_cache_clear, LENIENT, "", \

@@ -103,6 +103,9 @@ X(MIXINS_RECORD, CALLER_GENERATION | CALLER_CLI, "ttiTTi", \
 X(TEMPLATES_RECORD, CALLER_GENERATION, "ti", \
   "templates as JSON [[name, type, key, path, sha256, size, load ms or null, hits, misses], ...], now: template_cache_metadata, " \
   "where hits and misses are added") \
+X(FEEDBACK_RECORD, CALLER_CLI, "ttITtiTti", \
+  "session, pattern, its confidence in ten-thousandths or NULL, the actual pattern or NULL, correct|incorrect|partial|adjusted, " \
+  "by a person 0/1, contract as JSON or NULL, operations that matched as JSON, now -> id; the newest 10,000 are kept") \
 X(SAMPLE_RECORD, CALLER_MONITOR, "iti", \
   "time, metrics as JSON, points kept: a sample of the metrics, the oldest beyond the bound are deleted")
 /* clang-format on */

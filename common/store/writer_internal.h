@@ -480,6 +480,7 @@ int run_expire(struct statement_call *call);
 int run_files_record(struct statement_call *call);
 int run_timings_record(struct statement_call *call);
 int run_mixins_record(struct statement_call *call);
+int run_feedback_record(struct statement_call *call);
 int run_templates_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);
 

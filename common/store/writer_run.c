@@ -38,6 +38,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_TIMINGS_RECORD] = run_timings_record,
     [STATEMENT_MIXINS_RECORD] = run_mixins_record,
     [STATEMENT_TEMPLATES_RECORD] = run_templates_record,
+    [STATEMENT_FEEDBACK_RECORD] = run_feedback_record,
     [STATEMENT_SAMPLE_RECORD] = run_sample_record,
 };
 

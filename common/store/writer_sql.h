@@ -182,6 +182,11 @@ X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, temp
   "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
 X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id, node_type, phases, worker_count, created_at) " \
   "VALUES (?1,?2,?3,?4,?5,?6)") \
+X(FEEDBACK_INSERT, "INSERT INTO pattern_feedback_log (session_id, pattern_name, detected_confidence, actual_pattern, " \
+  "feedback_type, user_provided, contract_json, capabilities_matched, false_positives, false_negatives, learning_weight, " \
+  "created_at) VALUES (?1, ?2, ?3 / 10000.0, ?4, ?5, ?6, ?7, ?8, iif(?5 = 'incorrect', json_array(?2), '[]'), " \
+  "iif(?4 <> ?2, json_array(?4), '[]'), iif(?6, 1.0, 0.5), ?9)") \
+X(FEEDBACK_DELETE, "DELETE FROM pattern_feedback_log WHERE id <= ?1") \
 X(MIXINS_COUNT, "INSERT INTO mixin_compatibility_matrix (mixin_a, mixin_b, node_type, compatibility_score, success_count, " \
   "failure_count, last_tested_at, conflict_reason, resolution_pattern, created_at, updated_at) " \
   "SELECT a.value, b.value, ?1, ?3, ?3, 1 - ?3, ?6, ?4, ?5, ?6, ?6 FROM json_each(?2) a, json_each(?2) b WHERE a.value < b.value " \
