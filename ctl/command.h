@@ -107,8 +107,8 @@ X("cache clear", command_cache_clear, LENIENT, "", \
   "remove all compiled templates") \
 X("cache invalidate", command_cache_invalidate, LENIENT, "NAME|PATTERN", \
   "remove the compiled templates that match") \
-X("metrics", command_metrics, LENIENT, "[--history [--limit N]]", \
-  "print all metrics in Prometheus' text format, or how they went") \
+X("metrics", command_metrics, LENIENT, "[--history | --report NAME|list [--limit N]]", \
+  "print all metrics in Prometheus' text format, how they went, or what was recorded") \
 X("backup", command_backup, STRICT, "FILE|DIR", \
   "copy the local store, whole and checked, while the daemon runs") \
 X("restore", command_restore, STRICT, "FILE", \

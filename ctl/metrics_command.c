@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * metrics: as they are now, from the daemon; as they were, from the samples
- * that its monitor keeps in the local store.
+ * that its monitor keeps in the local store; and reports of what was
+ * recorded there.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -11,12 +12,14 @@
 #include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/control.h"
+#include "ctl/metric_reports.h"
 #include "ctl/metrics_look.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
 
 #define READ_TIMEOUT_MS 20000
 #define SAMPLES_SHOWN   60
+#define ROWS_SHOWN      100
 
 static int show_now(const struct command_context *context)
 {
@@ -124,24 +127,34 @@ int command_metrics(const struct command_context *context, int argc,
 {
     static const struct option longs[] = {
         {"history", no_argument, NULL, 'h'},
+        {"report", required_argument, NULL, 'r'},
         {"limit", required_argument, NULL, 'l'},
         {NULL, 0, NULL, 0},
     };
     bool history = false;
-    int64_t limit = SAMPLES_SHOWN;
+    const char *report = NULL;
+    int64_t limit = -1;
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (option == 'h')
             history = true;
+        else if (option == 'r')
+            report = optarg;
         else if (option == 'l')
             limit = parse_positive(optarg);
         else
             return print_usage_line(context);
     }
-    if (limit == 0 || (limit != SAMPLES_SHOWN && !history))
-        return print_usage(context,
-                           "--limit takes a positive number, with --history");
+    if (limit == 0 || (limit > 0 && !history && report == NULL))
+        return print_usage(context, "--limit takes a positive number, with "
+                                    "--history or --report");
+    if (history && report != NULL)
+        return print_usage(context, "--history or --report, not both");
     if (optind != argc)
         return print_usage(context, "unexpected argument: %s", argv[optind]);
-    return history ? show_history(context, limit) : show_now(context);
+    if (report != NULL)
+        return metric_report_show(context, report,
+                                  limit > 0 ? limit : ROWS_SHOWN);
+    return history ? show_history(context, limit > 0 ? limit : SAMPLES_SHOWN)
+                   : show_now(context);
 }

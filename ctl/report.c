@@ -45,6 +45,16 @@ static json_t *column_value(sqlite3_stmt *row, int column, bool time, bool json)
     }
 }
 
+/* As it is. */
+static json_t *plain_object(sqlite3_stmt *row)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < sqlite3_column_count(row); i++)
+        json_object_set_new(object, sqlite3_column_name(row, i),
+                            column_value(row, i, false, false));
+    return object;
+}
+
 static json_t *row_object(sqlite3_stmt *row)
 {
     json_t *object = json_object();
@@ -70,9 +80,10 @@ int report_unreadable(struct store_reader *reader, struct error *error)
                      sqlite3_errmsg(store_reader_db(reader)));
 }
 
-json_t *report_rows(struct store_reader *reader, const char *sql,
-                    const int64_t *arguments, unsigned count,
-                    struct error *error)
+static json_t *read_rows(struct store_reader *reader, const char *sql,
+                         const int64_t *arguments, unsigned count,
+                         json_t *(*make)(sqlite3_stmt *row),
+                         struct error *error)
 {
     sqlite3 *db = store_reader_db(reader);
     sqlite3_stmt *rows = NULL;
@@ -83,7 +94,7 @@ json_t *report_rows(struct store_reader *reader, const char *sql,
     while (code == SQLITE_OK || code == SQLITE_ROW) {
         code = sqlite3_step(rows);
         if (code == SQLITE_ROW)
-            json_array_append_new(list, row_object(rows));
+            json_array_append_new(list, make(rows));
     }
     if (code != SQLITE_DONE) {
         report_unreadable(reader, error);
@@ -92,6 +103,19 @@ json_t *report_rows(struct store_reader *reader, const char *sql,
     }
     sqlite3_finalize(rows);
     return list;
+}
+
+json_t *report_rows(struct store_reader *reader, const char *sql,
+                    const int64_t *arguments, unsigned count,
+                    struct error *error)
+{
+    return read_rows(reader, sql, arguments, count, row_object, error);
+}
+
+json_t *report_table(struct store_reader *reader, const char *sql,
+                     int64_t most_rows, struct error *error)
+{
+    return read_rows(reader, sql, &most_rows, 1, plain_object, error);
 }
 
 /* {"key": value, ...} from rows of (name, count). */

@@ -29,6 +29,11 @@ json_t *report_rows(struct store_reader *reader, const char *sql,
                     const int64_t *arguments, unsigned count,
                     struct error *error);
 
+/* The same with all values as they are; the query's one argument is how many
+ * rows it gives at most. */
+json_t *report_table(struct store_reader *reader, const char *sql,
+                     int64_t most_rows, struct error *error);
+
 /* A reading statement failed; -1, with the error set. */
 int report_unreadable(struct store_reader *reader, struct error *error);
 

@@ -217,6 +217,8 @@ X("monitoring.enabled", monitoring_enabled, BOOL, "true", 0, 0, LIVE, 0, \
   "Run the monitor.") \
 X("monitoring.health_check_interval", health_check_interval_ms, DURATION, "60s", 100, 86400000, RESPAWN_MONITOR, 0, \
   "Time between two samples of the metrics.") \
+X("monitoring.report_interval", report_interval_ms, DURATION, "15m", 0, 86400000, RESPAWN_MONITOR, 0, \
+  "How often figures of events and templates that the centre has not had are put into the outbox; 0: never.") \
 X("monitoring.metric_retention_points", metric_retention_points, INT, "1000", 1, 1000000, RESPAWN_MONITOR, 0, \
   "Samples kept.") \
 X("retention.synced", retention_synced_ms, DURATION, "7d", 0, 315360000000, RESPAWN_STORE, 0, \
@@ -226,9 +228,9 @@ X("retention.events", retention_events_ms, DURATION, "30d", 0, 315360000000, RES
 X("retention.summaries", retention_summaries_ms, DURATION, "90d", 0, 315360000000, RESPAWN_STORE, 0, \
   "How long after its last detail a summary can be updated; a later one begins it anew; 0: for ever.") \
 X("retention.metrics", retention_metrics_ms, DURATION, "90d", 0, 315360000000, RESPAWN_STORE, 0, \
-  "How long the metrics of passes and of generation are kept; 0: for ever.") \
+  "How long the metrics of passes and of their events are kept; 0: for ever.") \
 X("retention.jobs", retention_jobs_ms, DURATION, "30d", 0, 315360000000, RESPAWN_STORE, 0, \
-  "How long jobs that are over, and the lists of their files, are kept; 0: for ever.") \
+  "How long jobs that are over are kept, with their phases and the lists of their files; 0: for ever.") \
 X("retention.dead", retention_dead_ms, DURATION, "0", 0, 315360000000, RESPAWN_STORE, 0, \
   "How long dead operations are kept; 0: for ever.") \
 X("logging.level", log_level, CHOICE, "info", 0, 0, LIVE, 0, \

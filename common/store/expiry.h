@@ -26,7 +26,6 @@
     X(GROUPS, retention_summaries_ms)                                          \
     X(METRICS, retention_metrics_ms)                                           \
     X(DAYS, retention_metrics_ms)                                              \
-    X(TIMINGS, retention_metrics_ms)                                           \
     X(JOBS, retention_jobs_ms)                                                 \
     X(DEAD, retention_dead_ms)                                                 \
     X(SPACE, retention_synced_ms)

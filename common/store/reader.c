@@ -37,8 +37,8 @@ static const char *const reader_texts[READ_COUNT] = {
     [READ_BEGIN] = "BEGIN",
     [READ_END] = "COMMIT",
     [READ_RANGE] =
-        "SELECT key, operation, created_ms, table_name, record_id, record_data "
-        "FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key",
+        "SELECT key, operation, created_ms, table_name, record_id, record_data, "
+        "source FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key",
     [READ_SKIPS] = "SELECT key FROM outbox_exceptions "
                    "WHERE key > ?1 AND key <= ?2 ORDER BY key",
     [READ_ANY_SKIP] = "SELECT 1 FROM outbox_exceptions LIMIT 1",
@@ -46,7 +46,7 @@ static const char *const reader_texts[READ_COUNT] = {
                       "WHERE key > ?1 AND key <= ?2 AND state <> 5",
     [READ_SINGLE] =
         "SELECT o.key, o.operation, o.created_ms, o.table_name, o.record_id, "
-        "o.record_data, x.retry_count, x.resolved_over FROM outbox o "
+        "o.record_data, o.source, x.retry_count, x.resolved_over FROM outbox o "
         "JOIN outbox_exceptions x ON x.key = o.key WHERE o.key = ?1",
     [READ_COUNTS] = "SELECT priority, sum(pending)"
 #define X(name, table) ", sum(pending) FILTER (WHERE table_name = '" table "')"
@@ -331,7 +331,8 @@ static int gather_row(struct gathered *into, sqlite3_stmt *row,
         .kind = (enum operation_kind)sqlite3_column_int(row, 1),
         .priority = (unsigned)((uint64_t)key >> 61),
         .retry_count = retry_count,
-        .created_ms = sqlite3_column_int64(row, 2)};
+        .created_ms = sqlite3_column_int64(row, 2),
+        .source = sqlite3_column_int64(row, 6)};
     operation->table_name = copy_text(&to, row, 3, &operation->table_name_size);
     operation->record_id = copy_text(&to, row, 4, &operation->record_id_size);
     operation->data = copy_text(&to, row, 5, &operation->data_size);
@@ -394,11 +395,11 @@ static int gather_single(struct gathered *into, int64_t key)
     int more = step(into->reader, row, into->error);
     int result = more < 0 ? -1 : 0;
     if (more > 0)
-        result = gather_row(into, row, (unsigned)sqlite3_column_int(row, 6));
-    if (more > 0 && result == 0 && sqlite3_column_type(row, 7) != SQLITE_NULL) {
+        result = gather_row(into, row, (unsigned)sqlite3_column_int(row, 7));
+    if (more > 0 && result == 0 && sqlite3_column_type(row, 8) != SQLITE_NULL) {
         struct outbox_operation *made = &into->operations[into->count - 1];
         made->resolved = true;
-        made->resolved_over = sqlite3_column_int64(row, 7);
+        made->resolved_over = sqlite3_column_int64(row, 8);
     }
     sqlite3_reset(row);
     return result;

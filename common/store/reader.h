@@ -40,6 +40,7 @@ struct outbox_operation {
     unsigned priority;
     unsigned retry_count;
     int64_t created_ms;
+    int64_t source;        /* source_cursors.number; 0: none */
     bool resolved;         /* it was in conflict, and a person has kept it */
     int64_t resolved_over; /* over the centre's row with this stamp */
     const char *table_name, *record_id, *data; /* data NULL for DELETE */

@@ -49,6 +49,9 @@ int run_sync_metric(struct statement_call *call)
 {
     const struct value *v = call->arguments;
     int64_t day = v[0].integer / MS_A_DAY;
+    if (v[9].type != VALUE_NULL &&
+        argument_is_json("the list of figures", &v[9], call->error) != 0)
+        return -1;
     if (SQL_RUN(call->writer, SQL_DAY_ADD, call->error, value_integer(day),
                 value_integer(v[4].integer == 0), v[1], v[7], v[2], v[8]) != 0 ||
         SQL_RUN(call->writer, SQL_DAY_DURATION, call->error, value_integer(day),
@@ -56,7 +59,7 @@ int run_sync_metric(struct statement_call *call)
         return -1;
     return inserted(call,
                     SQL_RUN(call->writer, SQL_METRIC_INSERT, call->error, v[0],
-                            v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]));
+                            v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9]));
 }
 
 int run_sync_paused(struct statement_call *call)
@@ -76,15 +79,6 @@ int run_files_record(struct statement_call *call)
     if (argument_is_json("the list of files", &v[1], call->error) != 0)
         return -1;
     return inserted(call, SQL_RUN(call->writer, SQL_FILES_INSERT, call->error,
-                                  v[0], v[1], v[2], v[3], v[4], v[5]));
-}
-
-int run_timings_record(struct statement_call *call)
-{
-    const struct value *v = call->arguments;
-    if (argument_is_json("the list of phases", &v[3], call->error) != 0)
-        return -1;
-    return inserted(call, SQL_RUN(call->writer, SQL_TIMINGS_INSERT, call->error,
                                   v[0], v[1], v[2], v[3], v[4], v[5]));
 }
 

@@ -53,9 +53,11 @@ X(BATCH_CONFLICT, CALLER_SYNC, "iittiiitiTi", \
   "deleted there 0/1, centre's data or NULL, now: the record stood otherwise at the centre; part of a settlement, before its holds") \
 X(BATCH_SETTLE, CALLER_SYNC, "iiiiiiit", \
   "batch, slot, spawn, operations applied, bytes, started, finished, trigger: ends the batch, advances its cursors") \
-X(SYNC_METRIC, CALLER_SYNC, "iiitiTiii", \
+X(SYNC_METRIC, CALLER_SYNC, "iiitiTiiiT", \
   "time, operations synced, duration ms, trigger, success 0/1, error or NULL, batch size, bytes, times that a pass was " \
-  "put off since the last row: a row of sync_metrics, and of its day") \
+  "put off since the last row, figures of its events or NULL (common/store/figures.h): a row of sync_metrics, and of its day") \
+X(FIGURES_REPORT, CALLER_MONITOR, "i", \
+  "now: figures of events and templates that the centre has not had are appended; answers how many operations") \
 X(SYNC_PAUSED, CALLER_GATEWAY | CALLER_CLI, "i", \
   "1 paused, 0 not: remembered over restarts") \
 X(DEAD_RETRY, CALLER_CLI, "i", \
@@ -96,8 +98,6 @@ X(JOB_RETRY, CALLER_CLI | CALLER_GATEWAY, "i", \
   "one of these failed") \
 X(FILES_RECORD, CALLER_GENERATION, "itttti", \
   "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
-X(TIMINGS_RECORD, CALLER_GENERATION, "itttii", \
-  "job, session id, node type, phases as JSON [[phase, ms], ...], worker count, now: generation_performance_metrics") \
 X(MIXINS_RECORD, CALLER_GENERATION | CALLER_CLI, "ttiTTi", \
   "node type, mixins as JSON [name, ...], success 0/1, why not or NULL, what helps or NULL, now: each pair of them was tried once more") \
 X(TEMPLATES_RECORD, CALLER_GENERATION, "ti", \

@@ -478,11 +478,13 @@ int job_record_end(struct statement_call *call, int64_t id, int64_t attempt,
 int run_details_fold(struct statement_call *call);
 int run_expire(struct statement_call *call);
 int run_files_record(struct statement_call *call);
-int run_timings_record(struct statement_call *call);
 int run_mixins_record(struct statement_call *call);
 int run_feedback_record(struct statement_call *call);
 int run_templates_record(struct statement_call *call);
 int run_sample_record(struct statement_call *call);
+
+/* figures.c */
+int run_figures_report(struct statement_call *call);
 
 /* sources_state.c */
 void sources_forget(struct store_writer *writer);

@@ -35,10 +35,10 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_JOB_CANCEL] = run_job_cancel,
     [STATEMENT_JOB_RETRY] = run_job_retry,
     [STATEMENT_FILES_RECORD] = run_files_record,
-    [STATEMENT_TIMINGS_RECORD] = run_timings_record,
     [STATEMENT_MIXINS_RECORD] = run_mixins_record,
     [STATEMENT_TEMPLATES_RECORD] = run_templates_record,
     [STATEMENT_FEEDBACK_RECORD] = run_feedback_record,
+    [STATEMENT_FIGURES_REPORT] = run_figures_report,
     [STATEMENT_SAMPLE_RECORD] = run_sample_record,
 };
 

@@ -112,7 +112,17 @@ X(BATCH_FINISHED, "SELECT finished_ms FROM sync_batches WHERE batch_id = ?1") \
 X(BATCH_FINISH, "UPDATE sync_batches SET applied = ?2, refused = ?3, bytes = ?4, started_ms = ?5, finished_ms = ?6, " \
   "trigger_type = ?7, slot = ?8, spawn = ?9 WHERE batch_id = ?1") \
 X(METRIC_INSERT, "INSERT INTO sync_metrics (timestamp, operations_synced, duration_ms, trigger_type, success, " \
-  "error_message, batch_size, bytes, deferrals) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)") \
+  "error_message, batch_size, bytes, deferrals, figures) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)") \
+X(FIGURES_END, "SELECT max(id) FROM (SELECT id FROM sync_metrics WHERE id > ?1 ORDER BY id LIMIT ?2)") \
+X(FIGURES_TEMPLATES, "SELECT json_group_object(template_name, json_object('template_type', template_type, 'cache_key', cache_key, " \
+  "'file_path', file_path, 'file_hash', file_hash, 'size_bytes', size_bytes, 'load_time_ms', load_time_ms, " \
+  "'last_accessed_at', last_accessed_at, 'access_count', access_count, 'cache_hits', cache_hits, 'cache_misses', cache_misses, " \
+  "'created_at', created_at, 'updated_at', updated_at)), count(*), max(last_accessed_at) FROM (SELECT * FROM " \
+  "template_cache_metadata WHERE last_accessed_at > ?1 ORDER BY last_accessed_at LIMIT ?2)") \
+X(FIGURES_LAST, "SELECT max(id) FROM sync_metrics") \
+X(FIGURES_READ, "SELECT json_object('rows', json_group_array(json_array(m.timestamp, f.value ->> 0, coalesce(n.source, 'local'), " \
+  "f.value ->> 2, f.value ->> 3, f.value ->> 4, f.value ->> 5, f.value ->> 6, f.value ->> 7, f.value ->> 8, f.value ->> 9))), count(*) " \
+  "FROM sync_metrics m, json_each(m.figures) f LEFT JOIN source_cursors n ON n.number = f.value ->> 1 WHERE m.id > ?1 AND m.id <= ?2") \
 X(SOURCES_READ, "SELECT number, source, cursor, identity, error FROM source_cursors") \
 X(SOURCE_WRITE, "INSERT INTO source_cursors VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET " \
   "error = excluded.error, cursor = excluded.cursor, identity = excluded.identity, updated_ms = excluded.updated_ms") \
@@ -163,8 +173,6 @@ X(METRICS_WALK, "SELECT id, timestamp < ?3, 0, 0 FROM sync_metrics WHERE id > ?1
 X(METRIC_EXPIRE, "DELETE FROM sync_metrics WHERE id = ?1") \
 X(DAYS_WALK, "SELECT day, (day + 1) * 86400000 <= ?3, 0, 0 FROM sync_days WHERE day > ?1 ORDER BY day LIMIT ?2") \
 X(DAY_EXPIRE, "DELETE FROM sync_days WHERE day = ?1") \
-X(TIMINGS_WALK, "SELECT job_id, created_at < ?3, 0, 0 FROM generation_timings WHERE job_id > ?1 ORDER BY job_id LIMIT ?2") \
-X(TIMING_EXPIRE, "DELETE FROM generation_timings WHERE job_id = ?1") \
 X(JOBS_WALK, "SELECT id, state NOT IN ('waiting', 'queued', 'claimed') AND finished_ms < ?3, created_ms >= ?3, length(spec) + " \
   "length(result) + length(output) FROM generation_jobs WHERE id > ?1 ORDER BY id LIMIT ?2") \
 X(JOB_EXPIRE, "DELETE FROM generation_jobs WHERE id = ?1") \
@@ -180,8 +188,6 @@ X(DAY_DURATION, "UPDATE sync_days SET durations = json_set(durations, '$.\"' || 
   "coalesce(json_extract(durations, '$.\"' || ?2 || '\"'), 0) + 1) WHERE day = ?1") \
 X(FILES_INSERT, "INSERT OR REPLACE INTO generated_manifests (job_id, files, template_set, template_hash, contract, " \
   "created_ms) VALUES (?1,?2,?3,?4,?5,?6)") \
-X(TIMINGS_INSERT, "INSERT OR REPLACE INTO generation_timings (job_id, session_id, node_type, phases, worker_count, created_at) " \
-  "VALUES (?1,?2,?3,?4,?5,?6)") \
 X(FEEDBACK_INSERT, "INSERT INTO pattern_feedback_log (session_id, pattern_name, detected_confidence, actual_pattern, " \
   "feedback_type, user_provided, contract_json, capabilities_matched, false_positives, false_negatives, learning_weight, " \
   "created_at) VALUES (?1, ?2, ?3 / 10000.0, ?4, ?5, ?6, ?7, ?8, iif(?5 = 'incorrect', json_array(?2), '[]'), " \

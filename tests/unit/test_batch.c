@@ -188,11 +188,11 @@ static bool report(void *self, struct store_call *call)
     fixture->reports++;
     *call = (struct store_call){
         .statement = STATEMENT_SYNC_METRIC,
-        .argument_count = 9,
+        .argument_count = 10,
         .arguments = {value_integer(clock_wall_ms()), value_integer(1),
                       value_integer(1), value_text("request"), value_integer(1),
                       value_null(), value_integer(1), value_integer(1),
-                      value_integer(0)}};
+                      value_integer(0), value_null()}};
     return true;
 }
 

@@ -358,27 +358,22 @@ static void test_records(void **state)
     struct store_call file =
         CALL(FILES_RECORD, I(1), T("[[\"a.py\",\"00\",1]]"), T("effect"),
              T("11"), T("c.yaml"), I(1));
-    struct store_call phases = CALL(TIMINGS_RECORD, I(1), T("s"), T("EFFECT"),
-                                    T("[[\"total\",3]]"), I(2), I(1));
     struct store_call metric = CALL(SYNC_METRIC, I(1), I(2), I(3), T("urgent"),
-                                    I(1), N, I(2), I(3), I(0));
+                                    I(1), N, I(2), I(3), I(0), N);
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &file, 1), ERROR_NONE);
-    assert_int_equal(fixture_run(f, CALLER_GENERATION, &phases, 1), ERROR_NONE);
     assert_int_equal(fixture_run(f, CALLER_SYNC, &metric, 1), ERROR_NONE);
-    phases.arguments[3] = T("coffee");
-    assert_int_equal(fixture_run(f, CALLER_GENERATION, &phases, 1), ERROR_DATA);
+    metric.arguments[9] = T("coffee");
+    assert_int_equal(fixture_run(f, CALLER_SYNC, &metric, 1), ERROR_DATA);
     sqlite3_stmt *row;
     sqlite3_prepare_v2(store_reader_db(f->reader),
                        "SELECT (SELECT count(*) FROM metric_samples), "
                        "(SELECT count(*) FROM hook_events), "
                        "(SELECT count(*) FROM generated_files), "
-                       "(SELECT count(*) FROM sync_metrics), "
-                       "(SELECT count(*) FROM generation_performance_metrics "
-                       "WHERE phase = 'total' AND duration_ms = 3)",
+                       "(SELECT count(*) FROM sync_metrics)",
                        -1, &row, NULL);
     assert_int_equal(sqlite3_step(row), SQLITE_ROW);
     assert_int_equal(sqlite3_column_int(row, 0), 3);
-    for (int i = 1; i < 5; i++)
+    for (int i = 1; i < 4; i++)
         assert_int_equal(sqlite3_column_int(row, i), 1);
     sqlite3_finalize(row);
 }

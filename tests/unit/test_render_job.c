@@ -366,7 +366,6 @@ static void test_the_report(void **state)
     struct reporter reporter = {.slot = 1,
                                 .spawn = 2,
                                 .worker_count = 4,
-                                .system_id = "host",
                                 .max_retries = 1};
     put_templates(fixture, "x", "text\n");
     assert_int_equal(run_own(fixture), 0);
@@ -374,7 +373,7 @@ static void test_the_report(void **state)
                                        &fixture->error, 1500, &outcome);
     assert_non_null(report);
     assert_string_equal(outcome, "done");
-    assert_int_equal(report->call_count, 4);
+    assert_int_equal(report->call_count, 3);
     for (size_t i = 0; i < report->call_count; i++)
         assert_int_equal(
             report->calls[i].argument_count,

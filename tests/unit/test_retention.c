@@ -216,7 +216,7 @@ static void test_jobs_and_metrics(void **state)
                                      I(0), I(1000 + i), I(0), N, N);
         struct store_call metric =
             CALL(SYNC_METRIC, I(86400000 + i), I(2), I(3), T("urgent"), I(1), N,
-                 I(2), I(3), I(1));
+                 I(2), I(3), I(1), N);
         fixture_run(f, CALLER_CLI, &job, 1);
         fixture_run(f, CALLER_SYNC, &metric, 1);
     }

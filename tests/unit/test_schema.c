@@ -76,10 +76,11 @@ static void test_percentiles(void **state)
     sqlite3_stmt *row;
     assert_int_equal(schema_migrate_local(db, &applied, &error), 0);
     execute(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-                " WHERE i < 11) INSERT INTO generation_timings"
-                " (job_id, session_id, node_type, phases, created_at)"
-                " SELECT i, 's', 'EFFECT',"
-                " json_array(json_array('total', i * 10)), 0 FROM n");
+                " WHERE i < 11) INSERT INTO generation_jobs"
+                " (kind, priority, state, created_ms, result)"
+                " SELECT 'render', 2, 'done', 0,"
+                " json_object('phases', json_object('total', i * 10, 'nap', 7,"
+                " 'code_gen', 'x'), 'workers', 2) FROM n");
     sqlite3_prepare_v2(db,
                        "SELECT execution_count, avg_duration_ms, "
                        "p95_duration_ms, p99_duration_ms "

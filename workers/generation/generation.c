@@ -415,7 +415,6 @@ enum worker_exit generation_main(const struct worker *worker)
         .config = worker->config,
         .reporter = {.slot = worker->slot,
                      .spawn = worker->spawn,
-                     .system_id = worker->config->system_id,
                      .max_retries = worker->config->generation_max_retries},
     };
     struct error error;

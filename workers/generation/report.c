@@ -11,9 +11,9 @@
 
 #define REPORT_BYTES_MAX (8u << 20)
 #define RESULT_BYTES_MAX (1u << 20)
-#define PHASES_BYTES_MAX 4096
+#define MIXINS_BYTES_MAX 4096
 #define PRIORITY_NORMAL  2
-#define CALLS_MOST       5   /* of one report */
+#define CALLS_MOST       4   /* of one report */
 #define KEPT_NAMED_MAX   100 /* kept files named in a result */
 
 static bool may_pass(enum error_code code)
@@ -70,6 +70,19 @@ static void put_command(struct buffer *json,
         buffer_printf(json, ",\"signal\":%d", command->signal);
 }
 
+/* Has the job shown how its mixins go together?  When it wrote nothing new,
+ * or failed for another reason than what it was to make, it has not. */
+static bool tried_mixins(const struct render_job *render,
+                         const struct error *error)
+{
+    const size_t *counts = render->output.counts;
+    if ((render->mixins & (render->mixins - 1)) == 0)
+        return false; /* at most one */
+    return error->code == ERROR_NONE
+               ? counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED] > 0
+               : error->code == ERROR_DATA;
+}
+
 /* The names of a job's mixins as a JSON list. */
 static void put_mixins(struct buffer *json, uint32_t mixins)
 {
@@ -85,9 +98,22 @@ static void put_mixins(struct buffer *json, uint32_t mixins)
     buffer_append_char(json, ']');
 }
 
+/* Of these generation_performance_metrics is made, here and at the centre. */
+static void put_phases(struct buffer *json, const struct reporter *reporter,
+                       const struct render_job *render)
+{
+    for (int i = 0; i < RENDER_PHASE_COUNT; i++)
+        buffer_printf(json, "%s\"%s\":%llu", i == 0 ? ",\"phases\":{" : ",",
+                      render_phase_name((enum render_phase)i),
+                      (unsigned long long)(render->phase_us[i] + 500) / 1000);
+    buffer_printf(json, "},\"cache_hit\":%s,\"workers\":%u",
+                  render->template_hit ? "true" : "false",
+                  reporter->worker_count > 0 ? reporter->worker_count : 1);
+}
+
 /* What a person and the centre see of a job. */
-static void put_result(struct buffer *json, const struct job *job,
-                       const struct render_job *render,
+static void put_result(struct buffer *json, const struct reporter *reporter,
+                       const struct job *job, const struct render_job *render,
                        const struct command_outcome *command,
                        const struct error *error, const char *outcome,
                        uint64_t duration_us)
@@ -112,6 +138,8 @@ static void put_result(struct buffer *json, const struct job *job,
     if (render != NULL && render->mixins != 0) {
         buffer_append_text(json, ",\"mixins\":");
         put_mixins(json, render->mixins);
+        if (tried_mixins(render, error)) /* for the centre's matrix */
+            buffer_append_text(json, ",\"mixins_tried\":true");
     }
     if (render != NULL && error->code == ERROR_NONE) {
         const struct output *output = &render->output;
@@ -132,6 +160,7 @@ static void put_result(struct buffer *json, const struct job *job,
         put_files_of(json, output, OUTPUT_KEPT);
         put_files_of(json, output, OUTPUT_GONE);
         put_files_of(json, output, OUTPUT_CONFLICT);
+        put_phases(json, reporter, render);
     }
     buffer_append_char(json, '}');
 }
@@ -196,47 +225,12 @@ static int add_files(struct report *report, const struct job *job,
     return 0;
 }
 
-static void add_phases(struct report *report, const struct reporter *reporter,
-                       const struct job *job, const struct render_job *render)
-{
-    struct buffer json;
-    buffer_init(&json, PHASES_BYTES_MAX);
-    for (int i = 0; i < RENDER_PHASE_COUNT; i++)
-        buffer_printf(&json, "%s[\"%s\",%llu]", i == 0 ? "[" : ",",
-                      render_phase_name((enum render_phase)i),
-                      (unsigned long long)(render->phase_us[i] + 500) / 1000);
-    buffer_append_char(&json, ']');
-    struct store_call *call = add(report, STATEMENT_TIMINGS_RECORD);
-    put(call, value_integer(job->id));
-    put(call,
-        value_text(arena_printf(&report->arena, "%s-%lld", reporter->system_id,
-                                (long long)job->id)));
-    put(call, value_text(render->node_type));
-    put(call, copied(report, json.failed ? "[]" : json.bytes));
-    put(call, value_integer(reporter->worker_count));
-    put(call, value_integer(clock_wall_ms()));
-    buffer_deinit(&json);
-}
-
-/* Has the job shown how its mixins go together?  When it wrote nothing new,
- * or failed for another reason than what it was to make, it has not. */
-static bool tried_mixins(const struct render_job *render,
-                         const struct error *error)
-{
-    const size_t *counts = render->output.counts;
-    if ((render->mixins & (render->mixins - 1)) == 0)
-        return false; /* at most one */
-    return error->code == ERROR_NONE
-               ? counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED] > 0
-               : error->code == ERROR_DATA;
-}
-
 static void add_mixins(struct report *report, const struct render_job *render,
                        const struct error *error)
 {
     struct buffer json;
     bool done = error->code == ERROR_NONE;
-    buffer_init(&json, PHASES_BYTES_MAX);
+    buffer_init(&json, MIXINS_BYTES_MAX);
     put_mixins(&json, render->mixins);
     struct store_call *call = add(report, STATEMENT_MIXINS_RECORD);
     put(call, value_text(render->node_type));
@@ -295,7 +289,8 @@ struct report *report_new(const struct reporter *reporter,
     if (report == NULL)
         return NULL;
     buffer_init(&json, RESULT_BYTES_MAX);
-    put_result(&json, job, render, command, error, *outcome, duration_us);
+    put_result(&json, reporter, job, render, command, error, *outcome,
+               duration_us);
     const char *result =
         json.failed ? NULL : arena_copy(&report->arena, json.bytes, json.size);
     buffer_deinit(&json);
@@ -310,8 +305,6 @@ struct report *report_new(const struct reporter *reporter,
         report_free(&report);
         return NULL;
     }
-    if (done && render != NULL)
-        add_phases(report, reporter, job, render);
     if (render != NULL && tried_mixins(render, error))
         add_mixins(report, render, error);
     if (strcmp(*outcome, "retry") != 0)

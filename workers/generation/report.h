@@ -38,7 +38,6 @@ struct reporter {
     unsigned slot;
     uint32_t spawn;
     unsigned worker_count;
-    const char *system_id;
     int64_t max_retries;
 };
 

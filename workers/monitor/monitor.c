@@ -20,7 +20,8 @@ struct monitor {
     struct worker_loop *loop;
     struct store_link *store;
     struct event *timer;
-    bool sample_open; /* the store has not answered yet */
+    bool sample_open;       /* the store has not answered yet */
+    uint64_t report_due_ms; /* monotonic */
 };
 
 static void sample_answered(void *self, const struct store_answer *answer)
@@ -72,6 +73,35 @@ static void trim_templates(const struct worker *worker)
     metric_add(METRIC_TEMPLATE_RECOVERIES, cache.counts.recoveries);
 }
 
+static void report_answered(void *self, const struct store_answer *answer)
+{
+    (void)self;
+    if (answer->code != ERROR_NONE)
+        log_warning("the centre is not told of figures: %s; it is in the next "
+                    "interval",
+                    answer->text);
+}
+
+/* What passes left for the centre (common/store/figures.h). */
+static void report_when_due(struct monitor *monitor)
+{
+    const struct config *config = monitor->worker->config;
+    uint64_t now_ms = clock_monotonic_ms();
+    struct error error;
+    struct store_call call = {.statement = STATEMENT_FIGURES_REPORT,
+                              .argument_count = 1,
+                              .arguments = {value_integer(clock_wall_ms())}};
+    const struct store_request request = {&call, 1};
+    if (!config->sync_enabled || config->report_interval_ms == 0 ||
+        now_ms < monitor->report_due_ms ||
+        !store_link_connected(monitor->store))
+        return;
+    monitor->report_due_ms = now_ms + (uint64_t)config->report_interval_ms;
+    if (store_link_call(monitor->store, &request, report_answered, monitor,
+                        &error) != 0)
+        log_warning("the centre is not told of figures: %s", error.text);
+}
+
 static void monitor_tick(evutil_socket_t fd, short what, void *self)
 {
     struct monitor *monitor = self;
@@ -80,6 +110,7 @@ static void monitor_tick(evutil_socket_t fd, short what, void *self)
     (void)what;
     sync_watch_look(monitor->worker->mapping, clock_monotonic_ms());
     trim_templates(monitor->worker);
+    report_when_due(monitor);
     /* While the store is away a sample is left out, not queued. */
     if (monitor->sample_open || !store_link_connected(monitor->store))
         return;
@@ -93,6 +124,8 @@ static int monitor_open(struct monitor *monitor, struct error *error)
 {
     static const struct store_link_hooks hooks = {0};
     const struct config *config = monitor->worker->config;
+    monitor->report_due_ms =
+        clock_monotonic_ms() + (uint64_t)config->report_interval_ms;
     struct event_base *base = worker_loop_base(monitor->loop);
     char path[CONFIG_PATH_MAX];
     config_runtime_path(config, "store.sock", path, sizeof(path));

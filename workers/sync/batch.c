@@ -161,6 +161,7 @@ void batch_sent(struct batch *batch)
     if (batch->started_wall_ms == 0)
         batch->started_wall_ms = clock_wall_ms();
     batch->sent_ns = clock_monotonic_ns();
+    batch->sends++;
     batch->state = BATCH_SENT;
 }
 
@@ -224,7 +225,7 @@ static void add_text(struct store_call *call, const char *text, size_t size)
 
 /* Keys order by priority and lane first, operations are in the order of
  * their ids: the id within the key finds the place. */
-static struct outbox_operation *find_operation(struct batch *batch, int64_t key)
+struct outbox_operation *batch_operation(const struct batch *batch, int64_t key)
 {
     int64_t id = key & (((int64_t)1 << OUTBOX_ID_BITS) - 1);
     size_t low = 0, high = batch->count;
@@ -272,7 +273,7 @@ static int mark(struct closing *closing, int64_t key, bool aside,
                 struct error *error)
 {
     struct batch *batch = closing->batch;
-    struct outbox_operation *operation = find_operation(batch, key);
+    struct outbox_operation *operation = batch_operation(batch, key);
     size_t index =
         operation == NULL ? 0 : (size_t)(operation - batch->operations);
     if (operation == NULL || closing->told[index])
@@ -364,7 +365,7 @@ static int add_refusals(struct closing *closing,
             add_integer(call, batch->source.batch_id);
             add_integer(call, refusal->key);
         } else {
-            if (add_reject(closing, find_operation(batch, refusal->key),
+            if (add_reject(closing, batch_operation(batch, refusal->key),
                            refusal) != 0)
                 return -1;
             batch->refused++;
@@ -491,6 +492,7 @@ int batch_close(struct batch *batch, const struct sink_result *result,
         return no_memory(batch, error);
     add_counts(&closing);
     add_settle(&closing);
+    batch->left = closing.refused;
     batch->settlement = closing.calls;
     batch->settlement_count = closing.call_count;
     batch->state = BATCH_APPLIED;

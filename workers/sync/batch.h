@@ -83,6 +83,7 @@ struct batch {
     uint64_t bytes;          /* of record data */
     bool too_large;          /* for its arena */
     int64_t started_wall_ms; /* first sent */
+    unsigned sends;          /* how often; 1 mostly */
     uint64_t sent_ns;        /* last sent, monotonic */
     uint64_t took_ns;        /* from sent to answered, the last time */
     uint64_t apply_ns;       /* of that without waiting behind other batches,
@@ -91,8 +92,10 @@ struct batch {
     size_t applied;          /* operations neither refused nor held */
     size_t refused;
     size_t conflicts[CONFLICT_OUTCOME_COUNT];
-    /* BATCH_CONFLICT, BATCH_REJECT, BATCH_HOLD, BATCH_COUNT ... BATCH_SETTLE, and room for
-     * BATCH_SETTLEMENT_SPARE more calls behind them. */
+    const bool
+        *left; /* by operation: it stays behind (refused, held, parked) */
+    /* BATCH_CONFLICT, BATCH_REJECT, BATCH_HOLD, BATCH_COUNT ... BATCH_SETTLE,
+     * and room for BATCH_SETTLEMENT_SPARE more calls behind them. */
     struct store_call *settlement;
     size_t settlement_count;
 };
@@ -117,8 +120,7 @@ int batch_make_line(struct batch *batch, struct store_reader *reader,
  * connection and an answer, a margin, and time for finding refused
  * operations one by one.  It is the master's last resort, so it errs on the
  * long side. */
-uint64_t batch_bound_ms(const struct batch *batch,
-                        const struct config *config);
+uint64_t batch_bound_ms(const struct batch *batch, const struct config *config);
 
 void batch_sent(struct batch *batch);
 void batch_unsent(struct batch *batch);
@@ -128,6 +130,10 @@ void batch_unsent(struct batch *batch);
  * what it needs of the result. */
 int batch_close(struct batch *batch, const struct sink_result *result,
                 const struct batch_terms *terms, struct error *error);
+
+/* The operation with this key; NULL: it is not in the batch. */
+struct outbox_operation *batch_operation(const struct batch *batch,
+                                         int64_t key);
 
 /* CLAIMED to APPLIED without the sink: see above. */
 int batch_give_back(struct batch *batch, struct store_reader *reader,

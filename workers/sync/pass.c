@@ -23,7 +23,8 @@ void pass_begin(struct pass *pass, const struct trigger_plan *plan,
                           .drain = plan->drain,
                           .least_important = plan->least_important,
                           .ticket = ticket,
-                          .deferrals = pass->deferrals};
+                          .deferrals = pass->deferrals,
+                          .figures = pass->figures};
     start_row(pass);
     pass->begun_ns = pass->started_ns;
 }
@@ -43,6 +44,7 @@ void pass_add(struct pass *pass, const struct batch *batch)
         pass->largest_batch = (int64_t)batch->count;
     pass->refused += (int64_t)batch->refused;
     pass->batches++;
+    figures_add(pass->figures, batch);
     if (batch->sent_ns != 0)
         metric_record_us(METRIC_SYNC_BATCH_SECONDS, batch->took_ns / 1000);
     metric_add(METRIC_SYNC_OPERATIONS, batch->applied);
@@ -71,14 +73,15 @@ bool pass_report(struct pass *pass, const char *error, struct store_call *call)
         (int64_t)((clock_monotonic_ns() - pass->started_ns) / 1000000);
     *call = (struct store_call){
         .statement = STATEMENT_SYNC_METRIC,
-        .argument_count = 9,
+        .argument_count = 10,
         .arguments = {
             value_integer(pass->started_wall_ms), value_integer(pass->applied),
             value_integer(took_ms), value_text(trigger_name(pass->trigger)),
             value_integer(error == NULL),
             value_text(error != NULL ? pass->error : NULL),
             value_integer(pass->largest_batch), value_integer(pass->bytes),
-            value_integer(pass->deferrals)}};
+            value_integer(pass->deferrals),
+            value_text(figures_take(pass->figures))}};
     pass->deferrals = 0;
     start_row(pass);
     return true;

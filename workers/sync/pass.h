@@ -11,6 +11,7 @@
 #include "common/shm/sync_board.h"
 #include "common/store/wire.h"
 #include "workers/sync/batch.h"
+#include "workers/sync/figures.h"
 #include "workers/sync/trigger.h"
 
 struct pass {
@@ -18,7 +19,7 @@ struct pass {
     enum trigger trigger;
     bool drain; /* no cap */
     unsigned least_important;
-    bool contact; /* the centre answered */
+    bool contact;    /* the centre answered */
     uint64_t ticket; /* the highest that it answers; 0: none */
     int64_t claimed; /* operations */
     int64_t refused;
@@ -31,6 +32,7 @@ struct pass {
     unsigned batches;
     unsigned deferrals; /* also those before this pass */
     char error[SYNC_ERROR_TEXT_MAX];
+    struct figures *figures; /* not owned; set before the first pass */
 };
 
 void pass_begin(struct pass *pass, const struct trigger_plan *plan,
@@ -44,7 +46,6 @@ int64_t pass_rate(const struct pass *pass);
 /* Makes the SYNC_METRIC call for what was done since the last row; its
  * texts live as long as the pass.  error NULL: it went well.  False when
  * there is nothing to tell: no batch, and no error. */
-bool pass_report(struct pass *pass, const char *error,
-                 struct store_call *call);
+bool pass_report(struct pass *pass, const char *error, struct store_call *call);
 
 #endif

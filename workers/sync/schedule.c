@@ -445,6 +445,7 @@ struct schedule *schedule_new(const struct schedule_setup *setup,
     }
     schedule->setup = *setup;
     schedule->config = config;
+    schedule->pass.figures = &schedule->figures;
     schedule->board = &worker->mapping->sync;
     schedule->first_look = true;
     schedule->random = clock_monotonic_ns() ^ ((uint64_t)worker->spawn << 40);
@@ -478,6 +479,7 @@ void schedule_free(struct schedule **schedule)
     if ((*schedule)->rules.slot > 0) /* there may be no successor */
         atomic_store(&(*schedule)->standing.view->state, LINK_UNKNOWN);
     pipeline_free(&(*schedule)->pipeline);
+    figures_deinit(&(*schedule)->figures);
     if ((*schedule)->look_timer != NULL)
         event_free((*schedule)->look_timer);
     if ((*schedule)->leave_timer != NULL)

@@ -34,6 +34,7 @@ struct schedule {
     struct batch_terms terms;
     struct standing standing;
     struct pass pass;
+    struct figures figures; /* of the pass */
     struct pressure pressure;
     struct event *look_timer, *leave_timer;
     uint64_t random;

@@ -116,7 +116,8 @@ CREATE TABLE sync_metrics (
   error_message     TEXT,
   batch_size        INTEGER NOT NULL,
   bytes             INTEGER NOT NULL,
-  deferrals         INTEGER NOT NULL   -- put off before it, under pressure
+  deferrals         INTEGER NOT NULL,  -- put off before it, under pressure
+  figures           TEXT               -- of its events: common/store/figures.h
 );
 CREATE INDEX sync_metrics_timestamp ON sync_metrics (timestamp);
 

@@ -64,26 +64,22 @@ SELECT m.job_id, json_extract(f.value, '$[0]') AS path,
        m.template_set, m.template_hash, m.contract, m.created_ms
   FROM generated_manifests m, json_each(m.files) f;
 
--- One row a job, not one a phase.
-CREATE TABLE generation_timings (
-  job_id       INTEGER PRIMARY KEY,
-  session_id   TEXT NOT NULL,
-  node_type    TEXT NOT NULL,
-  phases       TEXT NOT NULL,   -- JSON: [[phase, ms], ...]; a phase is one of
-                                -- prd_analysis, template_load, code_gen,
-                                -- validation, persistence, total
-  worker_count INTEGER NOT NULL DEFAULT 1 CHECK (worker_count >= 1),
-  created_at   INTEGER NOT NULL -- wall clock, milliseconds
-);
-
+-- A job's result tells its phases: prd_analysis, template_load, code_gen,
+-- validation, persistence, total.  All jobs of one command are a session.
 CREATE VIEW generation_performance_metrics AS
-SELECT t.job_id * 8 + f.key AS id, t.session_id, t.node_type,
-       json_extract(f.value, '$[0]') AS phase,
-       json_extract(f.value, '$[1]') AS duration_ms,
-       NULL AS memory_usage_mb, NULL AS cpu_percent, 0 AS cache_hit,
-       t.worker_count > 1 AS parallel_execution, t.worker_count,
-       NULL AS metadata, t.created_at
-  FROM generation_timings t, json_each(t.phases) f;
+SELECT j.id || '-' || p.key AS id,
+       coalesce(j.result ->> '$.correlation_id', j.id || '') AS session_id,
+       j.result ->> '$.node_type' AS node_type, p.key AS phase,
+       p.value AS duration_ms, NULL AS memory_usage_mb, NULL AS cpu_percent,
+       j.result ->> '$.cache_hit' AS cache_hit,
+       j.result ->> '$.workers' > 1 AS parallel_execution,
+       j.result ->> '$.workers' AS worker_count,
+       json_object('job', j.id, 'attempt', j.attempt) AS metadata,
+       j.finished_ms AS created_at
+  FROM generation_jobs j, json_each(j.result, '$.phases') p
+ WHERE j.state = 'done' AND p.type = 'integer' AND p.value >= 0
+   AND p.key IN ('prd_analysis', 'template_load', 'code_gen', 'validation',
+                 'persistence', 'total');
 
 -- Percentiles are interpolated as PostgreSQL's percentile_cont does.
 CREATE VIEW performance_metrics_summary AS
