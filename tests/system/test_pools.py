@@ -183,19 +183,19 @@ def held(daemon):
 
 def test_memory_holds_jobs_back_and_lets_them_go(daemon):
     daemon.configure({"generation": {
-        "min_workers": 2, "max_workers": 2, "memory_limit": "1GB"}})
+        "min_workers": 2, "max_workers": 2, "memory_limit": "350MB"}})
     daemon.start()
     eaters = Eaters(daemon)
-    eaters.submit("a", 600)
+    eaters.submit("a", 200)
     # it may take its time on a loaded machine
-    wait_for(lambda: metric(daemon, "generation_command_bytes") > 600 << 20,
+    wait_for(lambda: metric(daemon, "generation_command_bytes") > 200 << 20,
              what="its memory, measured")
-    eaters.submit("b", 600)
-    eaters.submit("c", 600)
+    eaters.submit("b", 200)
+    eaters.submit("c", 200)
     wait_for(lambda: held(daemon), what="jobs that wait for memory")
     memory = daemon.json("status")["memory"]
-    assert memory["limit_bytes"] == 10 ** 9
-    assert memory["used_bytes"] > 600 << 20
+    assert memory["limit_bytes"] == 350 * 10 ** 6
+    assert memory["used_bytes"] > 200 << 20
     assert "jobs have waited for it" in daemon.run("status").stdout
     assert metric(daemon, "generation_workers_held") == 1
     for name, following in zip("abc", ["b", "c", None]):
