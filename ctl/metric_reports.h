@@ -74,7 +74,17 @@ X("mixin_compatibility_summary", "SELECT node_type, count(*) AS total_combinatio
   "round(1.0 * sum(success_count) / nullif(sum(success_count + failure_count), 0), 3) AS success_rate, " \
   "round(avg(compatibility_score), 3) AS compatibility_score, sum(failure_count) AS failure_count " \
   "FROM mixin_compatibility_matrix GROUP BY node_type LIMIT ?1", \
-  "the same added up by node type")
+  "the same added up by node type") \
+X("pattern_feedback_log", "SELECT id, session_id, pattern_name, detected_confidence, actual_pattern, feedback_type, user_provided, " \
+  "contract_json, capabilities_matched, false_positives, false_negatives, learning_weight, " REPORT_TIME("created_at") \
+  " FROM pattern_feedback_log l ORDER BY l.id DESC LIMIT ?1", \
+  "what was said of patterns that were found") \
+X("pattern_feedback_analysis", "SELECT a.*, (SELECT round(1.0 * sum(l.feedback_type = 'correct') / " \
+  "nullif(sum(l.feedback_type IN ('correct', 'incorrect')), 0), 3) FROM pattern_feedback_log l " \
+  "WHERE l.pattern_name = a.pattern_name) AS precision, (SELECT sum(json_array_length(l.false_positives)) " \
+  "FROM pattern_feedback_log l WHERE l.pattern_name = a.pattern_name AND l.feedback_type = a.feedback_type) " \
+  "AS false_positive_count FROM pattern_feedback_analysis a LIMIT ?1", \
+  "the same added up by pattern and kind of feedback")
 /* clang-format on */
 
 /* Shows one, or with the name "list" what there is; an exit status. */

@@ -102,33 +102,57 @@ static int report_events(struct statement_call *call)
                : write_meta(writer, "figures_reported", to, call->error);
 }
 
-/* Those used since the last time.  Of more than fit those that were used in
- * the same moment as the last one go when they are used again. */
-static int report_templates(struct statement_call *call)
+/* What is told from where it was left. */
+struct told {
+    const char *meta; /* how far */
+    enum sql sql;     /* data, how many rows, how far with these */
+    int64_t most;
+    const char *operation, *table;
+    const char *record; /* NULL: the time */
+};
+
+/* Templates used since the last time: of more than fit those that were used
+ * in the same moment as the last one go when they are used again. */
+static const struct told told_tables[] = {
+    {"templates_reported", SQL_FIGURES_TEMPLATES, FIGURES_TEMPLATES_MAX,
+     "UPDATE", FIGURES_TEMPLATES_TABLE, "used"},
+    {"feedback_reported", SQL_FIGURES_FEEDBACK, FIGURES_FEEDBACK_MAX, "INSERT",
+     FIGURES_FEEDBACK_TABLE, NULL},
+};
+
+static int report_table(struct statement_call *call, const struct told *told)
 {
     struct store_writer *writer = call->writer;
+    char time[CLOCK_TEXT_SIZE];
+    int64_t now_ms = call->arguments[0].integer;
     int64_t from, to = 0;
-    if (read_meta(writer, "templates_reported", &from, call->error) != 0)
+    if (read_meta(writer, told->meta, &from, call->error) != 0)
         return -1;
     sqlite3_stmt *row =
-        SQL_QUERY(writer, SQL_FIGURES_TEMPLATES, call->error,
-                  value_integer(from), value_integer(FIGURES_TEMPLATES_MAX));
+        SQL_QUERY(writer, told->sql, call->error, value_integer(from),
+                  value_integer(told->most));
     int step = row == NULL ? -1 : sql_step(writer, row, call->error);
     int result = step < 0 ? -1 : 0;
     if (step > 0 && sqlite3_column_int64(row, 1) > 0) {
         to = sqlite3_column_int64(row, 2);
-        result = append(writer, "UPDATE", FIGURES_TEMPLATES_TABLE, "used", row,
-                        call->arguments[0].integer, call->error);
+        result = append(writer, told->operation, told->table,
+                        told->record != NULL ? told->record
+                                             : clock_format(now_ms, time),
+                        row, now_ms, call->error);
         call->result->changed++;
     }
     if (row != NULL)
         sqlite3_reset(row);
     return result != 0 || to == 0
                ? result
-               : write_meta(writer, "templates_reported", to, call->error);
+               : write_meta(writer, told->meta, to, call->error);
 }
 
 int run_figures_report(struct statement_call *call)
 {
-    return report_events(call) != 0 ? -1 : report_templates(call);
+    int result = report_events(call);
+    for (size_t i = 0;
+         result == 0 && i < sizeof(told_tables) / sizeof(*told_tables); i++)
+        result = report_table(call, &told_tables[i]);
+    return result;
 }

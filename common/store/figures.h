@@ -14,19 +14,22 @@
  * the statement FIGURES_REPORT makes ordinary operations of what it has not
  * had: a record of FIGURES_EVENTS_TABLE is {"rows": [[time of the pass (ms),
  * event type, source, ... as above], ...]}, the one record of
- * FIGURES_TEMPLATES_TABLE has a member for each template.
+ * FIGURES_TEMPLATES_TABLE has a member for each template, one of
+ * FIGURES_FEEDBACK_TABLE is {"rows": [...]} of pattern_feedback_log.
  */
 #ifndef TIDEMILL_STORE_FIGURES_H
 #define TIDEMILL_STORE_FIGURES_H
 
 #define FIGURES_EVENTS_TABLE    "tidemill_events"
 #define FIGURES_TEMPLATES_TABLE "tidemill_templates"
+#define FIGURES_FEEDBACK_TABLE  "tidemill_feedback"
 
 /* Where rows without a source come from. */
 #define FIGURES_OWN_SOURCE "local"
 
-/* Passes and templates of one report; the rest goes with the next one. */
+/* Passes, templates and feedback of one report; the rest goes with the next one. */
 #define FIGURES_PASSES_MAX    1000
 #define FIGURES_TEMPLATES_MAX 1000
+#define FIGURES_FEEDBACK_MAX  100 /* it has contracts with it */
 
 #endif

@@ -119,6 +119,12 @@ X(FIGURES_TEMPLATES, "SELECT json_group_object(template_name, json_object('templ
   "'last_accessed_at', last_accessed_at, 'access_count', access_count, 'cache_hits', cache_hits, 'cache_misses', cache_misses, " \
   "'created_at', created_at, 'updated_at', updated_at)), count(*), max(last_accessed_at) FROM (SELECT * FROM " \
   "template_cache_metadata WHERE last_accessed_at > ?1 ORDER BY last_accessed_at LIMIT ?2)") \
+X(FIGURES_FEEDBACK, "SELECT json_object('rows', json_group_array(json_object('id', id, 'session_id', session_id, 'pattern_name', " \
+  "pattern_name, 'detected_confidence', detected_confidence, 'actual_pattern', actual_pattern, 'feedback_type', feedback_type, " \
+  "'user_provided', user_provided, 'contract_json', iif(length(contract_json) <= 20000, json(contract_json), NULL), " \
+  "'capabilities_matched', json(capabilities_matched), 'false_positives', json(false_positives), 'false_negatives', " \
+  "json(false_negatives), 'learning_weight', learning_weight, 'created_at', created_at))), count(*), max(id) FROM " \
+  "(SELECT * FROM pattern_feedback_log WHERE id > ?1 ORDER BY id LIMIT ?2)") \
 X(FIGURES_LAST, "SELECT max(id) FROM sync_metrics") \
 X(FIGURES_READ, "SELECT json_object('rows', json_group_array(json_array(m.timestamp, f.value ->> 0, coalesce(n.source, 'local'), " \
   "f.value ->> 2, f.value ->> 3, f.value ->> 4, f.value ->> 5, f.value ->> 6, f.value ->> 7, f.value ->> 8, f.value ->> 9))), count(*) " \

@@ -41,6 +41,14 @@ COLUMNS = {
     "mixin_compatibility_summary":
         "node_type total_combinations avg_compatibility total_successes "
         "total_failures success_rate compatibility_score failure_count",
+    "pattern_feedback_log":
+        "id session_id pattern_name detected_confidence actual_pattern "
+        "feedback_type user_provided contract_json capabilities_matched "
+        "false_positives false_negatives learning_weight created_at",
+    "pattern_feedback_analysis":
+        "pattern_name feedback_type feedback_count avg_confidence "
+        "user_provided_count avg_learning_weight precision "
+        "false_positive_count",
 }
 
 
@@ -57,6 +65,8 @@ def host(tmp_path_factory, postgres_server):
     daemon.start()
     daemon.run("generate", "--output", str(daemon.folder / "out"),
                *map(str, CONTRACTS[:3]))
+    daemon.run("feedback", "record", "--pattern", "crud", "--type", "correct",
+               "--confidence", "0.9", "--contract", str(CONTRACTS[0]))
     # Who leaves tells of the templates that it used.
     daemon.configure({"generation": {"max_retries": 4}})
     daemon.run("reload")
@@ -96,7 +106,8 @@ def told(host):
     return (daemon.pending() == 0 and jobs and
             sum(row["events"] for row in rows(
                 centre, "event_processing_metrics")) == events and
-            rows(centre, "template_cache_metadata"))
+            rows(centre, "template_cache_metadata") and
+            rows(centre, "pattern_feedback_log"))
 
 
 def samples(daemon):
@@ -123,6 +134,8 @@ def test_columns(host, name):
     local = report(daemon, name)
     assert not local or list(local[0]) == columns
     assert len(local) > 0 or name.startswith("mixin")
+    if name.startswith("pattern"):
+        assert len(rows(centre, name)) == len(local) == 1
     text = daemon.run("metrics", "--report", name).stdout
     assert columns[0] in text or "nothing recorded" in text
 
@@ -186,6 +199,10 @@ TRIED = [  # mixins, state
     (["Caching", "Retry"], "done"), (["Caching", "Retry"], "done"),
     (["Caching", "Retry"], "failed"), (["Caching", "Logging"], "failed"),
 ]
+FEEDBACK = [  # pattern, confidence, kind, by a person
+    ("crud", 0.9, "correct", 1), ("crud", 0.8, "correct", 0),
+    ("crud", 0.75, "incorrect", 1), ("crud", 0.7, "partial", 0),
+]
 TEMPLATES = [  # name, type, bytes, load ms, hits, misses
     ("a", "node", 1048576, 2.5, 3, 1), ("b", "node", 524288, 1.5, 4, 2),
     ("c", "contract", 0, 1, 0, 1),
@@ -210,6 +227,15 @@ def fill_centre(centre):
             "state": state, "node_type": "EFFECT", "mixins": mixins,
             "mixins_tried": True, "error": "clash",
             "finished_at": "2026-01-01T00:00:00Z"})
+    put("tidemill_feedback", "1", {"rows": [
+        {"id": n, "session_id": "s", "pattern_name": name,
+         "detected_confidence": confidence, "feedback_type": kind,
+         "user_provided": user, "contract_json": None,
+         "capabilities_matched": [],
+         "false_positives": [name] if kind == "incorrect" else [],
+         "false_negatives": [], "learning_weight": 1 if user else 0.5,
+         "created_at": 1}
+        for n, (name, confidence, kind, user) in enumerate(FEEDBACK)]})
     put("tidemill_templates", "used", {
         name: {"template_type": kind, "cache_key": "k", "file_path": "p",
                "file_hash": "00", "size_bytes": size, "load_time_ms": load,
@@ -219,6 +245,7 @@ def fill_centre(centre):
         for name, kind, size, load, hits, misses in TEMPLATES})
     # What tools should not fall over.
     put("tidemill_events", "2", [1])
+    put("tidemill_feedback", "2", {"rows": 1})
     put("tidemill_templates", "other", [])
     put("generation_jobs", "x", {"state": "done", "phases": "none"})
 
@@ -226,7 +253,8 @@ def fill_centre(centre):
 def fill_store(path):
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         for table in ("sync_metrics", "generation_jobs",
-                      "template_cache_metadata", "mixin_compatibility_matrix"):
+                      "template_cache_metadata", "mixin_compatibility_matrix",
+                      "pattern_feedback_log"):
             db.execute(f"DELETE FROM {table}")
         db.execute("INSERT INTO sync_metrics VALUES (1, 1000, 1, 1, 'request',"
                    " 1, NULL, 1, 1, 0, ?)", (json.dumps(FIGURES),))
@@ -242,6 +270,15 @@ def fill_store(path):
                 "INSERT INTO template_cache_metadata VALUES "
                 "(?, ?, 'k', 'p', '00', ?, ?, 1, ?, ?, ?, 1, 1)",
                 (name, kind, size, load, hits + misses, hits, misses))
+        for name, confidence, kind, user in FEEDBACK:
+            db.execute(
+                "INSERT INTO pattern_feedback_log (session_id, pattern_name, "
+                "detected_confidence, feedback_type, user_provided, "
+                "false_positives, learning_weight, created_at) VALUES "
+                "('s', ?, ?, ?, ?, ?, ?, 1)",
+                (name, confidence, kind, user, json.dumps(
+                    [name] if kind == "incorrect" else []),
+                 1 if user else 0.5))
         for a, b, good, bad in (("Caching", "Retry", 2, 1),
                                 ("Caching", "Logging", 0, 1)):
             db.execute(
@@ -267,6 +304,11 @@ EXPECTED = {
     # (0.6667 + 0) / 2; 2 of 4
     "mixin_compatibility_summary": [
         ("EFFECT", 2, 0.333, 2, 2, 0.5, 0.333, 2)],
+    # 2 of 3 are correct; partial is apart
+    "pattern_feedback_analysis": [
+        ("crud", "correct", 2, 0.85, 1, 0.75, 0.667, 0),
+        ("crud", "incorrect", 1, 0.75, 1, 1, 0.667, 1),
+        ("crud", "partial", 1, 0.7, 0, 0.5, 0.667, 0)],
 }
 
 

@@ -27,8 +27,8 @@ static size_t cut(const char *text, size_t size, size_t most)
 
 static bool is_own(const struct outbox_operation *operation)
 {
-    static const char *const tables[] = {FIGURES_EVENTS_TABLE,
-                                         FIGURES_TEMPLATES_TABLE};
+    static const char *const tables[] = {
+        FIGURES_EVENTS_TABLE, FIGURES_TEMPLATES_TABLE, FIGURES_FEEDBACK_TABLE};
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
         if (strlen(tables[i]) == operation->table_name_size &&
             memcmp(tables[i], operation->table_name,

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What the hosts recorded of themselves, as tables and views of the names
 -- that tools look for.  It comes as ordinary records: results of jobs, and
--- the two tables of common/store/figures.h.  A row of event_processing_metrics
+-- the tables of common/store/figures.h.  A row of event_processing_metrics
 -- stands for `events` events of one pass; durations and waits are theirs on
 -- average, retries all of theirs.
 
 CREATE INDEX synced_records_figures ON tidemill.synced_records (table_name)
     WHERE table_name IN ('generation_jobs', 'tidemill_events',
-                         'tidemill_templates');
+                         'tidemill_templates', 'tidemill_feedback');
 
 CREATE VIEW tidemill.event_processing_metrics AS
 SELECT r.system_id,
@@ -184,3 +184,48 @@ SELECT node_type, count(*) AS total_combinations,
        sum(failure_count) AS failure_count
   FROM tidemill.mixin_compatibility_matrix
  GROUP BY node_type;
+
+CREATE FUNCTION tidemill.texts_of(list jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(SELECT jsonb_array_elements_text(
+        CASE jsonb_typeof(list) WHEN 'array' THEN list ELSE '[]' END))
+$$;
+
+CREATE VIEW tidemill.pattern_feedback_log AS
+SELECT r.system_id,
+       md5(concat_ws('/', r.system_id, r.record_id, f.v ->> 'id'))::uuid AS id,
+       md5(concat_ws('/', r.system_id, f.v ->> 'session_id'))::uuid
+           AS session_id,
+       (f.v ->> 'pattern_name')::varchar(100) AS pattern_name,
+       (f.v ->> 'detected_confidence')::numeric(5, 4) AS detected_confidence,
+       (f.v ->> 'actual_pattern')::varchar(100) AS actual_pattern,
+       f.v ->> 'feedback_type' AS feedback_type,
+       f.v ->> 'user_provided' = '1' AS user_provided,
+       nullif(f.v -> 'contract_json', 'null') AS contract_json,
+       tidemill.texts_of(f.v -> 'capabilities_matched')
+           AS capabilities_matched,
+       tidemill.texts_of(f.v -> 'false_positives') AS false_positives,
+       tidemill.texts_of(f.v -> 'false_negatives') AS false_negatives,
+       (f.v ->> 'learning_weight')::numeric(5, 4) AS learning_weight,
+       to_timestamp((f.v ->> 'created_at')::numeric / 1000) AS created_at
+  FROM tidemill.synced_records AS r,
+       jsonb_array_elements(CASE jsonb_typeof(r.data -> 'rows')
+                            WHEN 'array' THEN r.data -> 'rows' ELSE '[]' END)
+           AS f (v)
+ WHERE r.table_name = 'tidemill_feedback';
+
+-- precision is the pattern's: correct of correct and incorrect.
+CREATE VIEW tidemill.pattern_feedback_analysis AS
+SELECT pattern_name, feedback_type, count(*) AS feedback_count,
+       round(avg(detected_confidence), 3) AS avg_confidence,
+       count(*) FILTER (WHERE user_provided) AS user_provided_count,
+       round(avg(learning_weight), 3) AS avg_learning_weight,
+       round(sum(count(*) FILTER (WHERE feedback_type = 'correct'))
+                 OVER (PARTITION BY pattern_name)
+             / nullif(sum(count(*) FILTER (
+                   WHERE feedback_type IN ('correct', 'incorrect')))
+                 OVER (PARTITION BY pattern_name), 0), 3) AS precision,
+       sum(cardinality(false_positives)) AS false_positive_count
+  FROM tidemill.pattern_feedback_log
+ GROUP BY pattern_name, feedback_type
+ ORDER BY pattern_name, feedback_count DESC;
