@@ -31,7 +31,8 @@ static const char *list_query(int state)
     "SELECT id, kind, state, priority, attempt, created_ms, finished_ms, "     \
     "duration_ms, error, json_extract(coalesce(spec, (SELECT s.spec FROM "     \
     "generation_specs s WHERE s.job_id = generation_jobs.id)), '$.contract') " \
-    "AS contract "                                                             \
+    "AS contract, (SELECT c.central_id FROM central_jobs c WHERE c.job_id = "  \
+    "generation_jobs.id) AS central_job "                                      \
     "FROM generation_jobs " where " ORDER BY id DESC LIMIT ?"
     static const char *const queries[] = {
         LIST(""),
@@ -107,13 +108,17 @@ static void show_job_line(const json_t *row)
     if (json_is_integer(duration))
         snprintf(took, sizeof(took), "%lld",
                  (long long)json_integer_value(duration));
+    char origin[40] = "";
+    if (json_is_integer(json_object_get(row, "central_job")))
+        snprintf(origin, sizeof(origin), "central:%lld ",
+                 report_number(row, "central_job"));
     bool runs = json_object_get(row, "running") != NULL;
     if (runs)
         snprintf(took, sizeof(took), "%.0f", 1000 * running_seconds(row));
-    printf("%8lld  %-10s  %-7s %-9s %5lld %7s  %s%s\n",
+    printf("%8lld  %-10s  %-7s %-9s %5lld %7s  %s%s%s\n",
            report_number(row, "id"), when, report_text(row, "kind"),
            runs ? "running" : report_text(row, "state"),
-           report_number(row, "attempt"), took,
+           report_number(row, "attempt"), took, origin,
            length > CONTRACT_SHOWN ? "..." : "",
            length > CONTRACT_SHOWN ? contract + length - CONTRACT_SHOWN + 3
                                    : contract);
@@ -215,6 +220,14 @@ static json_t *read_job(struct store_reader *reader, int64_t id,
         "generation_jobs t, json_each(t.after_jobs) a LEFT JOIN "
         "generation_jobs j ON j.id = a.value WHERE t.id = ?",
         &id, 1, error);
+    json_t *central = report_rows(
+        reader,
+        "SELECT central_id AS job, attempt, coalesce(report, 'leased') AS "
+        "report FROM central_jobs WHERE job_id = ?",
+        &id, 1, error);
+    if (json_array_size(central) > 0)
+        json_object_set(job, "central", json_array_get(central, 0));
+    json_decref(central);
     json_object_set_new(job, "before", before != NULL ? before : json_array());
     json_object_set_new(job, "files", files != NULL ? files : json_array());
     return job;
@@ -238,6 +251,14 @@ static void show_options(const json_t *options)
 }
 
 static const char *const priorities[] = {"urgent", "high", "normal", "low"};
+
+static void show_central(const json_t *central)
+{
+    if (central != NULL)
+        printf("from           central job %lld, attempt %lld, %s\n",
+               report_number(central, "job"), report_number(central, "attempt"),
+               report_text(central, "report"));
+}
 
 /* The jobs before it, and the state of each. */
 static void show_before(const json_t *before)
@@ -264,6 +285,7 @@ static void show_job(const json_t *job)
     printf("attempt        %lld\n", report_number(job, "attempt"));
     if (json_is_string(json_object_get(job, "key")))
         printf("key            %s\n", report_text(job, "key"));
+    show_central(json_object_get(job, "central"));
     show_before(json_object_get(job, "before"));
     printf("created        %s\n",
            print_time(json_object_get(job, "created"), when));

@@ -97,6 +97,25 @@ static void check_database(struct loader *loader)
                             "database.host and database.database");
 }
 
+static void check_central(struct loader *loader)
+{
+    const struct config *config = loader->config;
+    if (config->generation_source != GENERATION_CENTRAL)
+        return;
+    if (config->database_conninfo[0] == '\0' &&
+        config->database_host[0] == '\0' && config->database_name[0] == '\0')
+        loader_error_option(loader, OPTION_INDEX_generation_source,
+                            "generation.source is central, but where "
+                            "PostgreSQL is remains unsaid; set "
+                            "database.conninfo, or database.host and "
+                            "database.database");
+    if (!config->sync_enabled || !config->generation_enabled)
+        loader_error_option(loader, OPTION_INDEX_generation_source,
+                            "generation.source is central, which needs sync "
+                            "and generation workers; set sync.enabled and "
+                            "generation.enabled to true");
+}
+
 static void check_http(struct loader *loader)
 {
     const struct config *config = loader->config;
@@ -121,7 +140,9 @@ static void check_password_file(struct loader *loader)
 {
     const char *path = loader->config->database_password_file;
     struct stat status;
-    if (path[0] == '\0' || loader->config->sync_sink != SYNC_SINK_PGSQL)
+    if (path[0] == '\0' ||
+        (loader->config->sync_sink != SYNC_SINK_PGSQL &&
+         loader->config->generation_source != GENERATION_CENTRAL))
         return;
     if (path[0] != '/')
         loader_error_option(loader, OPTION_INDEX_database_password_file,
@@ -183,6 +204,7 @@ void loader_check(struct loader *loader)
     check_paths(loader);
     check_sources(loader);
     check_database(loader);
+    check_central(loader);
     check_http(loader);
     check_password_file(loader);
 }

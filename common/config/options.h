@@ -99,6 +99,14 @@ X("generation.command.processes", command_processes, INT, "0", 0, 10000000, RESP
   "Processes of the user when a command forks (none for root), likewise; in a control group those of the command; 0: none.") \
 X("generation.command.open_files", command_open_files, INT, "0", 0, 10000000, RESPAWN_GENERATION, 0, \
   "Open files of each process, likewise; 0: none.") \
+X("generation.source", generation_source, CHOICE, "local", 0, 0, RESPAWN_SYNC, 0, \
+  "Where jobs come from: local ones only, or the queue at the centre as well.") \
+X("generation.central.max_jobs", central_max_jobs, INT, "16", 1, 1000, RESPAWN_SYNC, 0, \
+  "Jobs of the central queue that this host holds at a time, waiting or running.") \
+X("generation.central.lease", central_lease_ms, DURATION, "60s", 1000, 86400000, RESPAWN_SYNC, 0, \
+  "Time after which the jobs of a host that is not heard of run elsewhere.") \
+X("generation.central.poll", central_poll_ms, DURATION, "2s", 50, 3600000, RESPAWN_SYNC, 0, \
+  "How often an idle host looks into the central queue.") \
 X("template_cache.enabled", template_cache_enabled, BOOL, "true", 0, 0, LIVE, 0, \
   "Keep compiled templates in shared memory, for all workers.") \
 X("template_cache.max_templates", template_cache_max, INT, "100", 1, 10000, LIVE, 0, \
@@ -263,6 +271,7 @@ X("logging.rotation.compression", log_compression, BOOL, "true", 0, 0, LIVE, 0, 
 /* X(member, words in the order of their values) */
 #define OPTION_CHOICE_LIST(X) \
 X(system_type, "developer_workstation", "production_server", "backup_server") \
+X(generation_source, "local", "central") \
 X(sync_mode, "adaptive", "aggressive", "conservative") \
 X(sync_sink, "sqlite", "pgsql", "http") \
 X(sync_interval_selection, "auto", "default") \
@@ -295,6 +304,7 @@ X(sync_max_per_pass, "5000", "500")
 
 enum system_type { SYSTEM_WORKSTATION, SYSTEM_PRODUCTION, SYSTEM_BACKUP };
 enum sync_mode { MODE_ADAPTIVE, MODE_AGGRESSIVE, MODE_CONSERVATIVE };
+enum generation_source { GENERATION_LOCAL, GENERATION_CENTRAL };
 enum sync_sink { SYNC_SINK_SQLITE, SYNC_SINK_PGSQL, SYNC_SINK_HTTP };
 enum interval_selection { INTERVAL_AUTO, INTERVAL_DEFAULT };
 

@@ -51,7 +51,7 @@ void budget_give_back(struct budget *budget, unsigned holder)
 
 bool budget_is_wanted(const struct budget *budget)
 {
-    for (int i = 0; i < SLOTS_MAX; i++)
+    for (int i = 0; i < BUDGET_HOLDERS; i++)
         if (atomic_load(&budget->waits[i]) != 0)
             return true;
     return false;

@@ -23,10 +23,17 @@
 /* A sample of the server's connections counts for this long. */
 #define BUDGET_SAMPLE_FRESH_MS 6000
 
+/* Who leases from the central queue, beside the worker of a sync slot: an
+ * index behind those of the scoreboard, and behind SLOTS_MAX, which is
+ * nobody. */
+#define BUDGET_HOLDER_QUEUE (SLOTS_MAX + 1)
+#define BUDGET_HOLDERS      (SLOTS_MAX + 2)
+
 struct budget {
     /* 0: free; else the holder's index + 1, and BUDGET_IN_USE */
     alignas(128) _Atomic uint32_t places[SLOTS_MAX];
-    _Atomic uint32_t waits[SLOTS_MAX]; /* 1: this holder waits for a token */
+    /* 1: this holder waits for a token */
+    _Atomic uint32_t waits[BUDGET_HOLDERS];
     /* as the sync workers are configured, for whoever shows them */
     _Atomic int64_t size;
     _Atomic int64_t threshold_millionths; /* 0: nobody looks */

@@ -96,6 +96,13 @@
       "Jobs failed for good.")                                                 \
     X(COUNTER, JOBS_RETRIED, "tidemill_jobs_retried_total", "attempts",        \
       "Attempts of jobs that are made again.")                                 \
+    X(COUNTER, CENTRAL_LEASED, "tidemill_central_jobs_leased_total", "jobs",   \
+      "Jobs leased from the central queue.")                                   \
+    X(COUNTER, CENTRAL_REPORTED, "tidemill_central_jobs_reported_total",       \
+      "jobs",                                                                  \
+      "Ends of jobs that the central queue has taken.")                        \
+    X(COUNTER, CENTRAL_LOST, "tidemill_central_jobs_lost_total", "jobs",       \
+      "Jobs whose lease was lost, or whose end was refused for that.")         \
     X(HISTOGRAM, JOB_SECONDS, "tidemill_job_seconds", "seconds",               \
       "Time of a job.")                                                        \
     X(COUNTER, FILES_WRITTEN, "tidemill_files_written_total", "files",         \

@@ -158,7 +158,7 @@ static int expire_dead(struct step *step, int64_t key)
 struct walk {
     enum sql select;
     int (*expire)(struct step *step, int64_t id); /* or: */
-    enum sql deletes[3];
+    enum sql deletes[4];
     unsigned delete_count;
     bool bounded; /* the select takes a last number too */
 };
@@ -187,8 +187,8 @@ static const struct walk walks[EXPIRY_COUNT] = {
                      .delete_count = 1},
     [EXPIRY_JOBS] = {.select = SQL_JOBS_WALK,
                      .deletes = {SQL_JOB_EXPIRE, SQL_SPEC_EXPIRE,
-                                 SQL_MANIFEST_EXPIRE},
-                     .delete_count = 3},
+                                 SQL_MANIFEST_EXPIRE, SQL_CENTRAL_EXPIRE},
+                     .delete_count = 4},
     [EXPIRY_DEAD] = {.select = SQL_DEAD_WALK, .expire = expire_dead},
 };
 

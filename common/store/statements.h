@@ -96,6 +96,11 @@ X(JOB_CANCEL, CALLER_CLI | CALLER_GATEWAY, "ii", \
 X(JOB_RETRY, CALLER_CLI | CALLER_GATEWAY, "i", \
   "id: a job that failed or was cancelled goes back to the queue with all its attempts, behind those before it; refused when " \
   "one of these failed") \
+X(CENTRAL_SUBMIT, CALLER_SYNC, "titiiiii", \
+  "kind, priority, spec as JSON, timeout ms (0: default), now, central id, attempt there, token of the lease -> id: a leased " \
+  "job of the central queue becomes a job here, with the key central:ID:ATTEMPT; again is harmless") \
+X(CENTRAL_REPORTED, CALLER_SYNC, "iti", \
+  "id, reported|refused|lost, now: what became of its end at the centre. A job that is not over when its lease was lost is cancelled") \
 X(FILES_RECORD, CALLER_GENERATION, "itttti", \
   "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
 X(MIXINS_RECORD, CALLER_GENERATION | CALLER_CLI, "ttiTTi", \

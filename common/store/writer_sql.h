@@ -184,6 +184,10 @@ X(JOBS_WALK, "SELECT id, state NOT IN ('waiting', 'queued', 'claimed') AND finis
 X(JOB_EXPIRE, "DELETE FROM generation_jobs WHERE id = ?1") \
 X(SPEC_EXPIRE, "DELETE FROM generation_specs WHERE job_id = ?1") \
 X(MANIFEST_EXPIRE, "DELETE FROM generated_manifests WHERE job_id = ?1") \
+X(CENTRAL_EXPIRE, "DELETE FROM central_jobs WHERE job_id = ?1") \
+X(CENTRAL_INSERT, "INSERT INTO central_jobs (job_id, central_id, attempt, token) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET " \
+  "token = excluded.token, report = NULL WHERE token <> excluded.token") \
+X(CENTRAL_REPORT, "UPDATE central_jobs SET report = ?2 WHERE job_id = ?1 AND report IS NULL") \
 X(PAGES, "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count") \
 X(PAGES_GIVE_BACK, "PRAGMA incremental_vacuum(128)") \
 X(DAY_ADD, "INSERT INTO sync_days (day, passes, failures, operations, bytes, duration_ms, deferrals) VALUES (?1,1,?2,?3,?4,?5,?6) " \

@@ -52,9 +52,19 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE
         ON tidemill.synced_records, tidemill.shared_records
         TO tidemill_writer;
+    -- Jobs are leased and ended; what is over the owner lets go
+    -- (prune_jobs).
+    IF to_regclass('tidemill.job_queue') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE ON tidemill.job_queue
+            TO tidemill_writer;
+    END IF;
     GRANT SELECT ON ALL TABLES IN SCHEMA tidemill TO tidemill_reader;
 END $$;
 
 -- A typed target of sync.tables needs, for tidemill_writer: USAGE on its
 -- schema, SELECT, INSERT, UPDATE on it, and DELETE when it has no column
 -- "deleted".
+
+-- Who submits jobs to the queue (generation.source: central) decides what
+-- hosts run.  A role of its own for that needs USAGE on the schema, EXECUTE
+-- on tidemill.enqueue_job, and SELECT, INSERT on tidemill.job_queue.

@@ -127,6 +127,9 @@ static void put_result(struct buffer *json, const struct reporter *reporter,
     put_member(json, "finished_at", clock_format(clock_wall_ms(), now));
     if (error->code != ERROR_NONE)
         put_member(json, "error", error->text);
+    if (error->code != ERROR_NONE)
+        buffer_printf(json, ",\"temporary\":%s",
+                      may_pass(error->code) ? "true" : "false");
     if (command != NULL)
         put_command(json, command);
     if (render != NULL && render->correlation != NULL)

@@ -350,7 +350,9 @@ struct sink *gate_open(const struct worker *worker, struct event_base *base,
     gate->config = config;
     gate->holder = worker->board_index;
     gate->kept = worker->slot < config->database_pool_min;
-    gate->shared = config->sync_max_workers > config->database_pool_max;
+    gate->shared = config->sync_max_workers +
+                       (config->generation_source == GENERATION_CENTRAL) >
+                   config->database_pool_max;
     gate->budget = &worker->mapping->budget;
     gate->board = &worker->mapping->sync;
     gate->methods = methods;

@@ -27,6 +27,7 @@
 #include "common/shm/metrics.h"
 #include "workers/sync/window.h"
 #include "workers/sync/pgsql_answer.h"
+#include "workers/sync/pgsql_connect.h"
 #include "workers/sync/pgsql_contact.h"
 #include "workers/sync/pgsql_request.h"
 #include "workers/sync/pgsql_schema.h"
@@ -35,8 +36,6 @@
 
 /* Of folded texts and refusals of one batch. */
 #define BATCH_ARENA_MAX ((size_t)1 << 30)
-
-#define CONNINFO_MAX 16384
 
 /* The server's connections are counted at most so often. */
 #define SAMPLE_MS 3000
@@ -467,31 +466,6 @@ static void pgsql_close(struct sink *sink)
     free(sink);
 }
 
-static int connection_make(struct sink *sink, struct event_base *base,
-                           struct error *error)
-{
-    const struct config *config = sink->config;
-    struct buffer conninfo;
-    buffer_init(&conninfo, CONNINFO_MAX);
-    int status = config_conninfo(config, &conninfo, error);
-    if (status == 0 && conninfo.failed)
-        status = error_set(error, ERROR_CONFIG,
-                           "database: the connection string is too long");
-    if (status == 0) {
-        struct pg_settings settings = {
-            .conninfo = conninfo.size ? conninfo.bytes : "",
-            .application_name = config->database_application_name,
-            .connect_timeout_ms = config->database_connect_timeout_ms,
-            .statement_timeout_ms = config->database_statement_timeout_ms,
-            .query_timeout_ms = config->database_query_timeout_ms};
-        status = pg_connection_new(&sink->connection, base, &settings, error);
-    }
-    if (conninfo.bytes)
-        explicit_bzero(conninfo.bytes, conninfo.size); /* the password */
-    buffer_deinit(&conninfo);
-    return status;
-}
-
 static struct sink *pgsql_open(const struct config *config,
                                struct event_base *base, struct error *error)
 {
@@ -509,7 +483,8 @@ static struct sink *pgsql_open(const struct config *config,
     sink->soon = event_new(base, -1, 0, on_soon, sink);
     if (!sink->soon)
         error_set(error, ERROR_SYSTEM, "cannot make a timer");
-    else if (connection_make(sink, base, error) == 0) {
+    else if (pgsql_connection_new(&sink->connection, config, base, error) ==
+             0) {
         sink->schema.connection = sink->connection;
         sink->contact.connection = sink->connection;
         sink->contact.system_id = config->system_id;

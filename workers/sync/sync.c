@@ -11,6 +11,7 @@
 #include "common/store/reader.h"
 #include "workers/sync/gate.h"
 #include "workers/sync/lineage.h"
+#include "workers/sync/queue_feeder.h"
 #include "workers/sync/schedule.h"
 #include "workers/sync/sink.h"
 
@@ -21,6 +22,7 @@ struct sync {
     struct store_link *link;
     struct store_reader *reader;
     struct schedule *schedule;
+    struct queue_feeder *feeder; /* NULL: no part of a central queue */
     struct lineage lineage;
 };
 
@@ -28,7 +30,10 @@ struct sync {
 
 static void on_drain(void *self, uint64_t bound_ms)
 {
-    schedule_drain(((struct sync *)self)->schedule, bound_ms);
+    struct sync *sync = self;
+    if (sync->feeder != NULL)
+        queue_feeder_drain(sync->feeder);
+    schedule_drain(sync->schedule, bound_ms);
 }
 
 static void on_pause(void *self)
@@ -50,6 +55,8 @@ static void on_wake(void *self)
 {
     struct sync *sync = self;
     schedule_line_changed(sync->schedule, gate_look(sync->sink));
+    if (sync->feeder != NULL)
+        queue_feeder_line_changed(sync->feeder);
 }
 
 static const struct worker_hooks worker_hooks = {
@@ -100,17 +107,27 @@ static struct store_reader *open_reader(void *self, bool *paused,
 
 static void on_connected(void *self)
 {
-    schedule_connected(((struct sync *)self)->schedule);
+    struct sync *sync = self;
+    schedule_connected(sync->schedule);
+    if (sync->feeder != NULL)
+        queue_feeder_connected(sync->feeder);
 }
 
 static void on_notified(void *self, uint32_t topics)
 {
-    schedule_notified(((struct sync *)self)->schedule, topics);
+    struct sync *sync = self;
+    if (topics & ~(uint32_t)TOPIC_JOB_OVER)
+        schedule_notified(sync->schedule, topics & ~(uint32_t)TOPIC_JOB_OVER);
+    if (topics & TOPIC_JOB_OVER)
+        queue_feeder_job_over(sync->feeder);
 }
 
 static void on_lost(void *self)
 {
-    schedule_lost(((struct sync *)self)->schedule);
+    struct sync *sync = self;
+    schedule_lost(sync->schedule);
+    if (sync->feeder != NULL)
+        queue_feeder_lost(sync->feeder);
 }
 
 static const struct store_link_hooks link_hooks = {
@@ -130,10 +147,16 @@ static int sync_open(struct sync *sync, struct error *error)
     sync->sink = gate_open(sync->worker, base, sink_methods_for(config), error);
     if (sync->sink == NULL)
         return -1;
+    bool feeds = sync->worker->slot == 0 &&
+                 config->generation_source == GENERATION_CENTRAL;
+    uint32_t topics = TOPIC_OUTBOX | TOPIC_URGENT | TOPIC_SETTLED;
     sync->link = store_link_new(base, socket_path,
-                                TOPIC_OUTBOX | TOPIC_URGENT | TOPIC_SETTLED,
+                                feeds ? topics | TOPIC_JOB_OVER : topics,
                                 &link_hooks, sync, error);
     if (sync->link == NULL)
+        return -1;
+    if (feeds && (sync->feeder = queue_feeder_new(sync->worker, base,
+                                                  sync->link, error)) == NULL)
         return -1;
     lineage_init(&sync->lineage, sync->worker, sync->loop, sync->link);
     gate_methods.watch(sync->sink, &sync->lineage.watch);
@@ -155,6 +178,7 @@ static void sync_close(struct sync *sync)
     if (sync->sink != NULL)
         gate_methods.close(sync->sink);
     store_link_free(&sync->link);
+    queue_feeder_free(&sync->feeder);
     schedule_free(&sync->schedule);
     store_reader_close(&sync->reader);
 }

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several hosts share the jobs of one PostgreSQL (generation.source)."""
+import contextlib
+import json
+import os
+import signal
+
+import pytest
+
+from harness import SOURCE, Daemon, Proxy, wait_for
+from test_roles import as_role, conninfo_as, run_script
+
+
+@pytest.fixture
+def make_host(folder, postgres):
+    """Makes hosts that share the queue; stops all at the end."""
+    with contextlib.ExitStack() as stack:
+        def make(name, conninfo=None, **central):
+            daemon = Daemon(folder, {
+                "generation": {
+                    "source": "central",
+                    "central": {"lease": "60s", "poll": "50ms",
+                                **central}},
+                "database": {"conninfo": conninfo or postgres.conninfo},
+                "monitoring": {"enabled": False},
+                "sync": {"max_workers": 1},
+            }, name=name)
+            stack.callback(daemon.cleanup)
+            return daemon
+        yield make
+
+
+def until_ready(postgres):
+    """The first host has made the schema."""
+    wait_for(lambda: postgres.query(
+        "SELECT to_regclass('tidemill.job_queue') IS NOT NULL")[0][0],
+        what="the queue's schema")
+
+
+def submit(postgres, argv, **over):
+    names = "".join(f", {name} => %s" for name in over)
+    spec = json.dumps({"argv": argv, "directory": "/tmp"})
+    return postgres.query(
+        f"SELECT tidemill.enqueue_job('command', %s::jsonb{names})", spec,
+        *over.values())[0][0]
+
+
+def row(postgres, job):
+    """state, attempt, host, result, error"""
+    return postgres.query("SELECT state, attempt, host, result, error FROM "
+                          "tidemill.job_queue WHERE id = %s", job)[0]
+
+
+def wait_state(postgres, job, state):
+    return wait_for(lambda: (lambda r: r if r[0] == state else None)(
+        row(postgres, job)), what=f"job {job} to be {state}")
+
+
+def counts(postgres):
+    return dict(postgres.query(
+        "SELECT state, count(*) FROM tidemill.job_queue GROUP BY 1"))
+
+
+def local(daemon, central):
+    """The jobs of this host that came from a central job."""
+    return [j for j in daemon.json("jobs", "list", "--limit", 1000)
+            if j["central_job"] == central]
+
+
+def marked(folder):
+    path = folder / "marks"
+    return path.read_text().split() if path.exists() else []
+
+
+def marker(folder, word, before=""):
+    """A command that appends its word to one file."""
+    return ["/bin/sh", "-c", f"{before} echo {word} >> {folder}/marks"]
+
+
+def kill_host(daemon):
+    """SIGKILL to all of its processes at once, as when power fails."""
+    pids = [daemon.pid, *daemon.descendants()]
+    for pid in pids:  # so that none acts on the death of another
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    for pid in {*pids, *daemon.descendants()}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    daemon.process.wait(60)
+
+
+def test_two_hosts_share_jobs(make_host, postgres, folder):
+    """Each of 200 jobs runs once, on one of two hosts."""
+    hosts = [make_host("one").start(), make_host("two").start()]
+    until_ready(postgres)
+    postgres.query(
+        "SELECT tidemill.enqueue_job('command', jsonb_build_object('argv', "
+        "jsonb_build_array('/bin/sh', '-c', format('echo job%%s >> %%s', n, "
+        "%s)), 'directory', '/tmp'), n %% 4) FROM generate_series(0, 199) n",
+        f"{folder}/marks")
+    wait_for(lambda: counts(postgres) == {"done": 200}, what="all jobs")
+    assert sorted(marked(folder)) == sorted(f"job{n}" for n in range(200))
+    shares = dict(postgres.query(
+        "SELECT host, count(*) FROM tidemill.job_queue WHERE attempt = 1 "
+        "GROUP BY 1"))
+    print(shares)
+    assert sorted(shares) == ["host-one", "host-two"]
+    assert sum(shares.values()) == 200
+    # Its result is there, and its host knows where it came from.
+    state, _, host, result, error = row(postgres, 1)
+    assert (state, result["state"], result["exit_code"], error) == (
+        "done", "done", 0, None)
+    job, = local(next(h for h in hosts if f"host-{h.name}" == host), 1)
+    daemon = next(h for h in hosts if f"host-{h.name}" == host)
+    wait_for(lambda: daemon.json("jobs", "show", job["id"])["central"]
+             == {"job": 1, "attempt": 1, "report": "reported"},
+             what="the report to be noted")
+    shown = daemon.run("jobs", "show", job["id"]).stdout
+    assert "central job 1, attempt 1, reported" in shown
+    assert "central:1" in daemon.run("jobs", "list", "--limit",
+                                     "1000").stdout
+
+
+def test_killed_feeders_lose_and_repeat_nothing(make_host, postgres, folder):
+    """The worker that leases and reports is killed again and again."""
+    daemon = make_host("one", lease="10s", max_jobs=8).start()
+    until_ready(postgres)
+    jobs = [submit(postgres, marker(folder, f"job{n}", "sleep 0.02;"))
+            for n in range(40)]
+    for done in (2, 8, 14, 20):
+        wait_for(lambda: counts(postgres).get("done", 0) >= done,
+                 what=f"{done} jobs")
+        daemon.kill_worker("sync")
+    wait_for(lambda: counts(postgres) == {"done": len(jobs)}, what="all jobs")
+    assert sorted(marked(folder)) == sorted(f"job{n}" for n in range(40))
+
+
+def test_a_dead_host_costs_its_jobs_a_lease(make_host, postgres, folder):
+    """What a killed host held runs elsewhere; nothing is lost."""
+    dead = make_host("dead", lease="2s", max_jobs=4).start()
+    until_ready(postgres)
+    jobs = [submit(postgres, marker(folder, f"job{n}", "sleep 0.2;"))
+            for n in range(12)]
+    wait_for(lambda: counts(postgres).get("done", 0) >= 2
+             and counts(postgres).get("leased", 0) >= 3, what="the middle")
+    kill_host(dead)
+    held = postgres.query("SELECT id FROM tidemill.job_queue WHERE state = "
+                          "'leased'")
+    assert held
+    heir = make_host("heir").start()
+    wait_for(lambda: counts(postgres) == {"done": len(jobs)},
+             what="the heir to do what is left")
+    for job, in held:
+        state, attempt, host, _, _ = row(postgres, job)
+        assert state == "done" and attempt >= 2 and host == "host-heir"
+    # Each ran; only what the dead host held may have run twice.
+    ran = marked(folder)
+    assert set(ran) == {f"job{n}" for n in range(12)}
+    assert len(ran) <= 12 + len(held)
+    assert heir.process.poll() is None
+
+
+def test_a_slow_job_keeps_its_lease(make_host, postgres, folder):
+    """Heartbeats go on while it runs for longer than its lease."""
+    hosts = [make_host(name, lease="3s").start() for name in ("one", "two")]
+    until_ready(postgres)
+    job = submit(postgres, marker(folder, "slow", "sleep 3.4;"))
+    wait_state(postgres, job, "done")
+    assert row(postgres, job)[1] == 1
+    assert marked(folder) == ["slow"]
+    assert sum(len(local(h, job)) for h in hosts) == 1
+
+
+def test_the_line_is_cut_while_jobs_run(make_host, postgres, folder,
+                                        postgres_server):
+    """Held jobs are finished and told later; local ones go on."""
+    proxy = Proxy(postgres_server.port)
+    try:
+        conninfo = postgres.conninfo.replace(
+            f"port={postgres_server.port}", f"port={proxy.port}")
+        daemon = make_host("one", conninfo=conninfo).start()
+        until_ready(postgres)
+        go = folder / "go"
+        job = submit(postgres, marker(folder, "held", (
+            f"echo begun >> {folder}/marks;"
+            f"while ! test -e {go}; do sleep 0.02; done;")))
+        wait_for(lambda: marked(folder) == ["begun"], what="the job to run")
+        proxy.refuse = True
+        proxy.cut()
+        go.touch()
+        wait_for(lambda: [j["state"] for j in local(daemon, job)] == ["done"],
+                 what="the job to end without the centre")
+        assert daemon.run("run", "--", "/bin/echo", "local").stdout == "local\n"
+        assert row(postgres, job)[0] == "leased"
+        proxy.refuse = False
+        wait_state(postgres, job, "done")
+        assert row(postgres, job)[1] == 1
+        assert marked(folder) == ["begun", "held"]
+    finally:
+        proxy.close()
+
+
+def test_a_stale_result_is_refused(make_host, postgres, folder,
+                                   postgres_server):
+    """A host that was away for longer than its lease changes nothing."""
+    proxy = Proxy(postgres_server.port)
+    try:
+        conninfo = postgres.conninfo.replace(
+            f"port={postgres_server.port}", f"port={proxy.port}")
+        stale = make_host("stale", conninfo=conninfo, lease="1s").start()
+        until_ready(postgres)
+        go = folder / "go"
+        job = submit(postgres, marker(folder, "ran", (
+            f"echo begun >> {folder}/marks;"
+            f"while ! test -e {go}; do sleep 0.02; done;")))
+        wait_for(lambda: marked(folder) == ["begun"], what="the job to run")
+        proxy.refuse = True
+        proxy.cut()
+        make_host("fresh").start()
+        wait_for(lambda: row(postgres, job)[2] == "host-fresh",
+                 what="the lease to be lost")
+        go.touch()
+        wait_state(postgres, job, "done")
+        wait_for(lambda: local(stale, job)[0]["state"] == "done",
+                 what="the stale host's run to end")
+        proxy.refuse = False
+        wait_for(lambda: stale.json("jobs", "show", local(stale, job)[0]["id"])
+                 ["central"]["report"] == "refused", what="the refusal")
+        assert row(postgres, job)[2] == "host-fresh"
+        assert "refused, for its lease was lost" in stale.log_text()
+    finally:
+        proxy.close()
+
+
+def test_retries_poison_and_cancel(make_host, postgres, folder):
+    """What may go well elsewhere is tried again, up to its attempts; what
+    fails for good is not; what is cancelled at the centre is ended here."""
+    daemon = make_host("one", lease="4s")
+    daemon.configure({"generation": {"max_retries": 0}})
+    daemon.start()
+    until_ready(postgres)
+    passing = submit(postgres, ["/bin/sh", "-c", "exit 111"], max_attempts=2)
+    hopeless = submit(postgres, ["/bin/sh", "-c", "exit 100"], max_attempts=5)
+    endless = submit(postgres, marker(folder, "ended",
+                                      f"echo begun >> {folder}/marks;"
+                                      "sleep 1000;"))
+    assert row(postgres, wait_state(postgres, hopeless, "failed") and hopeless
+               )[1] == 1
+    wait_for(lambda: marked(folder) == ["begun"], what="the endless one")
+    assert postgres.query("SELECT tidemill.cancel_job(%s)", endless) == [(
+        True,)]
+    wait_for(lambda: local(daemon, endless)[0]["state"] == "cancelled",
+             what="the cancelled job to be ended")
+    assert row(postgres, wait_state(postgres, passing, "failed") and passing
+               )[1] == 2
+    assert row(postgres, endless)[0] == "cancelled"
+    assert marked(folder) == ["begun"]
+
+
+def test_roles(make_host, postgres, folder):
+    """A host with the writer's rights shares the queue, a contract is
+    generated, and a role that may only submit submits."""
+    contract = SOURCE / "tests/fixtures/contracts/billing_object_store.yaml"
+    run_script(postgres)
+    owner = make_host("owner", conninfo_as(postgres, "tidemill_owner"),
+                      poll="1h").start()
+    until_ready(postgres)
+    owner.stop()
+    run_script(postgres)
+    as_role(postgres, "postgres", (
+        "DO $$ BEGIN CREATE ROLE submitter LOGIN; EXCEPTION WHEN "
+        "duplicate_object THEN NULL; END $$;"
+        "GRANT USAGE ON SCHEMA tidemill TO submitter;"
+        "GRANT SELECT, INSERT ON tidemill.job_queue TO submitter;"
+        "GRANT EXECUTE ON FUNCTION tidemill.enqueue_job TO submitter"))
+    spec = json.dumps({"contract": str(contract), "output": f"{folder}/out",
+                       "contract_text": contract.read_text()})
+    job = as_role(postgres, "submitter", (
+        f"SELECT tidemill.enqueue_job('render', $j${spec}$j$)"))[0][0]
+    (folder / "out").mkdir()
+    make_host("one", conninfo_as(postgres, "tidemill_writer")).start()
+    result = wait_state(postgres, job, "done")[3]
+    assert result["written"] > 5
+    assert list((folder / "out").iterdir())
+
+
+def test_submitting(make_host, postgres):
+    """Keys are taken once, and what nobody could run is refused."""
+    import psycopg2
+    make_host("one", poll="1h").start()
+    until_ready(postgres)
+    one = submit(postgres, ["/bin/true"], key="k", priority=0,
+                 not_before="2999-01-01")
+    assert submit(postgres, ["/bin/true"], key="k") == one
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        submit(postgres, ["/bin/false"], key="k")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        postgres.query("SELECT tidemill.enqueue_job('magic', '{}')")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        submit(postgres, ["/bin/true"], priority=9)
+    assert row(postgres, one)[:2] == ("queued", 0)
