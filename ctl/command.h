@@ -98,7 +98,7 @@ X("feedback match", command_feedback_match, STRICT, "[--threshold T] CONTRACT...
 X("feedback record", command_feedback_record, STRICT, "--pattern P --type T [--confidence C] [--actual P] [--contract FILE] [--automatic]", \
   "say whether a pattern that was named is the right one") \
 X("feedback report", command_feedback_report, STRICT, "[--strategy S] [--threshold T]", \
-  "show how right the patterns were, and which threshold would do better") \
+  "show how right the patterns were, and what threshold suits") \
 X("feedback mixins", command_feedback_mixins, STRICT, "[--node-type T --good|--bad [--reason TEXT] [--resolution TEXT] MIXIN MIXIN...]", \
   "show how mixins went together, or say how some did") \
 X("cache stats", command_cache_stats, LENIENT, "[--limit N]", \
@@ -108,7 +108,7 @@ X("cache clear", command_cache_clear, LENIENT, "", \
 X("cache invalidate", command_cache_invalidate, LENIENT, "NAME|PATTERN", \
   "remove the compiled templates that match") \
 X("metrics", command_metrics, LENIENT, "[--history | --report NAME|list [--limit N]]", \
-  "print all metrics in Prometheus' text format, how they went, or what was recorded") \
+  "print all metrics for Prometheus, their history, or records") \
 X("backup", command_backup, STRICT, "FILE|DIR", \
   "copy the local store, whole and checked, while the daemon runs") \
 X("restore", command_restore, STRICT, "FILE", \

@@ -133,7 +133,9 @@ class Quickstart:
                       "runtime_dir": str(self.folder / "run"),
                       "log_dir": str(self.folder / "log"),
                       "template_dir": str(ROOT / "conf" / "templates")},
-            "generation": {"max_workers": generation_workers},
+            # All from the start: one worker is compared with all of them.
+            "generation": {"min_workers": generation_workers,
+                           "max_workers": generation_workers},
             "sync": {**sink, "poll_interval": "200ms"},
             "sources": [{"name": "shop",
                          "path": str(self.folder / "shop" / "shop.db")}],
