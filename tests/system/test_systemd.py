@@ -131,7 +131,7 @@ def systemd(folder):
     unit = (binaries() / "conf" / "tidemill.service").read_text()
     unit = re.sub(r"=/\S*/(s?bin)/(tidemilld?) ", r"=/usr/local/\1/\2 ",
                   unit)
-    unit = re.sub(r"-c \S+", f"-c {CONFIG}", unit)
+    unit = re.sub(r"-c \S+\.yaml", f"-c {CONFIG}", unit)
     (folder / "tidemill.service").write_text(unit)
     systemd = Systemd(folder)
     try:
