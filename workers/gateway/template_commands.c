@@ -55,9 +55,13 @@ static void view_close(struct view *view, int64_t removed)
     arena_deinit(&view->arena);
 }
 
-static const struct template_record *record_of(const struct cache_item *item)
+/* A copy: what a list has is not aligned. */
+static struct template_record record_of(const struct cache_item *item)
 {
-    return (const void *)item->head;
+    struct template_record record;
+    _Static_assert(sizeof(record) <= CACHE_HEAD_MAX, "a list has all of it");
+    memcpy(&record, item->head, sizeof(record));
+    return record;
 }
 
 static const char *path_of(const struct cache_item *item)
@@ -148,17 +152,17 @@ static json_t *template_json(const struct cache_item *item,
 {
     char name[TEMPLATE_NAME_MAX];
     char hash[12];
-    const struct template_record *record = record_of(item);
+    const struct template_record record = record_of(item);
     template_name(template_dir, path_of(item), name);
-    snprintf(hash, sizeof(hash), "%.8s...", record->sha256);
+    snprintf(hash, sizeof(hash), "%.8s...", record.sha256);
     return json_pack(
         "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:s,s:b}", "name", name, "type",
         template_type(name), "path", path_of(item), "syntax",
-        record->syntax == MUSTACHE_SYNTAX_MUSTACHE ? "mustache" : "placeholder",
+        record.syntax == MUSTACHE_SYNTAX_MUSTACHE ? "mustache" : "placeholder",
         "size_bytes", (json_int_t)item->bytes, "access_count",
         (json_int_t)item->uses, "age_seconds",
         (json_int_t)((now_ms - item->put_ms) / 1000), "load_ms",
-        record->load_us / 1000.0, "file_hash", hash, "in_use",
+        record.load_us / 1000.0, "file_hash", hash, "in_use",
         (int)item->pinned);
 }
 
