@@ -135,8 +135,9 @@ def systemd(folder):
     (folder / "tidemill.service").write_text(unit)
     systemd = Systemd(folder)
     try:
-        wait_for(systemd.started, what="systemd")
-        if systemd.process.poll() is not None:
+        with contextlib.suppress(AssertionError):
+            wait_for(systemd.started, what="systemd")
+        if systemd.process.poll() is not None or not systemd.started():
             pytest.skip("no systemd in namespaces here: "
                         + (folder / "systemd.out").read_text()[-300:])
         yield systemd
