@@ -20,6 +20,7 @@
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
+#include "ctl/store_call.h"
 
 #define ARENA_BYTES_MAX (64u << 20)
 
@@ -147,27 +148,6 @@ int command_feedback_match(const struct command_context *context, int argc,
     return status;
 }
 
-/* Runs one statement; its exit status. */
-static int run_call(const struct command_context *context,
-                    struct store_call *call, int64_t *changed)
-{
-    struct store_session *session = NULL;
-    struct store_answer answer;
-    struct arena arena;
-    struct error error;
-    const struct store_request request = {call, 1};
-    arena_init(&arena, 1u << 20);
-    int result = store_session_open(&session, context->config,
-                                    SESSION_TIMEOUT_MS, &error);
-    if (result == 0)
-        result = store_session_call(session, &request, &arena, &answer, &error);
-    if (result == 0)
-        *changed = answer.results[0].changed;
-    store_session_close(&session);
-    arena_deinit(&arena);
-    return result == 0 ? 0 : print_failure(&error);
-}
-
 struct record {
     const char *pattern, *type, *actual, *contract;
     double confidence; /* -1: not given */
@@ -215,7 +195,7 @@ static int submit_record(const struct command_context *context,
                                             : value_text(json.bytes),
             value_text(matched == NULL ? "[]" : matched),
             value_integer(clock_wall_ms())}};
-    int status = run_call(context, &call, &id);
+    int status = store_call_run(context, &call, &id);
     buffer_deinit(&json);
     free(matched);
     if (status == 0 && context->json)
@@ -388,7 +368,7 @@ static int say_mixins(const struct command_context *context,
             said->resolution == NULL ? value_null()
                                      : value_text(said->resolution),
             value_integer(clock_wall_ms())}};
-    int status = run_call(context, &call, &changed);
+    int status = store_call_run(context, &call, &changed);
     json_decref(list);
     free(json);
     if (status == 0 && context->json)

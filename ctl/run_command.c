@@ -19,6 +19,7 @@
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
+#include "ctl/store_call.h"
 
 #define WAIT_ROUND_MS 1000
 
@@ -238,10 +239,6 @@ int command_run(const struct command_context *context, int argc, char **argv)
 static int change_job(const struct command_context *context, int argc,
                       char **argv, enum statement statement, int64_t *changed)
 {
-    struct error error;
-    struct arena arena;
-    struct store_answer answer;
-    struct store_session *session = NULL;
     int64_t id = argc == 2 ? parse_positive(argv[1]) : 0;
     if (id == 0)
         return print_usage(context, "name one job by its id");
@@ -249,17 +246,7 @@ static int change_job(const struct command_context *context, int argc,
         .statement = statement,
         .argument_count = statement == STATEMENT_JOB_CANCEL ? 2 : 1,
         .arguments = {value_integer(id), value_integer(clock_wall_ms())}};
-    const struct store_request request = {&call, 1};
-    arena_init(&arena, 1u << 20);
-    int result = store_session_open(&session, context->config,
-                                    SESSION_TIMEOUT_MS, &error);
-    if (result == 0)
-        result = store_session_call(session, &request, &arena, &answer, &error);
-    if (result == 0)
-        *changed = answer.results[0].changed;
-    store_session_close(&session);
-    arena_deinit(&arena);
-    return result == 0 ? 0 : print_failure(&error);
+    return store_call_run(context, &call, changed);
 }
 
 int command_jobs_cancel(const struct command_context *context, int argc,

@@ -94,8 +94,7 @@ static void set_timer(struct master *master, uint64_t due_ms)
 {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t delay_ms = due_ms > now_ms ? due_ms - now_ms : 0;
-    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
-                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
+    struct timeval delay = clock_span((int64_t)delay_ms);
     master->check_due_ms = due_ms;
     atomic_store(&master->mapping->daemon.next_check_ms, due_ms);
     event_add(master->check_event, &delay);

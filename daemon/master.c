@@ -111,8 +111,11 @@ static void give_listeners(struct master *master)
     if (notify_give(&master->notify, master->listeners.store_fd, LISTENER_STORE,
                     &error) != 0 ||
         notify_give(&master->notify, master->listeners.control_fd,
-                    LISTENER_CONTROL, &error) != 0)
-        trouble_note(master, TROUBLE_NOTIFY, &error);
+                    LISTENER_CONTROL, &error) != 0) {
+        log_warning("%s: clients are refused while the service is restarted",
+                    error.text);
+        master->given = false;
+    }
 }
 
 static void on_watchdog(evutil_socket_t fd, short what, void *self)
@@ -127,8 +130,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *self)
 static int watch_ourselves(struct master *master, struct error *error)
 {
     uint64_t period_ms = master->notify.watchdog_ms / 2;
-    struct timeval period = {.tv_sec = (time_t)(period_ms / 1000),
-                             .tv_usec = (suseconds_t)(period_ms % 1000 * 1000)};
+    struct timeval period = clock_span((int64_t)period_ms);
     if (period_ms == 0 || master->notify.fd < 0)
         return 0;
     master->watchdog_event =

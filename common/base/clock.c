@@ -24,6 +24,14 @@ int64_t clock_wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+struct timeval clock_span(int64_t ms)
+{
+    if (ms < 0)
+        ms = 0;
+    return (struct timeval){.tv_sec = ms / 1000,
+                            .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+}
+
 /* The civil date of a day since 1970-01-01 (Howard Hinnant's algorithm,
  * https://howardhinnant.github.io/date_algorithms.html); gmtime_r would read
  * /etc/localtime first. */

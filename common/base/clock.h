@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/time.h>
 
 /* Monotonic time since boot; never jumps; the same in all processes. */
 uint64_t clock_monotonic_ns(void);
@@ -14,6 +15,9 @@ uint64_t clock_monotonic_ms(void);
 
 /* Wall-clock time since 1970-01-01T00:00:00Z. */
 int64_t clock_wall_ms(void);
+
+/* So long, for timers; what is negative is none. */
+struct timeval clock_span(int64_t ms);
 
 /* "2026-01-31T23:59:59.123Z" (RFC 3339, UTC, milliseconds) in buffer, which
  * must hold CLOCK_TEXT_SIZE bytes.  Returns buffer. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/clock.h"
 #include "common/postgres/connection_internal.h"
 
 #include <event2/event.h>
@@ -14,8 +15,7 @@ static void host_connect(struct pg_connection *c);
 
 void pg_timer_start(struct pg_connection *c, int64_t ms)
 {
-    struct timeval wait = {.tv_sec = ms / 1000,
-                           .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    struct timeval wait = clock_span(ms);
     event_add(c->timer, &wait);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/buffer.h"
 #include "common/store/client.h"
 
@@ -72,8 +73,7 @@ static void link_destroy(struct store_link *link)
 
 static void retry_later(struct store_link *link)
 {
-    struct timeval pause = {.tv_sec = link->retry_ms / 1000,
-                            .tv_usec = link->retry_ms % 1000 * 1000};
+    struct timeval pause = clock_span(link->retry_ms);
     event_add(link->retry_event, &pause);
     link->retry_ms =
         link->retry_ms * 2 > RETRY_MOST_MS ? RETRY_MOST_MS : link->retry_ms * 2;

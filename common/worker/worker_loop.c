@@ -230,8 +230,7 @@ static int add_events(struct worker_loop *loop, struct error *error)
     int64_t beat_ms = worker->config->heartbeat_timeout_ms / 3;
     if (beat_ms < HEARTBEAT_MIN_MS)
         beat_ms = HEARTBEAT_MIN_MS;
-    struct timeval period = {.tv_sec = beat_ms / 1000,
-                             .tv_usec = beat_ms % 1000 * 1000};
+    struct timeval period = clock_span(beat_ms);
     struct event_config *options = event_config_new();
     if (options != NULL)
         event_config_set_flag(options, EVENT_BASE_FLAG_NOLOCK);

@@ -6,29 +6,7 @@
 #include <string.h>
 
 #include "common/shm/metrics_text.h"
-
-#define LINE_COLUMNS 76
-
-/* Text of a manual page in lines of bearable length. */
-static void print_wrapped(const char *text)
-{
-    size_t column = 0;
-    while (*text != '\0') {
-        size_t size = strcspn(text, " ");
-        if (column > 0 && column + 1 + size > LINE_COLUMNS) {
-            putchar('\n');
-            column = 0;
-        } else if (column > 0) {
-            putchar(' ');
-            column++;
-        }
-        printf("%.*s", (int)size, text);
-        column += size;
-        text += size;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
+#include "tests/checks/wrapped.h"
 
 static void print_metric(const char *kind, const char *name, const char *labels,
                          const char *unit, const char *meaning)

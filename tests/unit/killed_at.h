@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Work in a child that is killed before its nth system call.
+ * Work in a child that is stopped at each system call, or killed before its
+ * nth.
  */
 #ifndef TIDEMILL_TESTS_KILLED_AT_H
 #define TIDEMILL_TESTS_KILLED_AT_H
@@ -25,10 +26,16 @@
 
 #define NOT_TRACED 8
 
-/* True when the work came to its end before; the test is skipped where
- * processes may not be traced, and under valgrind, whose own system calls
- * would be counted.  `work` must leave with 0, by returning. */
-static inline bool killed_at(unsigned nth, void (*work)(void *self), void *self)
+/* What is to happen to the traced child at its nth stop. */
+enum at_stop { STOP_GO_ON, STOP_KILL };
+typedef enum at_stop (*stop_watcher)(void *watcher, pid_t pid, unsigned stop);
+
+/* Runs the work in a child that stops before and after each system call.
+ * True when it came to its end, with 0; false when the watcher had it
+ * killed.  The test is skipped where processes may not be traced, and under
+ * valgrind, whose own system calls would be counted. */
+static inline bool run_stopping(void (*work)(void *self), void *self,
+                                stop_watcher watch, void *watcher)
 {
     int status;
     if (RUNNING_ON_VALGRIND)
@@ -41,7 +48,7 @@ static inline bool killed_at(unsigned nth, void (*work)(void *self), void *self)
         work(self);
         _exit(0);
     }
-    for (unsigned stops = 0; waitpid(pid, &status, 0) == pid; stops++) {
+    for (unsigned stop = 0; waitpid(pid, &status, 0) == pid; stop++) {
         if (!WIFSTOPPED(status)) {
             assert_true(WIFEXITED(status));
             if (WEXITSTATUS(status) == NOT_TRACED)
@@ -49,7 +56,7 @@ static inline bool killed_at(unsigned nth, void (*work)(void *self), void *self)
             assert_int_equal(WEXITSTATUS(status), 0);
             return true;
         }
-        if (stops / 2 == nth) {
+        if (watch(watcher, pid, stop) == STOP_KILL) {
             kill(pid, SIGKILL);
             waitpid(pid, &status, 0);
             return false;
@@ -58,6 +65,20 @@ static inline bool killed_at(unsigned nth, void (*work)(void *self), void *self)
     }
     fail_msg("the child was lost");
     return true;
+}
+
+static inline enum at_stop kill_before_call(void *watcher, pid_t pid,
+                                            unsigned stop)
+{
+    const unsigned *nth = watcher;
+    (void)pid;
+    return stop / 2 == *nth ? STOP_KILL : STOP_GO_ON;
+}
+
+/* True when the work came to its end before its nth system call. */
+static inline bool killed_at(unsigned nth, void (*work)(void *self), void *self)
+{
+    return run_stopping(work, self, kill_before_call, &nth);
 }
 
 #endif

@@ -68,6 +68,25 @@ static inline void fixture_deinit(struct store_fixture *f)
     rmdir(f->dir);
 }
 
+/* A test with a store of its own. */
+static inline int fixture_set_up(void **state)
+{
+    struct store_fixture *f = calloc(1, sizeof(*f));
+    fixture_init(f);
+    *state = f;
+    return 0;
+}
+
+static inline int fixture_tear_down(void **state)
+{
+    fixture_deinit(*state);
+    free(*state);
+    return 0;
+}
+
+#define STORE_TEST(name)                                                       \
+    cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+
 /* Runs calls as one request within a group that is open. */
 static inline enum error_code fixture_request(struct store_fixture *f,
                                               uint32_t caller,
@@ -117,6 +136,16 @@ static inline struct store_call append_call(const char *table,
 {
     return CALL(OUTBOX_APPEND, T(data != NULL ? "UPDATE" : "DELETE"), T(table),
                 T(record), T(data), I(priority), N, I(token));
+}
+
+/* An operation of the table tasks; its id. */
+static inline int64_t fixture_append(struct store_fixture *f,
+                                     const char *record, int priority)
+{
+    struct store_call call = append_call("tasks", record, priority, "{}", 0);
+    if (fixture_run(f, CALLER_CLI, &call, 1) != ERROR_NONE)
+        fail_msg("append: %s", f->answer.text);
+    return f->answer.results[0].changed;
 }
 
 #endif

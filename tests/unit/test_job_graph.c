@@ -7,21 +7,6 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-static int init(void **state)
-{
-    struct store_fixture *f = calloc(1, sizeof(*f));
-    fixture_init(f);
-    *state = f;
-    return 0;
-}
-
-static int deinit(void **state)
-{
-    fixture_deinit(*state);
-    free(*state);
-    return 0;
-}
-
 static enum error_code try_submit(struct store_fixture *f, const char *spec,
                                   const char *after, const char *key)
 {
@@ -213,14 +198,15 @@ static void test_keys(void **state)
     assert_int_equal(f->answer.results[0].changed, id);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, init, deinit)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_diamond),          TEST(test_failure_cancels_what_waits),
-        TEST(test_cancel_and_retry), TEST(test_death_cancels_what_waits),
-        TEST(test_what_is_refused),  TEST(test_keys),
+        STORE_TEST(test_diamond),
+        STORE_TEST(test_failure_cancels_what_waits),
+        STORE_TEST(test_cancel_and_retry),
+        STORE_TEST(test_death_cancels_what_waits),
+        STORE_TEST(test_what_is_refused),
+        STORE_TEST(test_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

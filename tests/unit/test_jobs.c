@@ -3,21 +3,6 @@
 
 #include <sqlite3.h>
 
-static int init(void **state)
-{
-    struct store_fixture *f = calloc(1, sizeof(*f));
-    fixture_init(f);
-    *state = f;
-    return 0;
-}
-
-static int deinit(void **state)
-{
-    fixture_deinit(*state);
-    free(*state);
-    return 0;
-}
-
 static int64_t submit_as(struct store_fixture *f, int64_t token)
 {
     struct store_call call = CALL(JOB_SUBMIT, T("render"), I(2), T("{\"a\":1}"),
@@ -421,8 +406,6 @@ static void test_mixins(void **state)
     assert_int_not_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, init, deinit)
-
 static void change(struct store_fixture *f, struct store_call call,
                    enum error_code code)
 {
@@ -488,22 +471,22 @@ static void test_unclaim(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_tokens),
-        TEST(test_order_and_finish),
-        TEST(test_backoff),
-        TEST(test_a_clock_set_back),
-        TEST(test_adopt),
-        TEST(test_adopt_beyond_pool),
-        TEST(test_adopt_not_of_who_came_later),
-        TEST(test_jobs_that_wait),
-        TEST(test_cancel_and_retry),
-        TEST(test_a_cancelled_job_of_a_dead_worker),
-        TEST(test_unclaim),
-        TEST(test_templates),
-        TEST(test_records),
-        TEST(test_mixins),
-        TEST(test_claim_takes_half_of_a_short_queue),
-        TEST(test_claim_is_bounded_by_bytes),
+        STORE_TEST(test_tokens),
+        STORE_TEST(test_order_and_finish),
+        STORE_TEST(test_backoff),
+        STORE_TEST(test_a_clock_set_back),
+        STORE_TEST(test_adopt),
+        STORE_TEST(test_adopt_beyond_pool),
+        STORE_TEST(test_adopt_not_of_who_came_later),
+        STORE_TEST(test_jobs_that_wait),
+        STORE_TEST(test_cancel_and_retry),
+        STORE_TEST(test_a_cancelled_job_of_a_dead_worker),
+        STORE_TEST(test_unclaim),
+        STORE_TEST(test_templates),
+        STORE_TEST(test_records),
+        STORE_TEST(test_mixins),
+        STORE_TEST(test_claim_takes_half_of_a_short_queue),
+        STORE_TEST(test_claim_is_bounded_by_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,41 +67,32 @@ static void second(void *self)
         _exit(1);
 }
 
-/* Runs it with the file saved at the nth stop, and killed so many stops
- * later (0: never).  False when it ended before. */
+struct moment {
+    unsigned save_at;    /* this stop */
+    unsigned kill_after; /* so many stops later; 0: never */
+    bool saved;
+};
+
+static enum at_stop save_now(void *watcher, pid_t pid, unsigned stop)
+{
+    struct moment *moment = watcher;
+    (void)pid;
+    if (stop == moment->save_at) {
+        save();
+        moment->saved = true;
+    }
+    return moment->kill_after > 0 &&
+                   stop == moment->save_at + moment->kill_after
+               ? STOP_KILL
+               : STOP_GO_ON;
+}
+
+/* False when it ended before. */
 static bool saved_at(unsigned nth, unsigned kill_after)
 {
-    int status;
-    bool saved = false;
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-            _exit(NOT_TRACED);
-        raise(SIGSTOP);
-        second(NULL);
-        _exit(0);
-    }
-    for (unsigned stops = 0; waitpid(pid, &status, 0) == pid; stops++) {
-        if (!WIFSTOPPED(status)) {
-            assert_true(WIFEXITED(status));
-            if (WEXITSTATUS(status) == NOT_TRACED)
-                skip();
-            assert_int_equal(WEXITSTATUS(status), 0);
-            return saved;
-        }
-        if (stops == nth) {
-            save();
-            saved = true;
-        }
-        if (kill_after > 0 && stops == nth + kill_after) {
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            return true;
-        }
-        ptrace(PTRACE_SYSCALL, pid, NULL, NULL);
-    }
-    fail_msg("the child was lost");
-    return false;
+    struct moment moment = {.save_at = nth, .kill_after = kill_after};
+    run_stopping(second, NULL, save_now, &moment);
+    return moment.saved;
 }
 
 static void expect_text(const char *name, const char *text)

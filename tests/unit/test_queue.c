@@ -74,21 +74,6 @@ static void test_times(void **state)
 
 /* --- the store --- */
 
-static int init(void **state)
-{
-    struct store_fixture *f = calloc(1, sizeof(*f));
-    fixture_init(f);
-    *state = f;
-    return 0;
-}
-
-static int deinit(void **state)
-{
-    fixture_deinit(*state);
-    free(*state);
-    return 0;
-}
-
 static int64_t submit(struct store_fixture *f, int64_t central, int64_t attempt,
                       int64_t token)
 {
@@ -170,11 +155,9 @@ static void test_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_rest),
-        cmocka_unit_test(test_times),
-        cmocka_unit_test_setup_teardown(test_submit, init, deinit),
-        cmocka_unit_test_setup_teardown(test_lost, init, deinit),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_times), STORE_TEST(test_submit),
+        STORE_TEST(test_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,37 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/store_fixture.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <sqlite3.h>
-#include <sys/wait.h>
 
 #include "common/store/record_filter.h"
 #include "common/store/recent_tokens.h"
 #include "common/store/writer_internal.h"
-
-static int init(void **state)
-{
-    struct store_fixture *f = calloc(1, sizeof(*f));
-    fixture_init(f);
-    *state = f;
-    return 0;
-}
-
-static int deinit(void **state)
-{
-    fixture_deinit(*state);
-    free(*state);
-    return 0;
-}
-
-static int64_t append(struct store_fixture *f, const char *record, int priority)
-{
-    struct store_call call = append_call("tasks", record, priority, "{}", 0);
-    if (fixture_run(f, CALLER_CLI, &call, 1) != ERROR_NONE)
-        fail_msg("append: %s", f->answer.text);
-    return f->answer.results[0].changed;
-}
 
 /* Claims one batch and reads it; its operations' count. */
 static size_t claim(struct store_fixture *f, int least, int64_t most,
@@ -114,12 +88,12 @@ static void test_low_ones_do_not_starve(void **state)
     unsigned claims = 0;
     for (int i = 0; i < 20; i++) {
         snprintf(record, sizeof(record), "low%d", i);
-        append(f, record, 3);
+        fixture_append(f, record, 3);
     }
     for (; low < 20 && claims < 500; claims++) {
         for (int i = 0; i < 20; i++) {
             snprintf(record, sizeof(record), "high%u-%d", claims, i);
-            append(f, record, 1);
+            fixture_append(f, record, 1);
         }
         size_t count = claim(f, 3, 10, 0, &batch, &operations);
         for (size_t i = 0; i < count; i++)
@@ -173,7 +147,7 @@ static void test_tokens(void **state)
     struct store_call call = append_call("tasks", "r", 2, "{}", 77);
     fixture_run(f, CALLER_CLI, &call, 1);
     int64_t id = f->answer.results[0].changed;
-    append(f, "other", 2);
+    fixture_append(f, "other", 2);
     fixture_run(f, CALLER_CLI, &call, 1);
     assert_int_equal(f->answer.results[0].changed, id);
     fixture_close(f);
@@ -193,9 +167,9 @@ static void test_tokens(void **state)
 static void test_topics(void **state)
 {
     struct store_fixture *f = *state;
-    append(f, "r", 2);
+    fixture_append(f, "r", 2);
     assert_int_equal(store_writer_topics(f->writer), TOPIC_OUTBOX);
-    append(f, "r", 0);
+    fixture_append(f, "r", 0);
     assert_int_equal(store_writer_topics(f->writer),
                      TOPIC_OUTBOX | TOPIC_URGENT);
 }
@@ -205,11 +179,11 @@ static void test_priorities(void **state)
     struct store_fixture *f = *state;
     struct outbox_batch *batch;
     struct outbox_operation *operations;
-    append(f, "a", 3);
-    append(f, "b", 2);
-    append(f, "c", 1);
-    int64_t low = append(f, "d", 3);
-    int64_t urgent = append(f, "d", 0);
+    fixture_append(f, "a", 3);
+    fixture_append(f, "b", 2);
+    fixture_append(f, "c", 1);
+    int64_t low = fixture_append(f, "d", 3);
+    int64_t urgent = fixture_append(f, "d", 0);
     size_t count = claim(f, 0, 100, 0, &batch, &operations);
     assert_int_equal(count, 2);
     assert_int_equal(operations[0].id, low);
@@ -226,7 +200,7 @@ static void test_settlement_is_whole(void **state)
     struct store_fixture *f = *state;
     struct outbox_batch *batch;
     struct outbox_operation *operations;
-    append(f, "a", 2);
+    fixture_append(f, "a", 2);
     claim(f, 3, 100, 0, &batch, &operations);
     struct store_call calls[2] = {
         CALL(BATCH_REJECT, I(batch->batch_id), I(operations[0].key), T("23505"),
@@ -261,8 +235,8 @@ static void test_held_before_raised_ones(void **state)
     struct store_fixture *f = *state;
     struct outbox_batch *batch;
     struct outbox_operation *operations;
-    append(f, "a", 2);
-    append(f, "a", 2);
+    fixture_append(f, "a", 2);
+    fixture_append(f, "a", 2);
     assert_int_equal(claim(f, 3, 100, 0, &batch, &operations), 2);
     int64_t second = operations[1].key;
     struct store_call calls[3] = {
@@ -271,8 +245,8 @@ static void test_held_before_raised_ones(void **state)
         CALL(BATCH_HOLD, I(batch->batch_id), I(second)),
         CALL(BATCH_SETTLE, I(batch->batch_id), I(0), I(1), I(0), I(1), I(1),
              I(2), T("request"))};
-    append(f, "a", 2);
-    append(f, "a", 0);
+    fixture_append(f, "a", 2);
+    fixture_append(f, "a", 0);
     assert_int_equal(fixture_run(f, CALLER_SYNC, calls, 3), ERROR_NONE);
     for (int left = 3; left > 0; left--) {
         assert_int_equal(claim(f, 3, 1, 0, &batch, &operations), 1);
@@ -317,7 +291,7 @@ static void test_carry_over_backlog(void **state)
             assert_int_equal(store_writer_begin(f->writer, &f->error), 0);
         }
     }
-    int64_t urgent = append(f, "r7", 0);
+    int64_t urgent = fixture_append(f, "r7", 0);
     struct outbox_batch *batch;
     struct outbox_operation *operations;
     assert_int_equal(claim(f, 0, 100, 0, &batch, &operations), 4);
@@ -335,7 +309,7 @@ static void test_lanes_are_left(void **state)
     char name[16];
     for (int i = 0; i < 1000; i++) {
         snprintf(name, sizeof(name), "r%d", i);
-        append(f, name, 2);
+        fixture_append(f, name, 2);
     }
     uint32_t lanes = 0;
     size_t count = claim(f, 3, 900, 0, &batch, &operations);
@@ -344,88 +318,6 @@ static void test_lanes_are_left(void **state)
         lanes |= 1u << (batch->ranges[i].stripe & 63);
     assert_true(__builtin_popcount(lanes) <= 8);
     assert_true(claim(f, 3, 900, 0, &batch, &operations) > 0);
-}
-
-static void test_disk_full(void **state)
-{
-    struct store_fixture *f = *state;
-    char *data = malloc(100001);
-    append(f, "before", 2);
-    memset(data, '1', 100000);
-    data[100000] = '\0';
-    sqlite3_exec(f->writer->db, "PRAGMA max_page_count = 1", NULL, NULL, NULL);
-    struct store_call call = append_call("tasks", "large", 2, data, 0);
-    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_FULL);
-    assert_int_equal(store_writer_totals(f->writer).pending, 1);
-    sqlite3_exec(f->writer->db, "PRAGMA max_page_count = 1000000", NULL, NULL,
-                 NULL);
-    assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
-    assert_int_equal(store_writer_totals(f->writer).pending, 2);
-    struct outbox_pending pending;
-    outbox_pending_read(f->reader, &pending, &f->error);
-    assert_int_equal(pending.total, 2);
-    free(data);
-}
-
-/* A complete checkpoint lets the next commit begin the WAL anew, unless a
- * reader looks at it; that one is waited for no longer than was said. */
-static void test_wal_begins_anew(void **state)
-{
-    struct store_fixture *f = *state;
-    sqlite3 *reader = store_reader_db(f->reader);
-    append(f, "a", 2);
-    int64_t length = store_writer_wal_length(f->writer);
-    assert_true(length > 0);
-    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
-    assert_int_equal(store_writer_wal_bytes(f->writer), 0);
-    append(f, "b", 2);
-    assert_true(store_writer_wal_length(f->writer) <= length);
-    assert_int_equal(store_writer_wal_bytes(f->writer),
-                     store_writer_wal_length(f->writer));
-
-    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM outbox",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    length = store_writer_wal_length(f->writer);
-    assert_int_equal(store_writer_restart_wal(f->writer, 5, &f->error), 0);
-    append(f, "c", 2);
-    assert_true(store_writer_wal_length(f->writer) > length);
-    assert_true(store_writer_wal_bytes(f->writer) > 0);
-    assert_int_equal(sqlite3_exec(reader, "COMMIT", NULL, NULL, NULL),
-                     SQLITE_OK);
-    assert_int_equal(store_writer_restart_wal(f->writer, 5, &f->error), 0);
-    assert_int_equal(store_writer_wal_length(f->writer), 0);
-    append(f, "d", 2);
-    assert_true(store_writer_wal_length(f->writer) <= length);
-}
-
-/* A checkpoint that cannot be tried has emptied nothing. */
-static void test_checkpoint_that_is_busy(void **state)
-{
-    struct store_fixture *f = *state;
-    char path[128];
-    append(f, "a", 2);
-    int64_t length = store_writer_wal_length(f->writer);
-    snprintf(path, sizeof(path), "%s/tidemill.db-shm", f->dir);
-    pid_t child = fork();
-    if (child == 0) {
-        /* The checkpoint lock, byte 121 of the index. */
-        struct flock lock = {.l_type = F_WRLCK, .l_start = 121, .l_len = 1};
-        int fd = open(path, O_RDWR);
-        if (fd < 0 || fcntl(fd, F_SETLK, &lock) != 0)
-            _exit(1);
-        raise(SIGSTOP);
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
-    assert_true(WIFSTOPPED(status));
-    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
-    assert_int_equal(store_writer_wal_bytes(f->writer), length);
-    kill(child, SIGKILL);
-    waitpid(child, &status, 0);
-    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
-    assert_int_equal(store_writer_wal_bytes(f->writer), 0);
 }
 
 static struct source_row source_row(int64_t id, const char *table,
@@ -483,80 +375,6 @@ static void test_sources(void **state)
     assert_string_equal(identity, "file");
 }
 
-static void test_checkpoint(void **state)
-{
-    struct store_fixture *f = *state;
-    append(f, "r", 2);
-    assert_true(store_writer_wal_bytes(f->writer) > 0);
-    assert_int_equal(store_writer_checkpoint(f->writer, &f->error), 0);
-    assert_int_equal(store_writer_wal_bytes(f->writer), 0);
-    append(f, "r", 2);
-    assert_true(store_writer_wal_bytes(f->writer) > 0);
-}
-
-/* A writer that acknowledges through a pipe until it is killed. */
-static void write_until_killed(const char *dir, int fd)
-{
-    struct store_fixture f = {0};
-    char name[24];
-    snprintf(f.dir, sizeof(f.dir), "%s", dir);
-    arena_init(&f.arena, 64u << 20);
-    fixture_open(&f);
-    for (int64_t i = 1;; i++) {
-        snprintf(name, sizeof(name), "r%lld", (long long)i % 50);
-        struct store_call call =
-            append_call("tasks", name, (int)(i * 7 % 4), "{}", i);
-        if (fixture_run(&f, CALLER_CLI, &call, 1) != ERROR_NONE ||
-            write(fd, &f.answer.results[0].changed, sizeof(int64_t)) !=
-                (ssize_t)sizeof(int64_t))
-            _exit(1);
-        arena_reset(&f.arena);
-    }
-}
-
-static int64_t count_rows(struct store_fixture *f)
-{
-    sqlite3_stmt *row;
-    sqlite3_prepare_v2(store_reader_db(f->reader),
-                       "SELECT count(*), max(id) FROM sync_queue", -1, &row,
-                       NULL);
-    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
-    int64_t count = sqlite3_column_int64(row, 0);
-    assert_int_equal(sqlite3_column_int64(row, 1), count);
-    sqlite3_finalize(row);
-    return count;
-}
-
-/* What a killed writer acknowledged is there, and its lock is free. */
-static void test_killed_writer(void **state)
-{
-    struct store_fixture *f = *state;
-    for (int round = 1; round <= 8; round++) {
-        int fds[2];
-        int64_t id = 0;
-        int64_t acknowledged = 0;
-        assert_int_equal(pipe(fds), 0);
-        fixture_close(f);
-        pid_t pid = fork();
-        if (pid == 0)
-            write_until_killed(f->dir, fds[1]);
-        close(fds[1]);
-        for (int i = 0; i < 40 * round; i++)
-            if (read(fds[0], &id, sizeof(id)) == (ssize_t)sizeof(id))
-                acknowledged = id;
-        kill(pid, SIGKILL);
-        while (read(fds[0], &id, sizeof(id)) == (ssize_t)sizeof(id))
-            acknowledged = id;
-        close(fds[0]);
-        waitpid(pid, NULL, 0);
-        fixture_open(f);
-        assert_true(acknowledged > 0);
-        int64_t rows = count_rows(f);
-        assert_true(rows == acknowledged || rows == acknowledged + 1);
-        assert_int_equal(store_writer_totals(f->writer).pending, rows);
-    }
-}
-
 static void test_filter(void **state)
 {
     (void)state;
@@ -594,28 +412,21 @@ static void test_recent_tokens(void **state)
     recent_tokens_free(&tokens);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, init, deinit)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_low_ones_do_not_starve),
-        TEST(test_bad_operations),
-        TEST(test_callers_and_arguments),
-        TEST(test_lock),
-        TEST(test_tokens),
-        TEST(test_topics),
-        TEST(test_priorities),
-        TEST(test_settlement_is_whole),
-        TEST(test_held_before_raised_ones),
-        TEST(test_carry_over_backlog),
-        TEST(test_lanes_are_left),
-        TEST(test_disk_full),
-        TEST(test_wal_begins_anew),
-        TEST(test_checkpoint_that_is_busy),
-        TEST(test_sources),
-        TEST(test_checkpoint),
-        TEST(test_killed_writer),
+        STORE_TEST(test_low_ones_do_not_starve),
+        STORE_TEST(test_bad_operations),
+        STORE_TEST(test_callers_and_arguments),
+        STORE_TEST(test_lock),
+        STORE_TEST(test_tokens),
+        STORE_TEST(test_topics),
+        STORE_TEST(test_priorities),
+        STORE_TEST(test_settlement_is_whole),
+        STORE_TEST(test_held_before_raised_ones),
+        STORE_TEST(test_carry_over_backlog),
+        STORE_TEST(test_lanes_are_left),
+        STORE_TEST(test_sources),
         cmocka_unit_test(test_filter),
         cmocka_unit_test(test_recent_tokens),
     };

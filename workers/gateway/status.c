@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/process_stat.h"
 #include "common/config/config.h"
 #include "common/store/reader.h"
-#include "workers/gateway/process_usage.h"
 #include "config.h"
 
 /* An ISO time, or null for 0. */
@@ -54,12 +54,12 @@ static json_t *last_death_json(struct slot_entry *slot, uint64_t now_ms)
 /* Null where the kernel does not tell. */
 static void add_usage(json_t *object, pid_t pid)
 {
-    struct process_usage usage;
-    bool known = process_usage_read(pid, &usage) == 0;
+    struct process_stat process;
+    bool known = process_stat_read(pid, &process) == 0;
     json_object_set_new(object, "cpu_seconds",
-                        known ? json_real(usage.cpu_seconds) : json_null());
+                        known ? json_real(process.cpu_seconds) : json_null());
     json_object_set_new(object, "rss_bytes",
-                        known ? json_integer((json_int_t)usage.rss_bytes)
+                        known ? json_integer((json_int_t)process.rss_bytes)
                               : json_null());
 }
 

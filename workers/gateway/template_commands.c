@@ -28,12 +28,12 @@ struct view {
     size_t count;
 };
 
+/* After a failure, too, view_close follows. */
 static int view_open(struct view *view, struct control_connection *connection,
                      struct error *error)
 {
     const struct worker *worker = control_worker(control_of(connection));
-    view->mapping = worker->mapping;
-    view->count = 0;
+    *view = (struct view){.mapping = worker->mapping};
     arena_init(&view->arena, LIST_BYTES_MAX);
     return cache_open(&view->cache, mapping_templates(worker->mapping),
                       worker->board_index, error);
@@ -185,6 +185,7 @@ void run_cache_stats(struct control_connection *connection, const json_t *args)
     (void)args;
     if (view_open(&view, connection, &error) != 0 ||
         view_list(&view, &error) != 0) {
+        view_close(&view, 0);
         control_refuse(connection, &error);
         return;
     }
@@ -232,6 +233,7 @@ void run_cache_clear(struct control_connection *connection, const json_t *args)
     struct error error;
     (void)args;
     if (view_open(&view, connection, &error) != 0) {
+        view_close(&view, 0);
         control_refuse(connection, &error);
         return;
     }
@@ -286,6 +288,7 @@ void run_cache_invalidate(struct control_connection *connection,
     }
     if (view_open(&view, connection, &error) != 0 ||
         view_list(&view, &error) != 0) {
+        view_close(&view, 0);
         control_refuse(connection, &error);
         return;
     }

@@ -7,10 +7,11 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/process_stat.h"
 #include "common/config/config.h"
 #include "common/shm/mapping.h"
 #include "workers/generation/admission_rule.h"
-#include "workers/generation/memory_reading.h"
+#include "workers/generation/memory_pressure.h"
 #include "workers/generation/process_tree.h"
 
 #define AGAIN_MS         50
@@ -39,8 +40,7 @@ struct admission {
 
 static void start_timer(struct event *event, uint64_t delay_ms)
 {
-    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
-                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
+    struct timeval delay = clock_span((int64_t)delay_ms);
     event_add(event, &delay);
 }
 
@@ -108,8 +108,9 @@ static void count_pool(struct admission *admission,
             &scoreboard->slots[scoreboard_index(ROLE_GENERATION, i)];
         uint64_t taken = atomic_load(&place->taken);
         pid_t pid = atomic_load(&entry->pid);
-        if (pid > 0 && facts->limit_bytes > 0)
-            facts->used_bytes += memory_of_process(pid);
+        struct process_stat process;
+        if (facts->limit_bytes > 0 && process_stat_read(pid, &process) == 0)
+            facts->used_bytes += (uint64_t)process.rss_bytes;
         if (taken == 0 || i == admission->worker->slot)
             continue;
         facts->others = true;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/arena.h"
 #include "common/base/buffer.h"
 #include "common/base/log.h"
@@ -201,7 +202,9 @@ static uint64_t number_of(const struct node *map, const char *key,
                           uint64_t otherwise)
 {
     const struct node *node = document_get(map, key);
-    return node == NULL ? otherwise : strtoull(node->text, NULL, 10);
+    return node == NULL || node->kind != NODE_NUMBER
+               ? otherwise
+               : strtoull(node->text, NULL, 10);
 }
 
 static char **make_argv(struct arena *arena, const struct node *list)
@@ -253,8 +256,11 @@ static char **make_environment(struct arena *arena, const struct node *own,
             all[count++] = arena_printf(arena, "%s=%s", name, value);
     }
     for (const struct node *item = own != NULL ? own->first : NULL;
-         item != NULL; item = item->next)
+         item != NULL; item = item->next) {
+        if (item->kind != NODE_STRING || item->key == NULL)
+            return NULL;
         all[count++] = arena_printf(arena, "%s=%s", item->key, item->text);
+    }
     all[count++] = arena_printf(arena, "TIDEMILL_JOB=%lld", (long long)job->id);
     all[count++] =
         arena_printf(arena, "TIDEMILL_ATTEMPT=%lld", (long long)job->attempt);
@@ -284,8 +290,9 @@ static int read_spec(struct command_job *command, const struct job *job,
     if (what->argv == NULL || what->directory == NULL ||
         what->environment == NULL)
         return error_set(error, ERROR_DATA,
-                         "the job's specification lacks argv or directory; "
-                         "submit it with tidemill run");
+                         "the job's specification lacks argv or directory, or "
+                         "its environment is no map of texts; submit it with "
+                         "tidemill run");
     const struct command_limits *most = &defaults->limits;
     what->limits = (struct command_limits){
         .cpu_seconds = number_of(bounds, "cpu_seconds", most->cpu_seconds),
@@ -305,8 +312,7 @@ static int add_events(struct command_job *job, struct event_base *base,
 {
     uint64_t bound_ms =
         job->command.timeout_ms + job->command.grace_ms + SLACK_MS;
-    struct timeval bound = {.tv_sec = (time_t)(bound_ms / 1000),
-                            .tv_usec = (suseconds_t)(bound_ms % 1000 * 1000)};
+    struct timeval bound = clock_span((int64_t)bound_ms);
     job->output_event = event_new(base, job->guardian->output_fd,
                                   EV_READ | EV_PERSIST, on_output, job);
     job->result_event = event_new(base, job->guardian->result_fd,

@@ -14,8 +14,9 @@
 struct command_slot;
 struct event_base;
 
-/* The group (job_group.h; -1: none) is taken over.  `over` takes the report (NULL without memory) while the job is still there;
- * `gone` follows, from the loop, when another one can be run. */
+/* The group (job_group.h; -1: none) is taken over.  `over` takes the report
+ * (NULL without memory) while the job is still there; `gone` follows, from
+ * the loop, when another one can be run. */
 struct command_slot *command_slot_new(struct event_base *base,
                                       const struct reporter *reporter,
                                       const struct command_defaults *defaults,

@@ -24,8 +24,7 @@
 
 void generation_start_timer(struct event *event, uint64_t delay_ms)
 {
-    struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),
-                            .tv_usec = (suseconds_t)(delay_ms % 1000 * 1000)};
+    struct timeval delay = clock_span((int64_t)delay_ms);
     event_add(event, &delay);
 }
 

@@ -2,10 +2,10 @@
  *
  * The guardian of a worker's commands, one after the other: a small process
  * between the worker and the command, the subreaper of all that the command
- * starts.  It ends the whole tree (TERM,
- * KILL after the grace) at the deadline and when the worker asks; KILL at once
- * when the command itself has ended and when the worker is gone, which it
- * notices by the end of file of the pipe that only the worker holds.
+ * starts.  It ends the whole tree (TERM, KILL after the grace) at the deadline
+ * and when the worker asks; KILL at once when the command itself has ended and
+ * when the worker is gone, which it notices by the end of file of the pipe
+ * that only the worker holds.
  *
  * What holds when the job (of the same user) attacks it: it cannot be traced
  * (not dumpable), and ignores all signals but KILL and STOP.  When it is

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/text.h"
+
 static int put(int fd, const char *file, const char *text)
 {
     int out = openat(fd, file, O_WRONLY | O_CLOEXEC);
@@ -45,12 +47,11 @@ static int try_to_enter(int fd)
 int job_group_open(const char *parent, const char *state_dir, unsigned slot)
 {
     char path[5000];
-    uint32_t hash = 2166136261u; /* FNV-1a */
     if (parent[0] == '\0')
         return -1;
-    for (const char *at = state_dir; *at != '\0'; at++)
-        hash = (hash ^ (unsigned char)*at) * 16777619u;
-    snprintf(path, sizeof(path), "%s/%08x-%u", parent, (unsigned)hash, slot);
+    uint64_t hash = text_hash(TEXT_HASH_START, state_dir, strlen(state_dir));
+    snprintf(path, sizeof(path), "%s/%016llx-%u", parent,
+             (unsigned long long)hash, slot);
     if (mkdir(path, 0755) != 0 && errno != EEXIST)
         return -1;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

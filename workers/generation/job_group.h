@@ -12,9 +12,8 @@
 
 /* The group of a slot below `parent` ("": there is none), made where it is
  * missing; what a worker before left in it is killed, and whether it may be
- * entered is tried.  Of two daemons with the
- * same parent each has its own by its state directory.  Returns its
- * descriptor, or -1. */
+ * entered is tried.  Of two daemons with the same parent each has its own by
+ * its state directory.  Returns its descriptor, or -1. */
 int job_group_open(const char *parent, const char *state_dir, unsigned slot);
 
 /* Memory of all processes together and how many there may be; 0: as many as

@@ -2,29 +2,26 @@
 #include "workers/generation/process_tree.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/process_stat.h"
 
 #define PROCESSES_MAX 65536
 #define STOP_ROUNDS   16
 #define PAUSE_NS      2000000
 
 struct process {
-    pid_t pid, parent;
-    unsigned long long start;
-    unsigned long long pages; /* resident */
+    pid_t pid;
+    struct process_stat stat;
     bool below;
 };
 
@@ -32,32 +29,6 @@ struct process_list {
     struct process *all;
     size_t count, room;
 };
-
-/* The fields behind the name, which may hold anything. */
-static int read_process(pid_t pid, struct process *process)
-{
-    char path[32];
-    char text[1024];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (fd >= 0)
-        close(fd);
-    if (size <= 0)
-        return -1;
-    text[size] = '\0';
-    const char *fields = strrchr(text, ')');
-    int parent;
-    *process = (struct process){.pid = pid};
-    if (fields == NULL ||
-        sscanf(fields + 1,
-               " %*c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-               "%*s %*s %*s %*s %llu %*s %llu",
-               &parent, &process->start, &process->pages) != 3)
-        return -1;
-    process->parent = parent;
-    return 0;
-}
 
 static int list_add(struct process_list *list, const struct process *process)
 {
@@ -82,9 +53,9 @@ static int list_read(struct process_list *list)
     struct dirent *entry;
     int result = proc == NULL ? -1 : 0;
     while (result == 0 && (entry = readdir(proc)) != NULL) {
-        struct process process;
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && read_process(pid, &process) == 0)
+        struct process process = {.pid =
+                                      (pid_t)strtol(entry->d_name, NULL, 10)};
+        if (process_stat_read(process.pid, &process.stat) == 0)
             result = list_add(list, &process);
     }
     if (proc != NULL)
@@ -108,13 +79,13 @@ static void mark_below(struct process_list *list, pid_t root)
         more = false;
         for (size_t i = 0; i < list->count; i++) {
             struct process *process = &list->all[i];
-            const struct process key = {.pid = process->parent};
+            const struct process key = {.pid = process->stat.parent};
             if (process->below)
                 continue;
             const struct process *parent = bsearch(&key, list->all, list->count,
                                                    sizeof(key), compare_pids);
-            process->below =
-                process->parent == root || (parent != NULL && parent->below);
+            process->below = process->stat.parent == root ||
+                             (parent != NULL && parent->below);
             more |= process->below;
         }
     }
@@ -125,11 +96,12 @@ static void mark_below(struct process_list *list, pid_t root)
  * old kernel), the start time alone must do. */
 static void send_signal(const struct process *process, int signal)
 {
-    struct process now;
+    struct process_stat now;
     int fd = pidfd_open(process->pid, 0);
     if (fd < 0 && errno == ESRCH)
         return;
-    if (read_process(process->pid, &now) == 0 && now.start == process->start &&
+    if (process_stat_read(process->pid, &now) == 0 &&
+        now.start == process->stat.start &&
         (fd < 0 || pidfd_send_signal(fd, signal, NULL, 0) != 0))
         kill(process->pid, signal);
     if (fd >= 0)
@@ -155,13 +127,13 @@ int process_tree_signal(pid_t root, int signal)
 uint64_t process_tree_memory(pid_t root)
 {
     struct process_list list = {.all = NULL};
-    uint64_t pages = 0;
+    uint64_t bytes = 0;
     if (list_read(&list) == 0)
         mark_below(&list, root);
     for (size_t i = 0; i < list.count; i++)
-        pages += list.all[i].below ? list.all[i].pages : 0;
+        bytes += list.all[i].below ? (uint64_t)list.all[i].stat.rss_bytes : 0;
     free(list.all);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return bytes;
 }
 
 /* True when the caller has no child any more: as all orphans below it become

@@ -41,10 +41,9 @@ struct reporter {
     int64_t max_retries;
 };
 
-/* The end of a job.  `render` and `command` are NULL for other kinds, `error` has
- * ERROR_NONE when it is done.  Decides done, retry, failed
- * or cancelled; *outcome says
- * which.  NULL without memory. */
+/* The end of a job.  `render` and `command` are NULL for other kinds, `error`
+ * has ERROR_NONE when it is done.  Decides done, retry, failed or cancelled;
+ * *outcome says which.  NULL without memory. */
 struct report *report_new(const struct reporter *reporter,
                           const struct job *job,
                           const struct render_job *render,

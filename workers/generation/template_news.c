@@ -66,8 +66,7 @@ static void on_timer(evutil_socket_t fd, short what, void *self)
 
 void template_news_look(struct template_news *news)
 {
-    static const struct timeval delay = {TEMPLATE_NEWS_MS / 1000,
-                                         TEMPLATE_NEWS_MS % 1000 * 1000};
+    const struct timeval delay = clock_span(TEMPLATE_NEWS_MS);
     if (template_programs_have_news(news->programs) &&
         event_pending(news->timer, EV_TIMEOUT, NULL) == 0)
         event_add(news->timer, &delay);

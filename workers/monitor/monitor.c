@@ -133,9 +133,8 @@ static int monitor_open(struct monitor *monitor, struct error *error)
     if (monitor->store == NULL)
         return -1;
     monitor->timer = event_new(base, -1, EV_PERSIST, monitor_tick, monitor);
-    int64_t interval_ms = config->health_check_interval_ms;
-    const struct timeval interval = {interval_ms / 1000,
-                                     interval_ms % 1000 * 1000};
+    const struct timeval interval =
+        clock_span(config->health_check_interval_ms);
     if (monitor->timer == NULL || event_add(monitor->timer, &interval) != 0)
         return error_set(error, ERROR_SYSTEM, "no memory for a timer");
     return 0;

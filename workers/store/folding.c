@@ -40,8 +40,7 @@ static void set_timer(struct folding *folding)
     /* A clock that jumps back makes it late by no more than this. */
     if (left > PAUSE_MS)
         left = PAUSE_MS;
-    const struct timeval time = {.tv_sec = left / 1000,
-                                 .tv_usec = left % 1000 * 1000};
+    const struct timeval time = clock_span(left);
     event_add(folding->timer, &time);
 }
 

@@ -56,8 +56,7 @@ int64_t retention_pause_ms(const int64_t keep_ms[EXPIRY_COUNT])
 
 static void set_timer(struct retention *retention, int64_t ms)
 {
-    const struct timeval time = {.tv_sec = ms / 1000,
-                                 .tv_usec = ms % 1000 * 1000};
+    const struct timeval time = clock_span(ms);
     event_add(retention->timer, &time);
 }
 

@@ -349,8 +349,7 @@ static int read_cursors(struct sources *sources, const struct config *config,
 static int add_events(struct sources *sources, struct event_base *base,
                       struct error *error)
 {
-    struct timeval period = {.tv_sec = sources->poll_ms / 1000,
-                             .tv_usec = sources->poll_ms % 1000 * 1000};
+    struct timeval period = clock_span(sources->poll_ms);
     sources->poll_event = event_new(base, -1, EV_PERSIST, on_poll, sources);
     sources->settle_event = event_new(base, -1, 0, on_settle, sources);
     /* Without inotify (too many watches) the poll alone notices. */

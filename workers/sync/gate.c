@@ -53,8 +53,7 @@ struct sink {
 
 static void timer_start(struct event *timer, int64_t ms)
 {
-    struct timeval wait = {.tv_sec = ms / 1000,
-                           .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval wait = clock_span(ms);
     event_add(timer, &wait);
 }
 

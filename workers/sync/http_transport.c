@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log_redact.h"
 #include "common/base/buffer.h"
 #include "common/base/crash_point.h"
@@ -92,8 +93,7 @@ static int watch_clock(CURLM *multi, long delay_ms, void *self)
         event_del(transport->timer);
         return 0;
     }
-    const struct timeval delay = {.tv_sec = delay_ms / 1000,
-                                  .tv_usec = delay_ms % 1000 * 1000};
+    const struct timeval delay = clock_span(delay_ms);
     event_add(transport->timer, &delay);
     return 0;
 }

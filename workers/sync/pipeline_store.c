@@ -39,8 +39,7 @@ void pipeline_trouble(struct pipeline *pipeline, const struct error *error)
     int64_t delay_ms =
         backoff_delay_ms(PIPELINE_TROUBLE_BASE_MS, PIPELINE_TROUBLE_MAX_MS,
                          pipeline->troubles, jitter_next(&pipeline->random));
-    struct timeval delay = {.tv_sec = delay_ms / 1000,
-                            .tv_usec = delay_ms % 1000 * 1000};
+    struct timeval delay = clock_span(delay_ms);
     event_add(pipeline->trouble_timer, &delay);
     pipeline->setup.hooks->trouble(pipeline->setup.self, error);
 }

@@ -254,7 +254,6 @@ static void job_unfit(struct queue_report *report, const char *why)
     buffer_append_text(&words, "{\"error\":");
     buffer_append_json(&words, why, strlen(why));
     buffer_append_char(&words, '}');
-    report->bare = words.failed;
     report->end.outcome = "failed";
     report->end.told =
         words.failed ? NULL

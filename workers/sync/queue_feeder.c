@@ -24,8 +24,7 @@
 
 void queue_feeder_soon(struct queue_feeder *feeder, int64_t wait_ms)
 {
-    struct timeval wait = {.tv_sec = wait_ms / 1000,
-                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    struct timeval wait = clock_span(wait_ms);
     event_add(feeder->timer, &wait);
 }
 

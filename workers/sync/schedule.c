@@ -25,8 +25,7 @@ void schedule_look_after(struct schedule *schedule, int64_t delay_ms)
     if (schedule->look_due_ms != 0 && schedule->look_due_ms <= due_ms)
         return;
     schedule->look_due_ms = due_ms;
-    struct timeval delay = {.tv_sec = delay_ms / 1000,
-                            .tv_usec = delay_ms % 1000 * 1000};
+    struct timeval delay = clock_span(delay_ms);
     event_add(schedule->look_timer, &delay);
 }
 
@@ -571,8 +570,7 @@ void schedule_drain(struct schedule *schedule, uint64_t bound_ms)
     pipeline_close(schedule->pipeline);
     /* A tenth is left for leaving. */
     uint64_t wait_ms = bound_ms - bound_ms / 10;
-    struct timeval delay = {.tv_sec = (time_t)(wait_ms / 1000),
-                            .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    struct timeval delay = clock_span((int64_t)wait_ms);
     event_add(schedule->leave_timer, &delay);
     schedule_leave_if_over(schedule);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "workers/gateway/process_usage.h"
+#include "common/base/process_stat.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,25 +9,27 @@
 
 #define STAT_MAX 1024
 
-int process_usage_parse(const char *text, struct process_usage *usage)
+int process_stat_parse(const char *text, struct process_stat *process)
 {
-    uint64_t user;
-    uint64_t system;
+    int parent;
+    uint64_t user, system;
     int64_t pages;
     /* The name may hold anything, also what looks like its end. */
     const char *rest = strrchr(text, ')');
     if (rest == NULL ||
         sscanf(rest + 1,
-               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
-               " %" SCNu64 " %*d %*d %*d %*d %*d %*d %*u %*u %" SCNd64,
-               &user, &system, &pages) != 3)
+               " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
+               " %" SCNu64 " %*d %*d %*d %*d %*d %*d %" SCNu64 " %*u %" SCNd64,
+               &parent, &user, &system, &process->start, &pages) != 5)
         return -1;
-    usage->cpu_seconds = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-    usage->rss_bytes = pages * sysconf(_SC_PAGESIZE);
+    process->parent = parent;
+    process->cpu_seconds =
+        (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    process->rss_bytes = pages * sysconf(_SC_PAGESIZE);
     return 0;
 }
 
-int process_usage_read(pid_t pid, struct process_usage *usage)
+int process_stat_read(pid_t pid, struct process_stat *process)
 {
     char path[32];
     char text[STAT_MAX];
@@ -40,5 +42,5 @@ int process_usage_read(pid_t pid, struct process_usage *usage)
     if (size <= 0)
         return -1;
     text[size] = '\0';
-    return process_usage_parse(text, usage);
+    return process_stat_parse(text, process);
 }
