@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command jobs end whole: whatever a job does, nothing of it is left."""
 import contextlib
+import json
 import os
+import sqlite3
 import pathlib
 import signal
 import sys
@@ -333,6 +335,35 @@ def test_guardian_attacked(daemon, number):
     job = marked.start(program, "--timeout", "1s")
     await_state(daemon, job, "failed")
     assert marked.alive() == []
+
+
+def test_specifications_of_others(folder):
+    """What comes from elsewhere (the central queue takes any object) costs
+    its job, never a worker."""
+    daemon = Daemon(folder)
+    daemon.run("migrate")
+    bad = [{"argv": ["true"], "directory": "/", "environment": {"A": 5}},
+           {"argv": ["true"], "directory": "/", "environment": {"A": None}},
+           {"argv": ["true"], "directory": "/", "environment": ["A"]},
+           {"argv": [1], "directory": "/"}, {"argv": [], "directory": "/"}]
+    odd = {"argv": ["true"], "directory": "/",
+           "limits": {"cpu_seconds": {"x": 1}, "open_files": None}}
+    with contextlib.closing(sqlite3.connect(daemon.store_path)) as db, db:
+        db.executemany(
+            "INSERT INTO generation_jobs (kind, priority, created_ms, spec) "
+            "VALUES ('command', 2, 1, ?)",
+            [(json.dumps(spec),) for spec in (*bad, odd)])
+    daemon.start()
+    try:
+        for number in range(1, len(bad) + 1):
+            await_state(daemon, number, "failed")
+            error = daemon.json("jobs", "show", number)["error"]
+            assert "specification" in error
+        await_state(daemon, len(bad) + 1, "done")
+        assert all(w["restarts"] == 0 for w in daemon.workers())
+    finally:
+        daemon.stop()
+        daemon.cleanup()
 
 
 def test_daemon_killed(folder):
