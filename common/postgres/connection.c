@@ -2,10 +2,12 @@
 #include "common/base/clock.h"
 #include "common/postgres/connection_internal.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/time.h>
 
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -58,6 +60,11 @@ void pg_connection_rest(struct pg_connection *c)
 bool pg_connection_is_open(const struct pg_connection *c)
 {
     return c->phase == PHASE_IDLE || c->phase == PHASE_QUERY;
+}
+
+bool pg_connection_is_pooled(const struct pg_connection *c)
+{
+    return c->pooled;
 }
 
 static void answer_reset(struct pg_connection *c)
@@ -161,6 +168,7 @@ static void connect_step(struct pg_connection *c)
         if (libpq->setnonblocking(c->line, 1) != 0)
             break;
         c->phase = PHASE_IDLE;
+        c->pooled = false;
         libpq->setErrorVerbosity(c->line, PQERRORS_DEFAULT);
         c->answer.ok = true;
         c->answer.busy = false;
@@ -339,6 +347,8 @@ int pg_connection_new(struct pg_connection **connection,
     c->timer = event_new(base, -1, 0, on_timer, c);
     if (!c->conninfo || !c->application_name || !c->timer)
         error_set(error, ERROR_SYSTEM, "out of memory");
+    else if (getrandom(&c->secret, sizeof c->secret, 0) != sizeof c->secret)
+        error_set(error, ERROR_SYSTEM, "no random number: %s", strerror(errno));
     else if (pg_hosts_init(&c->hosts, settings->conninfo, error) == 0) {
         *connection = c;
         return 0;

@@ -6,7 +6,8 @@
  *
  * No session state is relied upon: parameters travel with each query, and
  * timeouts are set in its transaction, so that it works behind PgBouncer in
- * transaction mode.
+ * transaction mode.  An answer is taken for a query's only when it names the
+ * query: a pooler may mix up its clients' answers (query.c).
  */
 #ifndef TIDEMILL_POSTGRES_CONNECTION_H
 #define TIDEMILL_POSTGRES_CONNECTION_H
@@ -63,6 +64,10 @@ void pg_connection_rest(struct pg_connection *connection);
  * it was idle is noticed. */
 bool pg_connection_is_open(const struct pg_connection *connection);
 
+/* Does a pooler stand between us and the server?  Known with the first answer
+ * on a line; false before. */
+bool pg_connection_is_pooled(const struct pg_connection *connection);
+
 /* Tries every host of the connection string in turn, that one first which
  * was good last.  done is called
  * exactly once, never from within the call. */
@@ -84,7 +89,8 @@ struct pg_parameter {
 /* One statement in a transaction of its own, answered when that is
  * committed.  The parameters are copied before it returns.  done as above.
  * Others may be called before it is answered, up to PG_QUERIES_MAX: they are
- * sent at once (a pipeline with a Sync behind each) and answered in their
+ * sent at once (a pipeline with a Sync behind each), through a pooler one by
+ * one, and answered in their
  * order; one that fails says nothing of those behind it, but when the line is
  * lost all are down.  The connection must not be freed within done. */
 void pg_connection_query(struct pg_connection *connection, const char *sql,
@@ -92,15 +98,14 @@ void pg_connection_query(struct pg_connection *connection, const char *sql,
                          pg_done done, void *self);
 
 /* Several statements without parameters in one text, which may hold BEGIN
- * and COMMIT, while no query is under way; the answer has the rows of the last one that gives any.  After
- * a failure the caller closes the connection. */
+ * and COMMIT, while no query is under way; the answer has the rows of the last
+ * one that gives any.  After a failure the caller closes the connection. */
 void pg_connection_script(struct pg_connection *connection, const char *sql,
                           pg_done done, void *self);
 
 /* Reading a result (rows in text form). */
 int pg_result_rows(const struct pg_result *result);
 /* NULL for NULL. */
-const char *pg_result_text(const struct pg_result *result, int row,
-                           int column);
+const char *pg_result_text(const struct pg_result *result, int row, int column);
 
 #endif

@@ -21,10 +21,15 @@ enum phase {
     PHASE_QUERY
 };
 
+struct pg_held;
+
 struct pg_query {
     struct pg_answer answer; /* as far as it is known */
     pg_done done;
     void *self;
+    uint64_t number;      /* its name on this line */
+    bool greeted;         /* the answer is to this query: see query.c */
+    struct pg_held *held; /* not sent yet; NULL when it is */
 };
 
 struct pg_connection {
@@ -52,6 +57,9 @@ struct pg_connection {
     struct pg_query queries[PG_QUERIES_MAX];
     size_t query_first, query_count;
     bool script;       /* the query under way is one */
+    bool pooled;       /* a pooler stands before the server */
+    uint64_t secret;   /* no other client knows our queries' names */
+    uint64_t numbered; /* queries so far */
     struct error lost; /* why those are down that have no reason of their own */
 };
 

@@ -15,6 +15,7 @@
 
 /* name without PQ */
 #define LIBPQ_LIST(X)                                                          \
+    X(backendPID)                                                              \
     X(clear)                                                                   \
     X(connectPoll)                                                             \
     X(connectStartParams)                                                      \

@@ -2,9 +2,19 @@
  *
  * Queries on a line: each is a pipeline of its own up to its Sync, so that
  * it is its own transaction, and the next is sent without waiting.
+ *
+ * Each pipeline begins with a greeting, which gives back the query's name.
+ * PgBouncer up to 1.18 at least, in transaction mode, takes a server for
+ * free when the first of several pipelines is answered and its client is
+ * gone, and its next client gets the answers to the others: "applied" for a
+ * batch that never arrived.  An answer without its greeting is nobody's, and
+ * ends the line.  So that those who come after a worker of ours that was
+ * killed do not get its answers, nothing is sent ahead through a pooler.
  */
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/crash_point.h"
@@ -24,6 +34,7 @@ static struct pg_query *query_head(struct pg_connection *c)
 static void query_finish(struct pg_connection *c)
 {
     struct pg_query query = *query_head(c);
+    free(query.held);
     memset(query_head(c), 0, sizeof *query_head(c));
     c->query_first = (c->query_first + 1) % PG_QUERIES_MAX;
     c->query_count--;
@@ -33,8 +44,10 @@ static void query_finish(struct pg_connection *c)
 
 void pg_queries_drop(struct pg_connection *c)
 {
-    for (size_t i = 0; i < PG_QUERIES_MAX; i++)
+    for (size_t i = 0; i < PG_QUERIES_MAX; i++) {
         libpq->clear((PGresult *)c->queries[i].answer.result);
+        free(c->queries[i].held);
+    }
     memset(c->queries, 0, sizeof c->queries);
     c->query_count = 0;
 }
@@ -60,6 +73,61 @@ void pg_queries_lose(struct pg_connection *c, const char *what)
         error_set(&c->lost, ERROR_TRY_AGAIN, "%s: %s", what, words);
     pg_line_drop(c);
     pg_queries_fail(c);
+}
+
+/* --- the greeting --- */
+
+#define NAME_SIZE 40
+
+static const char greeting_sql[] = "SELECT $1, pg_backend_pid()";
+static const char greeting_limit_sql[] =
+    "SELECT $1, pg_backend_pid(), set_config('statement_timeout', $2, true)";
+
+static void query_name(const struct pg_connection *c, uint64_t number,
+                       char name[NAME_SIZE])
+{
+    snprintf(name, NAME_SIZE, "%016" PRIx64 "-%" PRIu64, c->secret, number);
+}
+
+static bool greeting_send(struct pg_connection *c, uint64_t number)
+{
+    char name[NAME_SIZE], limit[24];
+    const char *values[] = {name, limit};
+    const Oid types[] = {TEXT_OID, TEXT_OID};
+    bool limited = c->statement_timeout_ms > 0;
+    query_name(c, number, name);
+    snprintf(limit, sizeof limit, "%lld", (long long)c->statement_timeout_ms);
+    return libpq->sendQueryParams(
+        c->line, limited ? greeting_limit_sql : greeting_sql, limited ? 2 : 1,
+        types, values, NULL, NULL, 0);
+}
+
+/* Do these rows greet us?  Then they tell also which process the server is;
+ * libpq knows the one that it was told of when it connected. */
+static bool greeting_take(struct pg_connection *c, struct pg_query *query,
+                          const PGresult *rows)
+{
+    char name[NAME_SIZE];
+    query_name(c, query->number, name);
+    if (libpq->ntuples(rows) != 1 ||
+        strcmp(libpq->getvalue(rows, 0, 0), name) != 0)
+        return false;
+    query->greeted = true;
+    c->pooled = atoi(libpq->getvalue(rows, 0, 1)) != libpq->backendPID(c->line);
+    return true;
+}
+
+/* The answers on this line are not to our queries: whatever they say, it is
+ * not of them. */
+static void line_mixed_up(struct pg_connection *c)
+{
+    struct pg_answer *answer = &query_head(c)->answer;
+    libpq->clear((PGresult *)answer->result);
+    memset(answer, 0, sizeof *answer);
+    error_set(&c->lost, ERROR_TRY_AGAIN,
+              "the connection to PostgreSQL gave an answer to somebody else's "
+              "question: a pooler before it mixes up its clients");
+    pg_queries_lose(c, NULL);
 }
 
 /* --- answers --- */
@@ -95,12 +163,18 @@ static bool ends_line(const struct pg_answer *answer)
            strcmp(answer->sqlstate, "57014") != 0;
 }
 
+static void held_send(struct pg_connection *c);
+
 /* The first query has its answer whole. */
 static void query_end(struct pg_connection *c)
 {
     struct pg_answer *answer = &query_head(c)->answer;
     if (libpq->status(c->line) == CONNECTION_BAD || ends_line(answer)) {
         pg_queries_lose(c, "the connection to PostgreSQL broke");
+        return;
+    }
+    if (!c->script && !query_head(c)->greeted) {
+        line_mixed_up(c);
         return;
     }
     if (c->query_count > 1) {
@@ -116,6 +190,8 @@ static void query_end(struct pg_connection *c)
     answer->ok = answer->error.code == ERROR_NONE;
     answer->down = !answer->ok && pg_failure_of(answer->sqlstate) == PG_DOWN;
     query_finish(c);
+    if (c->phase == PHASE_QUERY && query_head(c)->held)
+        held_send(c);
 }
 
 /* Takes one result off the line.  False when there is nothing to take, or
@@ -123,9 +199,19 @@ static void query_end(struct pg_connection *c)
 static bool result_take(struct pg_connection *c, bool *after_null)
 {
     PGresult *result = libpq->getResult(c->line);
+    struct pg_query *query = query_head(c);
     bool synced = libpq->resultStatus(result) == PGRES_PIPELINE_SYNC;
+    if (!c->script && !query->greeted &&
+        libpq->resultStatus(result) == PGRES_TUPLES_OK) {
+        bool ours = greeting_take(c, query, result);
+        libpq->clear(result);
+        *after_null = false;
+        if (!ours)
+            line_mixed_up(c);
+        return ours;
+    }
     if (result)
-        result_keep(&query_head(c)->answer, result);
+        result_keep(&query->answer, result);
     /* In a pipeline one NULL ends a statement, two mean that libpq has
      * nothing more to wait for: the server has given the line up. */
     if (!result && !c->script && *after_null) {
@@ -159,18 +245,21 @@ void pg_query_step(struct pg_connection *c)
 
 /* --- questions --- */
 
-/* False when there is no line: it is answered so from the loop. */
-static bool query_begin(struct pg_connection *c, pg_done done, void *self)
+/* NULL when there is no line: it is answered so from the loop. */
+static struct pg_query *query_begin(struct pg_connection *c, pg_done done,
+                                    void *self)
 {
-    size_t at = (c->query_first + c->query_count++) % PG_QUERIES_MAX;
-    c->queries[at] = (struct pg_query){.done = done, .self = self};
+    struct pg_query *query =
+        &c->queries[(c->query_first + c->query_count++) % PG_QUERIES_MAX];
+    *query =
+        (struct pg_query){.done = done, .self = self, .number = c->numbered++};
     if (pg_connection_is_open(c))
-        return true;
-    error_set(&c->queries[at].answer.error, ERROR_TRY_AGAIN,
+        return query;
+    error_set(&query->answer.error, ERROR_TRY_AGAIN,
               "the connection to PostgreSQL is closed");
     if (c->phase == PHASE_CLOSED)
         pg_timer_start(c, 0);
-    return false;
+    return NULL;
 }
 
 static void query_sent(struct pg_connection *c, bool sent)
@@ -191,18 +280,14 @@ static void query_sent(struct pg_connection *c, bool sent)
     pg_watch(c, EV_READ | EV_WRITE);
 }
 
-static bool pipeline_send(struct pg_connection *c, const char *sql,
+static bool pipeline_send(struct pg_connection *c, uint64_t number,
+                          const char *sql,
                           const struct pg_parameter *parameters, size_t count)
 {
     Oid types[PG_PARAMETERS_MAX];
     const char *values[PG_PARAMETERS_MAX];
     int sizes[PG_PARAMETERS_MAX], formats[PG_PARAMETERS_MAX];
-    char timeout[24];
-    const char *timeout_value = timeout;
-    Oid text_type = TEXT_OID;
-    snprintf(timeout, sizeof timeout, "%lld",
-             (long long)c->statement_timeout_ms);
-    if (count > PG_PARAMETERS_MAX || !libpq->enterPipelineMode(c->line))
+    if (!libpq->enterPipelineMode(c->line))
         return false;
     for (size_t i = 0; i < count; i++) {
         types[i] = parameters[i].type;
@@ -212,24 +297,79 @@ static bool pipeline_send(struct pg_connection *c, const char *sql,
     }
     /* Without BEGIN the statements up to the Sync are one transaction, and
      * a failure leaves no open one behind. */
-    if (c->statement_timeout_ms > 0 &&
-        !libpq->sendQueryParams(
-            c->line, "SELECT set_config('statement_timeout', $1, true)", 1,
-            &text_type, &timeout_value, NULL, NULL, 0))
-        return false;
-    return libpq->sendQueryParams(c->line, sql, (int)count, types, values,
+    return greeting_send(c, number) &&
+           libpq->sendQueryParams(c->line, sql, (int)count, types, values,
                                   sizes, formats, 0) &&
            libpq->pipelineSync(c->line);
+}
+
+/* --- what waits for the answer before it --- */
+
+/* A query with copies of its texts, in one piece of memory. */
+struct pg_held {
+    const char *sql;
+    size_t count;
+    struct pg_parameter parameters[PG_PARAMETERS_MAX];
+    char bytes[];
+};
+
+static struct pg_held *
+held_new(const char *sql, const struct pg_parameter *parameters, size_t count)
+{
+    size_t size = strlen(sql) + 1;
+    for (size_t i = 0; i < count; i++)
+        size += parameters[i].value ? (size_t)parameters[i].size_bytes + 1 : 0;
+    struct pg_held *held = malloc(sizeof *held + size);
+    if (!held)
+        return NULL;
+    char *end = held->bytes;
+    held->sql = strcpy(end, sql);
+    held->count = count;
+    end += strlen(sql) + 1;
+    for (size_t i = 0; i < count; i++) {
+        held->parameters[i] = parameters[i];
+        if (!parameters[i].value)
+            continue;
+        size = (size_t)parameters[i].size_bytes;
+        held->parameters[i].value = memcpy(end, parameters[i].value, size);
+        end[size] = '\0';
+        end += size + 1;
+    }
+    return held;
+}
+
+static void held_send(struct pg_connection *c)
+{
+    struct pg_query *query = query_head(c);
+    struct pg_held *held = query->held;
+    query->held = NULL;
+    query_sent(c, pipeline_send(c, query->number, held->sql, held->parameters,
+                                held->count));
+    free(held);
+}
+
+/* Through a pooler the next one waits for the answer before it. */
+static bool query_start(struct pg_connection *c, struct pg_query *query,
+                        const char *sql, const struct pg_parameter *parameters,
+                        size_t count)
+{
+    if (count > PG_PARAMETERS_MAX)
+        return false;
+    if (!c->pooled || c->query_count == 1)
+        return pipeline_send(c, query->number, sql, parameters, count);
+    query->held = held_new(sql, parameters, count);
+    return query->held != NULL;
 }
 
 void pg_connection_query(struct pg_connection *c, const char *sql,
                          const struct pg_parameter *parameters, size_t count,
                          pg_done done, void *self)
 {
-    if (!query_begin(c, done, self))
+    struct pg_query *query = query_begin(c, done, self);
+    if (!query)
         return;
     c->script = false;
-    query_sent(c, pipeline_send(c, sql, parameters, count));
+    query_sent(c, query_start(c, query, sql, parameters, count));
 }
 
 void pg_connection_script(struct pg_connection *c, const char *sql,

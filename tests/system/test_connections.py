@@ -337,6 +337,60 @@ def bouncer(own_postgres):
     bouncer.cleanup()
 
 
+def message(kind, *parts):
+    body = b"".join(parts)
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def transaction(*statements):
+    """They are answered when the last one is done."""
+    return b"".join(
+        message(b"P", b"\0", sql.encode(), b"\0\0\0")
+        + message(b"B", bytes(8)) + message(b"D", b"P\0")
+        + message(b"E", bytes(5)) for sql in statements) + message(b"S")
+
+
+def leave_answers(bouncer, database, count):
+    """A client that asks ahead and leaves with its first answer: its pooler
+    gives the server, with the other answers, to the next one."""
+    with socket.create_connection(("127.0.0.1", bouncer.port)) as s:
+        s.sendall(message(
+            b"", (196608).to_bytes(4, "big"),
+            f"user\0postgres\0database\0{database.name}\0\0".encode()))
+        stream = s.makefile("rb")
+
+        def until_ready():
+            while True:
+                kind = stream.read(1)
+                size = int.from_bytes(stream.read(4), "big")
+                stream.read(size - 4)
+                if kind == b"Z":
+                    return
+        until_ready()
+        s.sendall(transaction("SELECT 1") + count * transaction(
+            "SELECT pg_sleep(0.02)", "SELECT 'applied'"))
+        until_ready()
+
+
+def test_answers_of_others_count_for_nothing(daemon, own_postgres):
+    """PgBouncer 1.18 hands a server on with what it has yet to say."""
+    bouncer = PgBouncer(own_postgres, default_pool_size=1, max_client_conn=50)
+    bouncer.start()
+    try:
+        database = own_postgres.create_database()
+        daemon.configure(database.config(
+            sync={"max_workers": 1, "retry": {"base": "20ms", "max": "100ms"}},
+            database={"conninfo": bouncer.conninfo(database)}))
+        start(daemon)
+        for n in range(3):
+            leave_answers(bouncer, database, 20)
+            daemon.run("enqueue", "--priority", "urgent", "t", f"r{n}", "{}")
+            settled(daemon)
+            assert there(database) == n + 1
+    finally:
+        bouncer.cleanup()
+
+
 def test_through_a_pooler_with_kills_and_its_restart(daemon, bouncer):
     """PgBouncer in transaction mode: workers are killed, then it is."""
     database = bouncer.server.create_database()

@@ -93,6 +93,22 @@ static bool read_told(const struct pg_result *rows, int row,
     return true;
 }
 
+static int read_outcome(const struct pg_result *rows,
+                        struct sink_result *result, struct error *error)
+{
+    const char *word = text(rows, 0, OUTCOME);
+    if (strcmp(word, "repeated") == 0)
+        result->outcome = SINK_REPEATED;
+    else if (strcmp(word, "applied") == 0)
+        result->outcome = SINK_APPLIED;
+    else
+        return error_set(error, ERROR_PROTOCOL,
+                         "the centre told \"%.50s\" of a batch, which this "
+                         "program does not know",
+                         word);
+    return 0;
+}
+
 int pgsql_answer_read(const struct pg_result *rows, struct arena *arena,
                       struct sink_result *result, struct error *error)
 {
@@ -112,8 +128,5 @@ int pgsql_answer_read(const struct pg_result *rows, struct arena *arena,
                              text(rows, row, OUTCOME));
     result->refusals = refusals;
     result->conflicts = conflicts;
-    result->outcome = strcmp(text(rows, 0, OUTCOME), "repeated") == 0
-                          ? SINK_REPEATED
-                          : SINK_APPLIED;
-    return 0;
+    return read_outcome(rows, result, error);
 }

@@ -399,7 +399,8 @@ static void job_start(struct job *job)
 static unsigned pgsql_depth(struct sink *sink)
 {
     if (!sink->ready || sink->starting ||
-        !pg_connection_is_open(sink->connection))
+        !pg_connection_is_open(sink->connection) ||
+        pg_connection_is_pooled(sink->connection))
         return 1;
     return window_depth(&sink->window, SINK_DEPTH_MAX);
 }
