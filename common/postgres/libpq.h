@@ -32,6 +32,7 @@
     X(getisnull)                                                               \
     X(getvalue)                                                                \
     X(isBusy)                                                                  \
+    X(nfields)                                                                 \
     X(ntuples)                                                                 \
     X(pipelineSync)                                                            \
     X(resultErrorField)                                                        \

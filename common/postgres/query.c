@@ -109,7 +109,7 @@ static bool greeting_take(struct pg_connection *c, struct pg_query *query,
 {
     char name[NAME_SIZE];
     query_name(c, query->number, name);
-    if (libpq->ntuples(rows) != 1 ||
+    if (libpq->ntuples(rows) != 1 || libpq->nfields(rows) < 2 ||
         strcmp(libpq->getvalue(rows, 0, 0), name) != 0)
         return false;
     query->greeted = true;
