@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages="autoconf automake make gcc libc6-dev pkg-config libevent-dev libcurl4-openssl-dev
 libpq-dev libsqlite3-dev libyaml-dev libjansson-dev libmd-dev zlib1g-dev python3"
 test_packages="libcmocka-dev clang libclang-rt-14-dev valgrind postgresql
-pgbouncer python3-pytest python3-psycopg2 python3-yaml mandoc prometheus
+pgbouncer python3-pytest python3-pytest-xdist python3-psycopg2 python3-yaml mandoc prometheus
 sqlite3 util-linux procps strace logrotate git patch systemd
 python3-pystache nodejs node-mustache"
 bench_packages="rsyslog rsyslog-pgsql sqlite3 redis-server redis-tools memcached nginx-light nodejs npm

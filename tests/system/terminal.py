@@ -81,6 +81,12 @@ class Screen:
         return "\n".join(self.lines)
 
 
+def on_terminal():
+    """Whoever runs the tests may have been told to survive a hang-up."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """A program on a pty of its own, in the foreground of its session."""
 
@@ -97,7 +103,7 @@ class Terminal:
         self.process = subprocess.Popen(
             list(map(str, command)), stdin=self.slave, stdout=self.slave,
             stderr=self.slave, env=environment, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            preexec_fn=on_terminal)
 
     def size(self, columns, rows):
         """Changes the size; the kernel tells the program.  Frames for the

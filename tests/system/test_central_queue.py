@@ -95,7 +95,7 @@ def test_two_hosts_share_jobs(make_host, postgres, folder):
     until_ready(postgres)
     postgres.query(
         "SELECT tidemill.enqueue_job('command', jsonb_build_object('argv', "
-        "jsonb_build_array('/bin/sh', '-c', format('echo job%%s >> %%s', n, "
+        "jsonb_build_array('/bin/sh', '-c', format('sleep 0.02; echo job%%s >> %%s', n, "
         "%s)), 'directory', '/tmp'), n %% 4) FROM generate_series(0, 199) n",
         f"{folder}/marks")
     wait_for(lambda: counts(postgres) == {"done": 200}, what="all jobs")
