@@ -64,3 +64,15 @@ def own_postgres():
     server.start()
     yield server
     server.cleanup()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests that passed have printed: seeds, and what was measured."""
+    told = [report for report in terminalreporter.stats.get("passed", [])
+            if report.when == "call" and report.capstdout.strip()]
+    if told:
+        terminalreporter.section("what they told")
+    for report in told:
+        terminalreporter.write_line(report.nodeid.partition("::")[2])
+        for line in report.capstdout.strip("\n").splitlines()[:20]:
+            terminalreporter.write_line("    " + line[:200])

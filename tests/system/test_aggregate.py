@@ -183,7 +183,7 @@ def session_events(chance, session):
     yield {"hook_event_name": "SessionEnd", "reason": "exit"}
 
 
-def test_reduction(daemon, capsys):
+def test_reduction(daemon):
     """20,000 events of sessions, four at a time, as agents send them."""
     daemon.configure({"sync": {"intervals": {"default": "500ms"},
                                "interval_selection": "default"}})
@@ -214,8 +214,7 @@ def test_reduction(daemon, capsys):
                              ).fetchone()[0]
     assert sum(json.loads(d)["total_events"] for d, in rows) == len(events)
     assert len(rows) == sessions
-    with capsys.disabled():
-        print(f"\n{len(events)} hook events -> {len(rows)} rows at the "
-              f"centre, factor {len(events) / len(rows):.0f}; {carried} "
-              f"operations carried, factor {len(events) / carried:.0f}")
+    print(f"{len(events)} hook events -> {len(rows)} rows at the "
+          f"centre, factor {len(events) / len(rows):.0f}; {carried} "
+          f"operations carried, factor {len(events) / carried:.0f}")
     assert len(events) / len(rows) > 100 and len(events) / carried > 10
