@@ -12,7 +12,7 @@ import time
 import psycopg2
 import pytest
 
-from harness import PgBouncer, Postgres, binaries, wait_for
+from harness import PgBouncer, Postgres, Proxy, binaries, wait_for
 from test_kill import PgsqlCentre
 from test_sync import enqueue_many, settled, start, state
 
@@ -335,6 +335,43 @@ def bouncer(own_postgres):
     bouncer.start()
     yield bouncer
     bouncer.cleanup()
+
+
+class Ahead:
+    """How many batches at most were on their way at once through a proxy."""
+
+    def __init__(self, proxy):
+        self.sent, self.answered, self.most = b"", b"", 0
+        proxy.on_client, proxy.on_server = self.on_client, self.on_server
+
+    def count(self):
+        return (self.sent.count(b"tidemill.apply_batch(")
+                - self.answered.count(b"applied"))
+
+    def on_client(self, data, _):
+        self.sent += data
+        self.most = max(self.most, self.count())
+
+    def on_server(self, data, _):
+        self.answered += data
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
+def test_nothing_is_sent_ahead_through_a_pooler(daemon, bouncer, pooled):
+    server = bouncer.server
+    database = server.create_database()
+    with contextlib.closing(Proxy(bouncer.port if pooled else server.port,
+                                  delay=0.01)) as proxy:
+        daemon.configure(database.config(
+            sync={"max_workers": 1, "batch": {"min": 20, "max": 20}},
+            database={"conninfo": f"host=127.0.0.1 port={proxy.port} "
+                                  f"user=postgres dbname={database.name}"}))
+        start(daemon)
+        ahead = Ahead(proxy)
+        enqueue_many(daemon, 2000)
+        daemon.run("sync", "drain")
+        assert there(database) == 2000
+        assert (ahead.most == 1) == pooled
 
 
 def message(kind, *parts):
