@@ -116,6 +116,19 @@ static bool offset_ms(const char **at, const char *end, int64_t *offset)
     return true;
 }
 
+/* Days since 1970 of a day of the Gregorian calendar, whose years begin with
+ * March here.  timegm gives the same and takes 20 times as long.  (Howard
+ * Hinnant, chrono-Compatible Low-Level Date Algorithms.) */
+static int64_t days_from_civil(int year, int month, int day)
+{
+    int64_t y = month > 2 ? year : year - 1;
+    int64_t era = y / 400;
+    int64_t of_era = y - era * 400;
+    int64_t of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year -
+           719468;
+}
+
 int clock_parse(const char *text, size_t size, int64_t *wall_ms)
 {
     const char *at = text;
@@ -142,8 +155,8 @@ int clock_parse(const char *text, size_t size, int64_t *wall_ms)
     if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
         tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
         return -1;
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    *wall_ms = (int64_t)timegm(&tm) * 1000 + ms - offset;
+    int64_t days = days_from_civil(tm.tm_year, tm.tm_mon, tm.tm_mday);
+    int64_t seconds = tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec;
+    *wall_ms = (days * 86400 + seconds) * 1000 + ms - offset;
     return 0;
 }

@@ -134,7 +134,8 @@ int outbox_insert(struct store_writer *writer,
     if (state->next_id > OUTBOX_ID_MAX)
         return error_set(error, ERROR_SOFTWARE, "the outbox is out of ids");
     *key = stripe_key(stripe, state->next_id);
-    if (insert_row(writer, append, *key, error) != 0)
+    if ((writer->gathers ? gathered_add(writer, append, stripe, *key, error)
+                         : insert_row(writer, append, *key, error)) != 0)
         return -1;
     if (state->tail[stripe] <= state->claimed[stripe])
         state->head[stripe] = state->next_id;

@@ -199,24 +199,18 @@ static int check_row(const struct source_row *row, struct outbox_append *append,
     return outbox_append_check(append, reason);
 }
 
-/* Undoes what a row that failed has left. */
+/* Half a row cannot be taken back alone: the group goes as a whole. */
 static int give_up(struct store_writer *writer, const struct error *error)
 {
-    /* Half a row cannot be taken back alone: the group goes as a whole. */
+    gathered_forget(writer);
     writer->group_lost = true;
     writer->lost_error = *error;
     return -1;
 }
 
-int store_writer_source_append(struct store_writer *writer, const char *source,
-                               const struct source_row *row,
-                               struct error *error)
+static int append_row(struct store_writer *writer, struct source_state *state,
+                      const struct source_row *row, struct error *error)
 {
-    struct source_state *state = touch_source(writer, source, error);
-    if (state == NULL)
-        return -1;
-    if (state->cursor >= row->id)
-        return 0;
     struct outbox_append append;
     struct error reason;
     error_clear(&reason);
@@ -228,17 +222,36 @@ int store_writer_source_append(struct store_writer *writer, const char *source,
         checked = -1;
     if (checked != 0 && reason.code != ERROR_DATA) {
         *error = reason;
-        return give_up(writer, error);
+        return -1;
     }
     append.source = state->number;
     writer->request.savepoint = true; /* the group undoes it all */
     writer->request.call_count = 1;
-    int result = checked == 0
-                     ? outbox_append(writer, &append, &id, error)
-                     : outbox_append_dead(writer, &append, &reason, error);
-    if (result != 0)
+    return checked == 0 ? outbox_append(writer, &append, &id, error)
+                        : outbox_append_dead(writer, &append, &reason, error);
+}
+
+int store_writer_source_append(struct store_writer *writer, const char *source,
+                               const struct source_row *rows, size_t count,
+                               struct error *error)
+{
+    struct source_state *state = touch_source(writer, source, error);
+    if (state == NULL)
+        return -1;
+    if (gathered_begin(writer, error) != 0)
         return give_up(writer, error);
-    state->cursor = row->id;
-    state->dirty = true;
+    for (size_t i = 0; i < count; i++) {
+        if (state->cursor >= rows[i].id)
+            continue;
+        if (append_row(writer, state, &rows[i], error) != 0) {
+            error_prefix(error, "row %lld of source %s", (long long)rows[i].id,
+                         source);
+            return give_up(writer, error);
+        }
+        state->cursor = rows[i].id;
+        state->dirty = true;
+    }
+    if (gathered_end(writer, error) != 0)
+        return give_up(writer, error);
     return 0;
 }

@@ -100,6 +100,8 @@ static int open_database(struct store_writer *writer, struct error *error)
         sqlite3_exec(writer->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
         return sql_failed(writer, error);
     sqlite3_wal_hook(writer->db, count_wal, writer);
+    if (gathered_offer(writer) != SQLITE_OK)
+        return sql_failed(writer, error);
     writer->page_size = 4096;
     unsigned applied;
     return schema_migrate_local(writer->db, &applied, error);
@@ -227,6 +229,7 @@ void store_writer_close(struct store_writer **writer)
     sources_forget(old);
     recent_tokens_free(&old->tokens);
     recent_tokens_free(&old->old_tokens);
+    free(old->gathered);
     free(old->request.releases);
     if (old->lock.fd >= 0)
         leave_lock(old);
@@ -274,6 +277,7 @@ void store_writer_rollback(struct store_writer *writer)
 {
     if (!writer->in_group)
         return;
+    gathered_forget(writer);
     /* A statement that stopped at a full disk holds SQLite in that error
      * until it is reset. */
     for (sqlite3_stmt *each = sqlite3_next_stmt(writer->db, NULL); each != NULL;

@@ -125,11 +125,11 @@ struct source_row {
 int store_writer_source_cursor(struct store_writer *writer, const char *source,
                                int64_t *cursor, char identity[128],
                                struct error *error);
-/* Appends the row unless cursor >= row->id (exactly once).  A row that the
- * outbox would refuse becomes a dead operation with the reason, so that it
- * is neither lost nor in the way. */
+/* Appends rows, by ascending ids, but those up to the cursor (exactly once).
+ * A row that the outbox would refuse becomes a dead operation with the reason,
+ * so that it is neither lost nor in the way.  -1: the group is spoilt. */
 int store_writer_source_append(struct store_writer *writer, const char *source,
-                               const struct source_row *row,
+                               const struct source_row *rows, size_t count,
                                struct error *error);
 int store_writer_source_move(struct store_writer *writer, const char *source,
                              int64_t cursor, const char *identity,

@@ -219,6 +219,8 @@ struct store_writer {
     int64_t tokens_until_ms;              /* wall clock: until then */
     bool is_private;                      /* leaves nobody without answer */
     bool is_asked_once;                   /* no token can come again */
+    struct gathered_rows *gathered;       /* NULL: none yet */
+    bool gathers;                         /* rows are gathered there */
     uint32_t tokens_depth[OUTBOX_STRIPES]; /* rows looked back at */
     uint32_t job_tokens_depth;             /* of jobs */
 
@@ -319,6 +321,20 @@ int outbox_append_dead(struct store_writer *writer,
                        const struct error *reason, struct error *error);
 /* The tokens that can still be asked for again are there to be searched. */
 int outbox_tokens_ready(struct store_writer *writer, struct error *error);
+
+/* outbox_rows.c: between _begin and _end rows are gathered, with texts that
+ * stay the caller's, and inserted together. */
+int gathered_begin(struct store_writer *writer, struct error *error);
+int gathered_end(struct store_writer *writer, struct error *error);
+int gathered_add(struct store_writer *writer,
+                 const struct outbox_append *append, unsigned stripe,
+                 int64_t key, struct error *error);
+/* Inserts what was gathered so far. */
+int gathered_insert(struct store_writer *writer, struct error *error);
+/* The group goes back: what was gathered is nowhere. */
+void gathered_forget(struct store_writer *writer);
+/* Makes the table that the statement reads known; SQLite's code. */
+int gathered_offer(struct store_writer *writer);
 
 /* outbox_order.c */
 enum carry {

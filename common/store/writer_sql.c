@@ -76,9 +76,21 @@ int sql_failed(struct store_writer *writer, struct error *error)
     return -1;
 }
 
+/* May be run while rows of the outbox are gathered: it looks at no other
+ * table that they concern. */
+static bool leaves_outbox(enum sql sql)
+{
+    return sql == SQL_OUTBOX_INSERT_GATHERED || sql == SQL_FILTERS_READ ||
+           sql == SQL_FILTER_READ || sql == SQL_FILTER_WRITE ||
+           sql == SQL_FILTERS_DELETE;
+}
+
 sqlite3_stmt *sql_get(struct store_writer *writer, enum sql sql,
                       struct error *error)
 {
+    if (writer->gathers && !leaves_outbox(sql) &&
+        gathered_insert(writer, error) != 0)
+        return NULL;
     sqlite3_stmt **statement = &writer->statements[sql];
     if (*statement == NULL &&
         sqlite3_prepare_v3(writer->db, sql_texts[sql], -1,

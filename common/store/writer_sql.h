@@ -30,6 +30,8 @@ X(META_READ, "SELECT value FROM store_meta WHERE name = ?1") \
 X(META_WRITE, "INSERT INTO store_meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value") \
 X(OUTBOX_INSERT, "INSERT INTO outbox (key, operation, created_ms, token, source, source_id, table_name, record_id, " \
   "record_data) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)") \
+X(OUTBOX_INSERT_GATHERED, "INSERT OR FAIL INTO outbox (key, operation, created_ms, token, source, source_id, table_name, " \
+  "record_id, record_data) SELECT * FROM gathered_rows") \
 X(OUTBOX_TAIL, "SELECT key FROM outbox WHERE key <= ?1 ORDER BY key DESC LIMIT 1") \
 X(OUTBOX_HEAD, "SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT 1") \
 X(OUTBOX_STEP, "SELECT count(*), max(key) FROM (SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3)") \

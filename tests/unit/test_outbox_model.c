@@ -80,6 +80,37 @@ static int random_priority(struct model *m)
     return priorities[below(m, 8)];
 }
 
+/* The same from an application's file, several rows at once. */
+static void append_rows(struct model *m)
+{
+    char names[8][16];
+    struct source_row rows[8];
+    size_t count = 1 + below(m, 8);
+    static const char *const words[] = {"urgent", "high", "normal", "low"};
+    for (size_t i = 0; i < count; i++) {
+        unsigned record = below(m, RECORDS);
+        int priority = random_priority(m);
+        m->ops[++m->last_id] =
+            (struct model_op){.record = record, .priority = priority};
+        rows[i] =
+            (struct source_row){.id = m->last_id,
+                                .operation = "UPDATE",
+                                .table_name = table_of(record),
+                                .record_id = record_name(record, names[i]),
+                                .data = "{\"a\":1}",
+                                .priority = words[priority],
+                                .operation_size = 6,
+                                .data_size = 7,
+                                .created_ms = 1};
+        rows[i].table_name_size = strlen(rows[i].table_name);
+        rows[i].record_id_size = strlen(rows[i].record_id);
+        rows[i].priority_size = strlen(rows[i].priority);
+    }
+    if (store_writer_source_append(m->f.writer, "app", rows, count,
+                                   &m->f.error) != 0)
+        fail_msg("rows: %s", m->f.error.text);
+}
+
 static void append_group(struct model *m)
 {
     char name[16];
@@ -90,6 +121,10 @@ static void append_group(struct model *m)
     for (unsigned r = 0; r < requests && m->last_id + 8 < MOST_OPS; r++) {
         struct store_call calls[4];
         char names[4][16];
+        if (below(m, 4) == 0) {
+            append_rows(m);
+            continue;
+        }
         unsigned count = 1 + below(m, 3);
         bool bad = below(m, 8) == 0;
         int64_t first = m->last_id;
@@ -281,8 +316,8 @@ static size_t settlement(struct model *m, const struct model_batch *batch,
         for (int p = 0; p < 4; p++)
             if (sums[t][p] > 0)
                 calls[count++] =
-                    CALL(BATCH_COUNT, I(batch->id),
-                         T(t ? "tasks" : "events"), I(p), I(sums[t][p]));
+                    CALL(BATCH_COUNT, I(batch->id), T(t ? "tasks" : "events"),
+                         I(p), I(sums[t][p]));
     calls[count++] =
         CALL(BATCH_SETTLE, I(batch->id), I(batch->slot), I(batch->spawn),
              I(applied), I(100), I(m->now), I(m->now + 1), T("periodic"));

@@ -347,9 +347,9 @@ static void test_sources(void **state)
     for (int round = 0; round < 2; round++) {
         assert_int_equal(store_writer_begin(f->writer, &f->error), 0);
         assert_int_equal(
-            store_writer_source_append(f->writer, "ccm", &good, &f->error), 0);
+            store_writer_source_append(f->writer, "ccm", &good, 1, &f->error), 0);
         assert_int_equal(
-            store_writer_source_append(f->writer, "ccm", &bad, &f->error), 0);
+            store_writer_source_append(f->writer, "ccm", &bad, 1, &f->error), 0);
         assert_int_equal(
             store_writer_source_move(f->writer, "ccm", 4, "file", &f->error),
             0);
@@ -365,7 +365,7 @@ static void test_sources(void **state)
     fixture_open(f);
     assert_int_equal(store_writer_begin(f->writer, &f->error), 0);
     assert_int_equal(
-        store_writer_source_append(f->writer, "ccm", &good, &f->error), 0);
+        store_writer_source_append(f->writer, "ccm", &good, 1, &f->error), 0);
     assert_int_equal(store_writer_commit(f->writer, &f->error), 0);
     assert_int_equal(store_writer_totals(f->writer).pending, 1);
     assert_int_equal(store_writer_totals(f->writer).dead, 1);

@@ -44,7 +44,8 @@ struct group_commit {
     struct event *idle_event;
     struct event *drained_event;
     struct arena arena;
-    bool open; /* begun at the writer */
+    bool open;      /* begun at the writer */
+    unsigned turns; /* bits of the members that had theirs in it */
     size_t bytes;
     unsigned count;
     unsigned callers; /* connections among the requests */
@@ -376,7 +377,9 @@ static void send_answers(struct group_commit *group, uint32_t topics)
 static bool wants(const struct group_commit *group, unsigned i)
 {
     const struct group_member *member = &group->options.members[i];
+    bool had_turn = (group->turns >> i & 1) != 0;
     return group->drained == NULL && !space_is_short(group->space) &&
+           (!had_turn || (member->goes_on && group->count == 0)) &&
            member->wants(member->self);
 }
 
@@ -388,11 +391,9 @@ static bool members_want(const struct group_commit *group)
     return false;
 }
 
-/* The bits of the members that had their turn in an open group. */
-static unsigned let_members_add(struct group_commit *group)
+static void let_members_add(struct group_commit *group)
 {
     struct error error;
-    unsigned turns = 0;
     for (unsigned i = 0; i < group->options.member_count; i++) {
         const struct group_member *member = &group->options.members[i];
         if (!wants(group, i))
@@ -401,7 +402,7 @@ static unsigned let_members_add(struct group_commit *group)
             log_error("no group for the store's own work: %s", error.text);
             break;
         }
-        turns |= 1u << i;
+        group->turns |= 1u << i;
         if (member->contribute(member->self, group->options.writer, &error) !=
             0) {
             group->open = false;
@@ -409,12 +410,12 @@ static unsigned let_members_add(struct group_commit *group)
             break;
         }
     }
-    return turns;
 }
 
-static void tell_members(struct group_commit *group, unsigned turns,
-                         bool committed)
+static void tell_members(struct group_commit *group, bool committed)
 {
+    unsigned turns = group->turns;
+    group->turns = 0;
     for (unsigned i = 0; i < group->options.member_count; i++)
         if ((turns >> i & 1) != 0)
             group->options.members[i].settled(group->options.members[i].self,
@@ -423,13 +424,17 @@ static void tell_members(struct group_commit *group, unsigned turns,
 
 static void finish_group(struct group_commit *group)
 {
-    unsigned turns = let_members_add(group);
+    let_members_add(group);
+    if (group->open && group->count == 0 && members_want(group)) {
+        group_commit_wake(group);
+        return; /* nobody waits: it grows */
+    }
     bool committed = group->open && commit(group) == 0;
     count_group(group);
     send_answers(group,
                  committed ? store_writer_topics(group->options.writer) : 0);
     group->groups++;
-    tell_members(group, turns, committed);
+    tell_members(group, committed);
     if (committed && group->options.committed != NULL)
         group->options.committed(group->options.self);
     look_after_wal(group);
@@ -458,7 +463,7 @@ static void on_finish(evutil_socket_t fd, short what, void *self)
     (void)what;
     if (waits_for_more(group))
         return;
-    if (group->count > 0 || members_want(group))
+    if (group->count > 0 || group->open || members_want(group))
         finish_group(group);
 }
 
@@ -489,7 +494,7 @@ static void on_drained(evutil_socket_t fd, short what, void *self)
     struct group_commit *group = self;
     (void)fd;
     (void)what;
-    if (group->count > 0)
+    if (group->count > 0 || group->open)
         finish_group(group);
     if (store_writer_wal_bytes(group->options.writer) > 0)
         checkpoint(group);

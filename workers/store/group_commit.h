@@ -32,6 +32,8 @@ struct group_member {
                       struct error *error);
     /* The group was committed, or nothing of it is stored. */
     void (*settled)(void *self, bool committed);
+    bool goes_on; /* it adds more to the same group, for as long as it wants
+                     and no request has come; others once a group */
     void *self;
 };
 

@@ -157,17 +157,43 @@ static enum source_verdict check_identity(struct source_file *file,
 
 /* --- reading --- */
 
-static const char *copy_text(struct arena *arena, sqlite3_stmt *statement,
-                             int column, size_t most, size_t *size)
+enum { OPERATION, TABLE_NAME, RECORD_ID, DATA, PRIORITY, TEXTS };
+
+struct row_text {
+    const char *at; /* NULL: the column is */
+    size_t size;
+};
+
+/* The columns' texts, for as long as the statement stands on the row. */
+static size_t look_at_texts(sqlite3_stmt *statement,
+                            struct row_text texts[TEXTS])
 {
-    const void *text = sqlite3_column_text(statement, column);
-    *size = 0;
-    if (text == NULL)
+    static const int columns[TEXTS] = {1, 2, 3, 5, 6};
+    size_t bytes = 0;
+    for (int i = 0; i < TEXTS; i++) {
+        size_t most = i == DATA ? OUTBOX_DATA_MAX : NAME_BYTES_MAX;
+        struct row_text *text = &texts[i];
+        text->at = (const char *)sqlite3_column_text(statement, columns[i]);
+        text->size = (size_t)sqlite3_column_bytes(statement, columns[i]);
+        /* One byte past the bound is enough to be refused for it. */
+        if (text->size > most)
+            text->size = most + 1;
+        bytes += text->size + 1;
+    }
+    return bytes;
+}
+
+static const char *copy_text(char **to, const struct row_text *text,
+                             size_t *size)
+{
+    char *copy = *to;
+    *size = text->at == NULL ? 0 : text->size;
+    if (text->at == NULL)
         return NULL;
-    size_t have = (size_t)sqlite3_column_bytes(statement, column);
-    /* One byte past the bound is enough to be refused for it. */
-    *size = have > most ? most + 1 : have;
-    return arena_copy(arena, text, *size);
+    memcpy(copy, text->at, text->size);
+    copy[text->size] = '\0';
+    *to += text->size + 1;
+    return copy;
 }
 
 static int64_t created_of(sqlite3_stmt *statement, int column)
@@ -188,24 +214,18 @@ static int64_t created_of(sqlite3_stmt *statement, int column)
 static int take_row(struct arena *arena, sqlite3_stmt *statement,
                     struct source_row *row)
 {
+    struct row_text texts[TEXTS];
+    char *to = arena_alloc(arena, look_at_texts(statement, texts));
+    if (to == NULL)
+        return -1;
     row->id = sqlite3_column_int64(statement, 0);
     row->created_ms = created_of(statement, 4);
-    row->operation =
-        copy_text(arena, statement, 1, NAME_BYTES_MAX, &row->operation_size);
-    row->table_name =
-        copy_text(arena, statement, 2, NAME_BYTES_MAX, &row->table_name_size);
-    row->record_id =
-        copy_text(arena, statement, 3, NAME_BYTES_MAX, &row->record_id_size);
-    row->data =
-        copy_text(arena, statement, 5, OUTBOX_DATA_MAX, &row->data_size);
-    row->priority =
-        copy_text(arena, statement, 6, NAME_BYTES_MAX, &row->priority_size);
-    bool lost = (row->operation == NULL && row->operation_size > 0) ||
-                (row->table_name == NULL && row->table_name_size > 0) ||
-                (row->record_id == NULL && row->record_id_size > 0) ||
-                (row->data == NULL && row->data_size > 0) ||
-                (row->priority == NULL && row->priority_size > 0);
-    return lost ? -1 : 0;
+    row->operation = copy_text(&to, &texts[OPERATION], &row->operation_size);
+    row->table_name = copy_text(&to, &texts[TABLE_NAME], &row->table_name_size);
+    row->record_id = copy_text(&to, &texts[RECORD_ID], &row->record_id_size);
+    row->data = copy_text(&to, &texts[DATA], &row->data_size);
+    row->priority = copy_text(&to, &texts[PRIORITY], &row->priority_size);
+    return 0;
 }
 
 static enum source_verdict read_rows(struct source_file *file, int64_t cursor,
@@ -227,6 +247,7 @@ static enum source_verdict read_rows(struct source_file *file, int64_t cursor,
         batch->count++;
     }
     batch->more = result == SQLITE_ROW;
+    batch->bytes = arena->used_bytes - before;
     if (result != SQLITE_ROW && result != SQLITE_DONE)
         verdict = source_failed(file, "read its sync_queue", error);
     sqlite3_reset(statement);
@@ -284,13 +305,15 @@ enum source_verdict source_file_read(struct source_file *file, int64_t cursor,
                                      struct error *error)
 {
     struct signature before = signature_of(file->source);
-    batch->count = 0;
+    batch->count = batch->bytes = 0;
     batch->more = false;
     batch->identity[0] = '\0';
     file->deadline_ms = clock_monotonic_ms() + SOURCE_READ_MOST_MS;
     file->changed_ms = clock_monotonic_ms();
     file->seen_known = false;
-    if (file->db != NULL && !is_in_place(file, &before))
+    if (file->db != NULL &&
+        !(file->immutable ? same_signature(&before, &file->seen)
+                          : is_in_place(file, &before)))
         source_close(file);
     enum source_verdict verdict =
         file->db != NULL ? SOURCE_OK : source_open(file, error);
@@ -311,7 +334,9 @@ enum source_verdict source_file_read(struct source_file *file, int64_t cursor,
         batch->count = 0;
         batch->more = false;
     }
-    if (verdict != SOURCE_OK || file->immutable)
+    /* As it stands it stays open only while the next read goes on with it. */
+    if (verdict != SOURCE_OK ||
+        (file->immutable && !(batch->more && file->seen_known)))
         source_close(file);
     return verdict;
 }

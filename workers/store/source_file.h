@@ -47,6 +47,7 @@ bool source_file_changed(struct source_file *file);
 struct source_batch {
     struct source_row rows[SOURCE_ROWS_MAX]; /* texts in the arena */
     size_t count;
+    size_t bytes; /* of their texts */
     bool more; /* the read was cut by a bound */
     char identity[SOURCE_IDENTITY_MAX]; /* to keep with the last row's id */
 };

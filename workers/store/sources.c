@@ -13,11 +13,15 @@
 #include "common/base/log.h"
 #include "common/shm/metrics.h"
 
-#define TURN_MOST_NS    5000000u /* of source work between two groups */
-#define SETTLE_MS       10       /* news within it are copied together */
-#define BUSY_RETRY_MS   50
-#define FAILED_RETRY_MS 5000
-#define ARENA_BYTES     (16u << 20) /* SOURCE_BYTES_MAX and a row past it */
+#define TURN_MOST_NS 5000000u /* of source work between two groups */
+#define SETTLE_MS    10       /* news within it are copied together */
+/* Of one group, while no request waits: longer ones hold up those that come
+ * during their commit. */
+#define GROUP_ROWS_MOST  8000
+#define GROUP_BYTES_MOST (4u << 20)
+#define BUSY_RETRY_MS    50
+#define FAILED_RETRY_MS  5000
+#define ARENA_BYTES      (16u << 20) /* SOURCE_BYTES_MAX and a row past it */
 #define WATCH_EVENTS                                                           \
     (IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM)
 
@@ -50,7 +54,8 @@ struct sources {
     struct event *poll_event;
     struct arena arena;
     struct source_batch *batch;
-    size_t next; /* by turns */
+    size_t group_rows, group_bytes; /* copied to the running group */
+    size_t next;                    /* by turns */
     size_t count;
     struct source *sources;
 };
@@ -216,26 +221,27 @@ bool sources_want(void *self)
 {
     const struct sources *sources = self;
     uint64_t now_ms = clock_monotonic_ms();
+    if (sources->group_rows >= GROUP_ROWS_MOST ||
+        sources->group_bytes >= GROUP_BYTES_MOST)
+        return false;
     for (size_t i = 0; i < sources->count; i++)
-        if (sources->sources[i].wants && !sources->sources[i].moved &&
-            now_ms >= sources->sources[i].retry_ms)
+        if (sources->sources[i].wants && now_ms >= sources->sources[i].retry_ms)
             return true;
     return false;
 }
 
-/* Rows until one fails: those before it count, the cursor stands on them. */
 static int append_rows(struct sources *sources, struct source *source,
                        struct error *error)
 {
     struct source_batch *batch = sources->batch;
     const char *name = source->config->name;
-    for (size_t i = 0; i < batch->count; i++)
-        if (store_writer_source_append(sources->writer, name, &batch->rows[i],
-                                       error) != 0)
-            return error_prefix(error, "row %lld of source %s",
-                                (long long)batch->rows[i].id, name);
+    if (store_writer_source_append(sources->writer, name, batch->rows,
+                                   batch->count, error) != 0)
+        return -1;
     source->moved = true;
-    source->moved_rows = batch->count;
+    source->moved_rows += batch->count;
+    sources->group_rows += batch->count;
+    sources->group_bytes += batch->bytes;
     source->moved_cursor = batch->rows[batch->count - 1].id;
     snprintf(source->moved_identity, sizeof(source->moved_identity), "%s",
              batch->identity);
@@ -249,9 +255,10 @@ static int copy_source(struct sources *sources, struct source *source,
     struct error trouble;
     struct source_batch *batch = sources->batch;
     arena_reset(&sources->arena);
-    enum source_verdict verdict =
-        source_file_read(source->file, source->cursor, source->identity,
-                         &sources->arena, batch, &trouble);
+    enum source_verdict verdict = source_file_read(
+        source->file, source->moved ? source->moved_cursor : source->cursor,
+        source->moved ? source->moved_identity : source->identity,
+        &sources->arena, batch, &trouble);
     note_verdict(source, verdict, &trouble);
     if (verdict != SOURCE_OK) {
         uint64_t delay_ms = retry_delay_ms(sources, verdict);
@@ -288,7 +295,7 @@ int sources_contribute(void *self, struct store_writer *writer,
     for (size_t i = 0; i < sources->count; i++) {
         struct source *source = &sources->sources[sources->next];
         sources->next = (sources->next + 1) % sources->count;
-        if (!source->wants || source->moved || now_ms < source->retry_ms)
+        if (!source->wants || now_ms < source->retry_ms)
             continue;
         if (copy_source(sources, source, error) != 0) {
             source->moved = true; /* settled puts it back */
@@ -303,6 +310,7 @@ int sources_contribute(void *self, struct store_writer *writer,
 void sources_settled(void *self, bool committed)
 {
     struct sources *sources = self;
+    sources->group_rows = sources->group_bytes = 0;
     for (size_t i = 0; i < sources->count; i++) {
         struct source *source = &sources->sources[i];
         if (committed && source->verdict != SOURCE_BUSY)

@@ -153,6 +153,7 @@ static int store_serve(struct store *store, struct error *error)
         .members = {{.wants = store_sources_want,
                      .contribute = store_sources_contribute,
                      .settled = store_sources_settled,
+                     .goes_on = true,
                      .self = store},
                     folding_member(store->folding),
                     retention_member(store->retention)},
