@@ -78,6 +78,8 @@ struct slot_entry {
     _Atomic uint32_t death_spawn;  /* which spawn it was */
     _Atomic uint64_t death_work_id; /* what it worked on; 0: nothing */
     _Atomic uint64_t death_ms;     /* monotonic, when it was reaped */
+    _Atomic uint32_t has_commands; /* 1: the slot's work has been commands;
+                                    * its worker's, for the successor */
 };
 
 struct scoreboard {

@@ -320,6 +320,34 @@ def test_worker_killed(daemon):
     marked.await_dead()
 
 
+# Whoever comes while the first one is there fails.  The first one stops its
+# guardian, which is then slow to notice that the worker is dead.
+ALONE = """
+import fcntl, os, signal, sys, time
+file = open(sys.argv[1], "a")
+try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(3)
+if os.environ["TIDEMILL_ATTEMPT"] == "1":
+    os.kill(os.getppid(), signal.SIGSTOP)
+    print("up", file=file, flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_never_two_of_one_job(daemon, tmp_path):
+    path = tmp_path / "alone"
+    job = int(daemon.run("run", "--detach", "--", sys.executable, "-S", "-c",
+                         ALONE, path).stdout)
+    wait_for(lambda: path.exists() and path.read_text())
+    busy = [w["pid"] for w in daemon.workers("generation")
+            if w["state"] == "busy"]
+    os.kill(busy[0], signal.SIGKILL)
+    await_state(daemon, job, "done", "failed")
+    assert state(daemon, job) == "done"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_guardian_attacked(daemon, number):
     """A job of the same user may send its guardian what it likes."""

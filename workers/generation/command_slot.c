@@ -17,6 +17,7 @@ struct command_slot {
     void (*gone)(void *self);
     void *self;
     struct event *gone_event;
+    struct event *prepare_event;
     struct guardian guardian;    /* of one command after the other */
     struct command_job *command; /* NULL: none, or it could not be started */
     struct job job;
@@ -46,9 +47,24 @@ static void on_gone(evutil_socket_t fd, short what, void *self)
     slot->gone(slot->self);
 }
 
+static void on_prepare(evutil_socket_t fd, short what, void *self)
+{
+    struct command_slot *slot = self;
+    struct error error;
+    (void)fd, (void)what;
+    if (!slot->busy)
+        guardian_start(&slot->guardian, &error);
+}
+
+void command_slot_prepare(struct command_slot *slot)
+{
+    event_active(slot->prepare_event, EV_TIMEOUT, 0);
+}
+
 struct command_slot *
 command_slot_new(struct event_base *base, const struct reporter *reporter,
-                 const struct command_defaults *defaults, int group_fd,
+                 const struct command_defaults *defaults,
+                 const struct command_place *place,
                  void (*over)(void *self, struct report *report),
                  void (*gone)(void *self), void *self)
 {
@@ -58,12 +74,15 @@ command_slot_new(struct event_base *base, const struct reporter *reporter,
     *slot = (struct command_slot){.base = base,
                                   .reporter = reporter,
                                   .defaults = defaults,
-                                  .guardian = {.group_fd = group_fd},
+                                  .guardian = {.group_fd = place->group_fd,
+                                               .lock_fd = place->lock_fd,
+                                               .slot = place->slot},
                                   .over = over,
                                   .gone = gone,
                                   .self = self};
     slot->gone_event = event_new(base, -1, 0, on_gone, slot);
-    if (slot->gone_event == NULL)
+    slot->prepare_event = event_new(base, -1, 0, on_prepare, slot);
+    if (slot->gone_event == NULL || slot->prepare_event == NULL)
         command_slot_free(&slot);
     return slot;
 }
@@ -78,9 +97,13 @@ void command_slot_free(struct command_slot **slot)
     guardian_close(&old->guardian);
     if (old->guardian.group_fd >= 0)
         close(old->guardian.group_fd);
+    if (old->guardian.lock_fd >= 0)
+        close(old->guardian.lock_fd);
     free(old->job.kind);
     if (old->gone_event != NULL)
         event_free(old->gone_event);
+    if (old->prepare_event != NULL)
+        event_free(old->prepare_event);
     free(old);
 }
 

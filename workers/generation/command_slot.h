@@ -14,16 +14,27 @@
 struct command_slot;
 struct event_base;
 
-/* The group (job_group.h; -1: none) is taken over.  `over` takes the report
- * (NULL without memory) while the job is still there; `gone` follows, from
- * the loop, when another one can be run. */
+/* Where its commands run. */
+struct command_place {
+    int group_fd; /* job_group.h; -1: none */
+    int lock_fd;  /* command_lock.h; -1: none */
+    unsigned slot;
+};
+
+/* The place's descriptors are taken over.  `over` takes the report (NULL
+ * without memory) while the job is still there; `gone` follows, from the
+ * loop, when another one can be run. */
 struct command_slot *command_slot_new(struct event_base *base,
                                       const struct reporter *reporter,
                                       const struct command_defaults *defaults,
-                                      int group_fd,
+                                      const struct command_place *place,
                                       void (*over)(void *self,
                                                    struct report *report),
                                       void (*gone)(void *self), void *self);
+
+/* From the loop, soon: starts what the first command needs.  When that fails
+ * the command will tell. */
+void command_slot_prepare(struct command_slot *slot);
 
 /* Kills what runs. */
 void command_slot_free(struct command_slot **slot);

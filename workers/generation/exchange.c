@@ -10,9 +10,12 @@
 #include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/generation/template_cache.h"
+#include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/worker/worker_loop.h"
 #include "workers/generation/generation_state.h"
+#include "workers/generation/job_run.h"
+#include "workers/generation/predecessor.h"
 #include "workers/generation/queue_view.h"
 #include "workers/generation/template_news.h"
 
@@ -124,6 +127,72 @@ static void on_answer(void *self, const struct store_answer *answer)
         generation_start_timer(generation->again_event, REFUSED_WAIT_MS);
     }
     generation_go_on(generation);
+}
+
+/* --- what the predecessor left --- */
+
+static void on_adopted(void *self, const struct store_answer *answer)
+{
+    struct generation *generation = self;
+    generation->under_way = false;
+    if (answer->code == ERROR_TRY_AGAIN) {
+        generation->claim_lost |= generation->asked > 0;
+        return; /* asked again when connected */
+    }
+    if (answer->code != ERROR_NONE && generation->asked > 0) {
+        generation->adopts_alone = true; /* it may be the claim's fault */
+        generation_adopt(generation);
+        return;
+    }
+    if (answer->code != ERROR_NONE) {
+        struct error error;
+        error_set(&error, ERROR_SYSTEM,
+                  "the jobs that the predecessor left cannot be settled: %s",
+                  answer->text);
+        worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
+        return;
+    }
+    jobs_say_adopted(&answer->results[0]);
+    generation->adopted = true;
+    generation->may_have_jobs = true;
+    if (generation->asked > 0)
+        take_claim(generation, answer);
+    generation_go_on(generation);
+}
+
+/* A command that died with the predecessor is likely to be claimed. */
+static bool expects_command(const struct generation *generation)
+{
+    const struct worker *worker = generation->worker;
+    const struct slot_entry *entry =
+        &worker->mapping->scoreboard.slots[worker->board_index];
+    return atomic_load(&entry->has_commands) != 0 &&
+           atomic_load(&entry->death_work_id) != 0;
+}
+
+void generation_adopt(struct generation *generation)
+{
+    char why[64];
+    struct error error;
+    if (generation->adopted || generation->under_way ||
+        predecessor_lives(generation->predecessor))
+        return;
+    bool claims = !generation->draining && !generation->claim_lost &&
+                  !generation->adopts_alone &&
+                  admission_ask(generation->admission);
+    generation->asked = claims ? 1 : 0;
+    struct store_call calls[] = {queue_adopt_call(generation->worker, why),
+                                 queue_claim_call(generation->worker, 1)};
+    const struct store_request request = {.calls = calls,
+                                          .call_count = claims ? 2 : 1};
+    if (store_link_call(generation->link, &request, on_adopted, generation,
+                        &error) != 0) {
+        worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
+        return;
+    }
+    generation->under_way = true;
+    if (claims && expects_command(generation))
+        command_slot_prepare(generation->command);
 }
 
 /* --- requests to the store --- */

@@ -15,9 +15,11 @@
 #include "common/shm/mapping.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"
+#include "workers/generation/command_lock.h"
 #include "workers/generation/generation_state.h"
 #include "workers/generation/job_group.h"
 #include "workers/generation/job_run.h"
+#include "workers/generation/predecessor.h"
 #include "workers/generation/queue_view.h"
 #include "workers/generation/template_news.h"
 
@@ -145,6 +147,12 @@ static void cancel_command(struct generation *generation)
         command_slot_cancel(generation->command);
 }
 
+static struct slot_entry *board_entry(const struct generation *generation)
+{
+    const struct worker *worker = generation->worker;
+    return &worker->mapping->scoreboard.slots[worker->board_index];
+}
+
 /* Runs beside the loop; nothing else is run meanwhile. */
 static void start_command(struct generation *generation)
 {
@@ -154,6 +162,7 @@ static void start_command(struct generation *generation)
     uint64_t timeout_ms = job_timeout_ms(generation, &job);
     say_busy(generation, &job, timeout_ms + grace_ms + COMMAND_SLACK_MS);
     generation->command_since_ns = clock_monotonic_ns();
+    atomic_store(&board_entry(generation)->has_commands, 1);
     generation_start_timer(generation->long_event, COMMAND_LONG_MS);
     admission_command(generation->admission, true);
     command_slot_run(generation->command, &job, timeout_ms, grace_ms);
@@ -213,52 +222,25 @@ static void on_look(evutil_socket_t fd, short what, void *self)
     generation_go_on(generation);
 }
 
-/* --- what the predecessor left --- */
-
-static void on_adopted(void *self, const struct store_answer *answer)
-{
-    struct generation *generation = self;
-    generation->under_way = false;
-    if (answer->code == ERROR_TRY_AGAIN)
-        return; /* asked again when connected */
-    if (answer->code != ERROR_NONE) {
-        struct error error;
-        error_set(&error, ERROR_SYSTEM,
-                  "the jobs that the predecessor left cannot be settled: %s",
-                  answer->text);
-        worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
-        return;
-    }
-    jobs_say_adopted(&answer->results[0]);
-    generation->adopted = true;
-    generation->may_have_jobs = true;
-    generation_go_on(generation);
-}
-
-static void adopt(struct generation *generation)
-{
-    char why[64];
-    struct error error;
-    struct store_call call = queue_adopt_call(generation->worker, why);
-    const struct store_request request = {.calls = &call, .call_count = 1};
-    if (store_link_call(generation->link, &request, on_adopted, generation,
-                        &error) != 0)
-        worker_loop_fail(generation->loop, WORKER_EXIT_STORE_REFUSED, &error);
-    else
-        generation->under_way = true;
-}
+/* --- from the store --- */
 
 static void on_connected(void *self)
 {
     struct generation *generation = self;
+    if (!generation->adopted) {
+        generation_adopt(generation);
+        return;
+    }
     store_reader_close(&generation->reader); /* it may be another file now */
-    generation->cancel_told = true;
-    cancel_command(generation);
-    generation->may_have_jobs = true; /* a notice may have died with it */
-    if (generation->adopted)
-        generation_go_on(generation);
-    else if (!generation->under_way)
-        adopt(generation);
+    generation->cancel_told = true;          /* a notice may have died with */
+    cancel_command(generation);              /* the connection */
+    generation->may_have_jobs = true;
+    generation_go_on(generation);
+}
+
+static void on_predecessor_gone(void *self)
+{
+    generation_adopt(self);
 }
 
 static void on_notified(void *self, uint32_t topics)
@@ -313,6 +295,15 @@ static const struct worker_hooks worker_hooks = {
 
 /* --- the worker --- */
 
+static int open_lock(const struct worker *worker)
+{
+    int fd = command_lock_open(worker->config->state_dir);
+    if (fd < 0)
+        log_warning("commands run without a lock in %s: %s",
+                    worker->config->state_dir, strerror(errno));
+    return fd;
+}
+
 static int open_job_group(const struct worker *worker)
 {
     const char *parent = worker->mapping->daemon.command_group;
@@ -341,10 +332,16 @@ static int generation_open(struct generation *generation, struct error *error)
         return -1;
     generation->turn_event = event_new(base, -1, 0, on_turn, generation);
     generation->look_event = event_new(base, -1, 0, on_look, generation);
+    const struct command_place place = {
+        .group_fd = open_job_group(generation->worker),
+        .lock_fd = open_lock(generation->worker),
+        .slot = generation->worker->slot};
     generation->command = command_slot_new(
-        base, &generation->reporter, &generation->command_defaults,
-        open_job_group(generation->worker), on_command_over, on_command_gone,
-        generation);
+        base, &generation->reporter, &generation->command_defaults, &place,
+        on_command_over, on_command_gone, generation);
+    generation->predecessor =
+        predecessor_new(base, generation->worker, place.lock_fd,
+                        on_predecessor_gone, generation);
     generation->long_event =
         event_new(base, -1, 0, on_command_long, generation);
     generation->again_event = event_new(base, -1, 0, on_again, generation);
@@ -356,7 +353,8 @@ static int generation_open(struct generation *generation, struct error *error)
         return -1;
     if (generation->turn_event == NULL || generation->look_event == NULL ||
         generation->command == NULL || generation->again_event == NULL ||
-        generation->long_event == NULL || generation->drain_event == NULL)
+        generation->predecessor == NULL || generation->long_event == NULL ||
+        generation->drain_event == NULL)
         return error_set(error, ERROR_SYSTEM,
                          "no memory for a generation worker");
     generation->link =
@@ -375,6 +373,7 @@ static int generation_open(struct generation *generation, struct error *error)
 
 static void generation_close(struct generation *generation)
 {
+    predecessor_free(&generation->predecessor);
     command_slot_free(&generation->command);
     admission_free(&generation->admission);
     store_link_free(&generation->link);

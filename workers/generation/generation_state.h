@@ -38,6 +38,7 @@ struct generation {
     struct backlog backlog;
     struct command_defaults command_defaults;
     struct command_slot *command; /* beside the backlog */
+    struct predecessor *predecessor;
     struct event *long_event;     /* it runs for long */
     bool hands_back;   /* the jobs not begun: there is no memory for them */
     bool command_long;            /* and what waits behind it is let go */
@@ -47,6 +48,7 @@ struct generation {
     unsigned alone;       /* of the first ones: to be sent one by one */
     unsigned asked;       /* jobs, with the request under way */
     bool adopted;         /* what the predecessor left is settled */
+    bool adopts_alone;    /* without a claim: with one it was refused */
     bool under_way;
     bool may_have_jobs; /* the queue, as far as we know */
     bool draining;
@@ -60,6 +62,10 @@ void generation_go_on(struct generation *generation);
 void generation_start_timer(struct event *event, uint64_t delay_ms);
 
 /* --- exchange.c: what goes to the store and comes from it --- */
+
+/* Settles what the predecessor left, when it is not settled yet: once nothing
+ * of its command runs.  The same request claims. */
+void generation_adopt(struct generation *generation);
 
 /* Asks the store when there is something to ask and nothing under way.
  * While jobs are at hand the ends of a few are gathered: half of a claim is

@@ -16,12 +16,14 @@
 
 #include "common/base/clock.h"
 #include "common/base/process_title.h"
+#include "workers/generation/command_lock.h"
 #include "workers/generation/command_wire.h"
 #include "workers/generation/job_group.h"
 #include "workers/generation/process_tree.h"
 
 #define CLOSE_BOUND_MS 1000
 #define SWEEP_MS       1000
+#define CHILD_KILLS    2 /* the news of one may be of an earlier child */
 
 /* The guardian's own descriptors. */
 enum {
@@ -30,8 +32,13 @@ enum {
     OUTPUT_FD,
     CHILD_FD,
     GROUP_FD, /* where there is one */
+    LOCK_FD,  /* likewise */
     FIRST_OTHER_FD
 };
+
+#define GIVEN 5 /* by the worker: all but CHILD_FD */
+static const int given_fds[GIVEN] = {CONTROL_FD, RESULT_FD, OUTPUT_FD, GROUP_FD,
+                                     LOCK_FD};
 
 /* --- the command's process --- */
 
@@ -119,7 +126,8 @@ struct watch {
     uint64_t until_ms; /* of the phase */
     uint64_t grace_ms;
     bool child_over;
-    int group_fd; /* -1: none */
+    unsigned kills; /* of the child alone */
+    int group_fd;   /* -1: none */
     struct command_result result;
 };
 
@@ -191,6 +199,24 @@ static void wait_for_news(struct watch *watch)
     }
 }
 
+/* The command itself first, which mostly is all there is: the others are
+ * looked for in the whole of /proc. */
+static void kill_some(struct watch *watch)
+{
+    struct signalfd_siginfo news;
+    struct pollfd child = {.fd = CHILD_FD, .events = POLLIN};
+    if (watch->kills++ < CHILD_KILLS) {
+        kill(watch->child, SIGKILL); /* not reaped yet */
+    } else {
+        process_tree_signal(getpid(), SIGSTOP);
+        process_tree_signal(getpid(), SIGKILL);
+    }
+    if (poll(&child, 1, 5) > 0) {
+        ssize_t got = read(CHILD_FD, &news, sizeof(news));
+        (void)got; /* waitpid tells more */
+    }
+}
+
 static void watch_over(struct watch *watch)
 {
     while (reap(watch)) {
@@ -204,29 +230,25 @@ static void watch_over(struct watch *watch)
             }
             return;
         }
-        process_tree_signal(getpid(), SIGSTOP);
-        process_tree_signal(getpid(), SIGKILL);
-        struct pollfd child = {.fd = CHILD_FD, .events = POLLIN};
-        poll(&child, 1, 5);
+        kill_some(watch);
     }
 }
 
-static int take_descriptors(const int fds[3], int group_fd)
+static int take_descriptors(const int fds[GIVEN])
 {
-    int high[4];
-    for (int i = 0; i < 4; i++) {
-        int fd = i < 3 ? fds[i] : group_fd;
-        high[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OTHER_FD);
-        if (fd >= 0 && high[i] < 0)
+    int high[GIVEN];
+    for (int i = 0; i < GIVEN; i++) {
+        high[i] =
+            fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_OTHER_FD);
+        if (fds[i] >= 0 && high[i] < 0)
             return -1;
     }
-    for (int i = 0; i < 3; i++)
-        if (dup3(high[i], CONTROL_FD + i, O_CLOEXEC) < 0)
+    for (int i = 0; i < GIVEN; i++) {
+        if (high[i] < 0)
+            close(given_fds[i]);
+        else if (dup3(high[i], given_fds[i], O_CLOEXEC) < 0)
             return -1;
-    if (high[3] < 0)
-        close(GROUP_FD);
-    else if (dup3(high[3], GROUP_FD, O_CLOEXEC) < 0)
-        return -1;
+    }
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
@@ -266,18 +288,20 @@ static void run_command(const struct command *command, int group_fd,
 
 /* All signals are blocked here, and stay so.  One command after the other,
  * until the worker closes the pipe. */
-static _Noreturn void be_guardian(const int fds[3], int group_fd)
+static _Noreturn void be_guardian(const int fds[GIVEN], unsigned slot)
 {
     struct command command;
     struct command_result result;
     char *block = NULL;
-    if (take_descriptors(fds, group_fd) != 0 ||
+    int group_fd = fds[3] >= 0 ? GROUP_FD : -1;
+    if (take_descriptors(fds) != 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
         _exit(1);
     setsid();
+    command_lock_hold(fds[4] >= 0 ? LOCK_FD : -1, slot);
     process_title_set("tidemilld: guardian");
     while (command_wire_get(CONTROL_FD, &command, &block) == 0) {
-        run_command(&command, group_fd >= 0 ? GROUP_FD : -1, &result);
+        run_command(&command, group_fd, &result);
         free(block);
         if (write(RESULT_FD, &result, sizeof(result)) < 0)
             break;
@@ -308,10 +332,12 @@ static int open_guardian(struct guardian *guardian, struct error *error)
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    const int theirs[3] = {fds[0], fds[3], fds[5]};
+    const int theirs[GIVEN] = {fds[0], fds[3], fds[5],
+                               guardian->group_fd > 0 ? guardian->group_fd : -1,
+                               guardian->lock_fd > 0 ? guardian->lock_fd : -1};
     pid_t pid = fork();
     if (pid == 0)
-        be_guardian(theirs, guardian->group_fd > 0 ? guardian->group_fd : -1);
+        be_guardian(theirs, guardian->slot);
     if (pid < 0)
         error_set_errno(error, ERROR_SYSTEM, "cannot fork a guardian");
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -327,21 +353,29 @@ static int open_guardian(struct guardian *guardian, struct error *error)
     *guardian = (struct guardian){.pid = pid,
                                   .control_fd = fds[1],
                                   .group_fd = guardian->group_fd,
+                                  .lock_fd = guardian->lock_fd,
+                                  .slot = guardian->slot,
                                   .result_fd = fds[2],
                                   .output_fd = fds[4]};
     return 0;
 }
 
+/* It may have died since the last command. */
+int guardian_start(struct guardian *guardian, struct error *error)
+{
+    struct pollfd word = {.fd = guardian->result_fd, .events = POLLIN};
+    if (guardian->pid != 0 && poll(&word, 1, 0) == 0)
+        return 0;
+    guardian_close(guardian); /* what was left of it */
+    return open_guardian(guardian, error);
+}
+
 int guardian_run(struct guardian *guardian, const struct command *command,
                  struct error *error)
 {
-    for (int i = 0; i < 2; i++) { /* it may have died since the last one */
-        struct pollfd word = {.fd = guardian->result_fd, .events = POLLIN};
-        if (guardian->pid == 0 || poll(&word, 1, 0) != 0) {
-            guardian_close(guardian); /* what was left of it */
-            if (open_guardian(guardian, error) != 0)
-                return -1;
-        }
+    for (int i = 0; i < 2; i++) {
+        if (guardian_start(guardian, error) != 0)
+            return -1;
         if (command_wire_put(guardian->control_fd, command, error) == 0)
             return 0;
         guardian_close(guardian);
@@ -392,5 +426,7 @@ void guardian_close(struct guardian *guardian)
         close(guardian->result_fd);
     if (guardian->output_fd > 0)
         close(guardian->output_fd);
-    *guardian = (struct guardian){.group_fd = guardian->group_fd};
+    *guardian = (struct guardian){.group_fd = guardian->group_fd,
+                                  .lock_fd = guardian->lock_fd,
+                                  .slot = guardian->slot};
 }

@@ -57,11 +57,16 @@ struct command_result {
 struct guardian {
     pid_t pid;
     int group_fd;   /* the caller's: where commands run; 0 or less: nowhere */
+    int lock_fd;    /* the caller's, of command_lock.h; 0 or less: none */
+    unsigned slot;
     int control_fd; /* commands and their cancelling; closed: kill */
     int result_fd;  /* a struct command_result when all of a command is dead;
                      * the end of file when the guardian was killed */
     int output_fd;  /* what the command prints; not blocking */
 };
+
+/* Starts it, so that the first command need not wait for that. */
+int guardian_start(struct guardian *guardian, struct error *error);
 
 /* Lets the guardian, which is started when there is none (all zero), run a
  * command; the one before is over.  The caller becomes a subreaper. */
