@@ -2,9 +2,13 @@
 """reload: clients of the store, one durable operation at a time, while the
 configuration changes again and again and every worker is replaced, the store
 among them; against the same clients in peace.  A client that fails ends the
-bench."""
+bench.  Both configurations are files that are made before and exchanged by
+rename, and SIGHUP is the order: who starts a Python and a command beside eight
+clients on two processors measures those."""
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -12,13 +16,13 @@ import time
 import common
 from harness import Daemon
 
-CLIENTS, RELOADS, PAUSE = 8, 50, 0.5
+CLIENTS, RELOADS, PAUSE, PEACE = 8, 50, 0.5, 8
 PROGRAM = common.BUILD / "tests" / "bench" / "bench_accept"
 
 
-def start_clients(daemon):
+def start_clients(daemon, seconds):
     return subprocess.Popen(
-        [PROGRAM, "ours", daemon.runtime, str(RELOADS * PAUSE), str(CLIENTS)],
+        [PROGRAM, "ours", daemon.runtime, str(seconds), str(CLIENTS)],
         stdout=subprocess.PIPE, text=True)
 
 
@@ -29,16 +33,26 @@ def end_clients(clients):
     return dict(zip(("rate", "p50", "p99", "worst"), map(float, line.split())))
 
 
-def reload_often(daemon, clients):
-    """As long as there are clients; how often."""
-    count, begin = 0, time.monotonic()
-    while clients.poll() is None and count < RELOADS:
-        daemon.configure({"logging": {
-            "format": "text" if count % 2 == 0 else "json"}})
-        daemon.run("reload")
-        count += 1
-        time.sleep(max(0, begin + count * PAUSE - time.monotonic()))
-    return count
+def prepare(daemon):
+    """Both configurations, as files beside; the first one is in use."""
+    files = []
+    for form in ("text", "json"):
+        daemon.configure({"logging": {"format": form}})
+        files.append(daemon.config_path.with_suffix(f".{form}"))
+        shutil.copy(daemon.config_path, files[-1])
+    return files
+
+
+def reload_often(daemon, files):
+    """Every PAUSE from now on; an exchange of files and a signal, so that
+    what runs beside the clients is the daemon."""
+    beside = daemon.config_path.with_suffix(".beside")
+    begin = time.monotonic()
+    for count in range(RELOADS):
+        os.link(files[count % 2], beside)
+        beside.replace(daemon.config_path)
+        daemon.signal(signal.SIGHUP)
+        time.sleep(max(0, begin + (count + 1) * PAUSE - time.monotonic()))
 
 
 def run(rounds):
@@ -48,21 +62,26 @@ def run(rounds):
     try:
         for number in range(rounds):
             daemon = Daemon(folder, {"sync": {"enabled": False}},
-                            name=f"l{number}").start()
+                            name=f"l{number}")
+            files = prepare(daemon)
+            daemon.start()
             try:
-                calm = end_clients(start_clients(daemon))
-                clients = start_clients(daemon)
-                count = reload_often(daemon, clients)
+                calm = end_clients(start_clients(daemon, PEACE))
+                clients = start_clients(daemon, RELOADS * PAUSE)
+                reload_often(daemon, files)
                 busy = end_clients(clients)
+                epoch = daemon.json("status")["configuration"]["epoch"]
             finally:
                 daemon.stop()
-            result.add("reloads", "", count)
+            result.add("reloads", "", epoch - 1)
             for name, found in (("in peace", calm), ("with reloads", busy)):
                 result.add(f"{name}", "op/s", found["rate"])
                 result.add(f"{name}, p99", "us", found["p99"])
                 result.add(f"{name}, worst", "us", found["worst"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if result.median("reloads") != RELOADS:
+        raise RuntimeError("a reload was refused, or two became one")
     result.ratio("p99 with reloads / in peace", "with reloads, p99",
                  "in peace, p99", at_most=1.5)
     return result
