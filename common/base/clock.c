@@ -122,7 +122,7 @@ static bool offset_ms(const char **at, const char *end, int64_t *offset)
 static int64_t days_from_civil(int year, int month, int day)
 {
     int64_t y = month > 2 ? year : year - 1;
-    int64_t era = y / 400;
+    int64_t era = (y >= 0 ? y : y - 399) / 400;
     int64_t of_era = y - era * 400;
     int64_t of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year -
