@@ -31,6 +31,11 @@ static unsigned rank_of(const struct master *master, const struct slot *slot)
                : master->options->roles[slot->role].stop_rank;
 }
 
+uint64_t shutdown_bound_ms(const struct master *master, const struct slot *slot)
+{
+    return rank_bound_ms(master, rank_of(master, slot));
+}
+
 /* The lowest rank that still has workers, or STOP_RANK_LAST + 1. */
 static unsigned lowest_rank(const struct master *master)
 {

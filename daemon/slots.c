@@ -10,6 +10,7 @@
 #include "daemon/deadlines.h"
 #include "daemon/master.h"
 #include "daemon/reap.h"
+#include "daemon/shutdown.h"
 #include "daemon/spawn.h"
 
 void slots_init(struct master *master)
@@ -88,8 +89,9 @@ static void do_start(struct master *master, struct slot *slot)
 
 static void do_drain(struct master *master, struct slot *slot)
 {
-    uint64_t bound_ms = slot->retiring
-                            ? RETIRE_MS
+    uint64_t bound_ms = slot->retiring ? RETIRE_MS
+                        : master->stopping
+                            ? shutdown_bound_ms(master, slot)
                             : (uint64_t)master->config->shutdown_timeout_ms;
     slot_change_state(master, slot, SLOT_DRAINING);
     slot->deadline_ms = clock_monotonic_ms() + bound_ms;
