@@ -73,3 +73,19 @@ int run_central_reported(struct statement_call *call)
     call->result->changed = changed;
     return live < 0 ? -1 : 0;
 }
+
+/* What was cancelled here has its end only in central_jobs: it goes on
+ * elsewhere, so the centre's records know nothing of it.  Without its key
+ * the same attempt may come here again under another lease. */
+int run_central_hand_back(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    struct store_writer *writer = call->writer;
+    if (writer_protect(writer, call->error) != 0 ||
+        SQL_RUN(writer, SQL_CENTRAL_STOP, call->error, v[0], v[1]) != 0 ||
+        sql_run_values(writer, SQL_CENTRAL_RETURN, call->error, NULL, 0) != 0)
+        return -1;
+    call->result->changed = sqlite3_changes(writer->db);
+    writer->topics |= TOPIC_JOB_OVER;
+    return 0;
+}

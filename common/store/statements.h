@@ -101,6 +101,10 @@ X(CENTRAL_SUBMIT, CALLER_SYNC, "titiiiii", \
   "job of the central queue becomes a job here, with the key central:ID:ATTEMPT; again is harmless") \
 X(CENTRAL_REPORTED, CALLER_SYNC, "iti", \
   "id, reported|refused|lost, now: what became of its end at the centre. A job that is not over when its lease was lost is cancelled") \
+X(CENTRAL_HAND_BACK, CALLER_SYNC, "ii", \
+  "1 when no worker is left, else 0; now: this host stops. Leased jobs that have not begun are cancelled here, their leases returned and " \
+  "their keys free; those that had begun, and that wait to be tried again or that no worker is left for, have failed here. Not those " \
+  "for which others wait. Answers how many leases were returned") \
 X(FILES_RECORD, CALLER_GENERATION, "itttti", \
   "job, files as JSON [[path, sha256, size], ...], template set, template hash, contract, now: the files that a job wrote or found unchanged") \
 X(MIXINS_RECORD, CALLER_GENERATION | CALLER_CLI, "ttiTTi", \

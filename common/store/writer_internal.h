@@ -476,6 +476,7 @@ int run_job_cancel(struct statement_call *call);
 int run_job_retry(struct statement_call *call);
 int run_central_submit(struct statement_call *call);
 int run_central_reported(struct statement_call *call);
+int run_central_hand_back(struct statement_call *call);
 
 /* job_graph.c: jobs that wait for others.  Edges go from older to younger
  * jobs only, so there are no cycles. */

@@ -36,6 +36,7 @@ static const statement_run statement_runs[STATEMENT_COUNT] = {
     [STATEMENT_JOB_RETRY] = run_job_retry,
     [STATEMENT_CENTRAL_SUBMIT] = run_central_submit,
     [STATEMENT_CENTRAL_REPORTED] = run_central_reported,
+    [STATEMENT_CENTRAL_HAND_BACK] = run_central_hand_back,
     [STATEMENT_FILES_RECORD] = run_files_record,
     [STATEMENT_MIXINS_RECORD] = run_mixins_record,
     [STATEMENT_TEMPLATES_RECORD] = run_templates_record,

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several hosts share the jobs of one PostgreSQL (generation.source)."""
 import contextlib
+import hashlib
 import json
 import os
 import signal
 
 import pytest
 
-from harness import SOURCE, Daemon, Proxy, wait_for
+from harness import SOURCE, Daemon, PgBouncer, Proxy, wait_for
 from test_roles import as_role, conninfo_as, run_script
 
 
@@ -230,6 +231,61 @@ def test_a_stale_result_is_refused(make_host, postgres, folder,
         assert "refused, for its lease was lost" in stale.log_text()
     finally:
         proxy.close()
+
+
+def test_a_clean_stop_hands_back(make_host, postgres, postgres_server,
+                                 folder):
+    """What has not begun runs elsewhere while the host still stops, what
+    runs is waited for, and what cannot be is handed back as an attempt.  All
+    of it through a pooler."""
+    bouncer = PgBouncer(postgres_server).start()
+    try:
+        conninfo = bouncer.conninfo(postgres)
+        one = make_host("one", conninfo, lease="1h", max_jobs=7)
+        one.configure({"supervisor": {"shutdown_timeout": "8s"}})
+        one.start()
+        until_ready(postgres)
+        go, again = folder / "go", folder / "again"
+        waits = submit(postgres, marker(folder, "waited", (
+            f"echo begun >> {folder}/marks;"
+            f"while ! test -e {go}; do sleep 0.02; done;")))
+        endless = submit(postgres, marker(folder, "twice", (
+            f"echo begun >> {folder}/marks;"
+            f"test -e {again} || {{ touch {again}; sleep 1000; }};")))
+        wait_for(lambda: len(marked(folder)) == 2, what="both to run")
+        rest = [submit(postgres, marker(folder, f"job{n}")) for n in range(5)]
+        wait_for(lambda: counts(postgres) == {"leased": 7}, what="the leases")
+        # A worker that is replaced hands nothing back.
+        old = one.workers("sync")[0]["pid"]
+        one.configure({"generation": {"central": {"poll": "60ms"}}})
+        one.run("reload")
+        wait_for(lambda: [w["pid"] for w in one.workers("sync")
+                          if w["state"] == "idle"] not in ([], [old]),
+                 what="the successor")
+        assert counts(postgres) == {"leased": 7}
+        one.process.terminate()
+        two = make_host("two", conninfo).start()
+        wait_for(lambda: counts(postgres).get("done") == 5, what="the rest")
+        assert {row(postgres, job)[:3] for job in rest} == {
+            ("done", 1, "host-two")}
+        assert one.process.poll() is None
+        go.touch()
+        wait_state(postgres, waits, "done")
+        assert row(postgres, waits)[1:3] == (1, "host-one")
+        wait_state(postgres, endless, "done")
+        assert row(postgres, endless)[1:3] == (2, "host-two")
+        assert one.process.wait(60) == 0
+        assert sorted(marked(folder)) == sorted(
+            ["begun"] * 3 + ["waited", "twice", *(f"job{n}" for n in range(5))])
+        assert "handed back to the central queue" in one.log_text()
+        assert {local(one, job)[0]["state"] for job in rest} == {"cancelled"}
+        shown = one.run("jobs", "show", local(one, rest[0])[0]["id"]).stdout
+        assert f"central job {rest[0]}, attempt 1, returned" in shown
+        two.stop()
+        # A pooler and a host that leaves: nothing is left behind there.
+        assert counts(postgres) == {"done": 7}
+    finally:
+        bouncer.cleanup()
 
 
 def test_retries_poison_and_cancel(make_host, postgres, folder):

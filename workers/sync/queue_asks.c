@@ -120,8 +120,13 @@ static void on_given_back(void *self, const struct pg_answer *answer)
         feeder->facts.renew_at_ms = 0;
         if (given > 0)
             log_event(LOG_NOTICE_LEVEL,
-                      "jobs that were leased and never came were given back",
+                      feeder->facts.handed_back
+                          ? "jobs that had not begun were handed back to the "
+                            "central queue"
+                          : "jobs that were leased and never came were given "
+                            "back",
                       LOG_INT("jobs", given));
+        feeder->facts.handed_back = false;
     }
     queue_feeder_settle(feeder, &feeder->asks);
 }
@@ -134,6 +139,33 @@ int queue_ask_give_back(struct queue_feeder *feeder, struct error *error)
         return -1;
     ask(feeder, give_back_sql, parameters, 3, on_given_back, feeder);
     return 0;
+}
+
+/* --- QUEUE_HAND_BACK --- */
+
+/* Here they are settled; those that had begun are told as every end is, the
+ * others are now leases that this host does not know. */
+static void on_handed_back(void *self, const struct store_answer *answer)
+{
+    struct queue_feeder *feeder = self;
+    if (answer->code != ERROR_NONE)
+        queue_feeder_refused(feeder, answer);
+    else if (answer->results[0].changed > 0)
+        feeder->facts.handed_back = true;
+    queue_feeder_settle(feeder, &feeder->calls);
+}
+
+int queue_ask_hand_back(struct queue_feeder *feeder, struct error *error)
+{
+    struct store_call call = {
+        .statement = STATEMENT_CENTRAL_HAND_BACK,
+        .argument_count = 2,
+        .arguments = {value_integer(feeder->facts.workers_gone),
+                      value_integer(clock_wall_ms())}};
+    if (queue_feeder_call(feeder, &call, 1, on_handed_back, feeder) == 0)
+        return 0;
+    return error_set(error, ERROR_TRY_AGAIN,
+                     "the store does not take back what has not begun");
 }
 
 /* --- QUEUE_RENEW --- */

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/config/config.h"
+#include "common/shm/mapping.h"
 #include "common/shm/metrics.h"
 #include "common/store/client.h"
 #include "common/store/reader.h"
@@ -103,18 +104,51 @@ static void rest(struct queue_feeder *feeder, int64_t wait_ms)
     queue_feeder_soon(feeder, wait_ms);
 }
 
+static bool workers_are_gone(const struct worker *worker)
+{
+    const struct scoreboard *board = &worker->mapping->scoreboard;
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        if (atomic_load(&board->slots[i].role) == ROLE_GENERATION &&
+            atomic_load(&board->slots[i].pid) != 0)
+            return false;
+    return true;
+}
+
+/* Whether the workers are gone is asked before what they left is read. */
+static int gather_facts(struct queue_feeder *feeder, struct error *error)
+{
+    struct queue_facts *facts = &feeder->facts;
+    facts->now_ms = queue_feeder_now_ms();
+    facts->workers_gone = facts->leaving && workers_are_gone(feeder->worker);
+    if (queue_leases_count(feeder->reader, &facts->held, &facts->over, error) !=
+        0)
+        return -1;
+    return facts->leaving ? queue_leases_left(feeder->reader, &facts->unbegun,
+                                              &facts->begun, error)
+                          : 0;
+}
+
+/* What was not handed back by now is when its lease runs out. */
+static void leave(struct queue_feeder *feeder)
+{
+    feeder->leaving = true;
+    event_del(feeder->timer);
+    feeder->over(feeder->over_self);
+}
+
 static void do_next(struct queue_feeder *feeder)
 {
     struct error error;
     struct queue_plan plan;
-    struct queue_facts *facts = &feeder->facts;
-    int status =
-        queue_leases_count(feeder->reader, &facts->held, &facts->over, &error);
-    facts->now_ms = queue_feeder_now_ms();
-    queue_plan_make(facts, &plan);
+    int status = gather_facts(feeder, &error);
+    queue_plan_make(&feeder->facts, &plan);
     arena_reset(&feeder->arena);
     if (status == 0 && plan.step == QUEUE_GIVE_BACK)
         status = queue_ask_give_back(feeder, &error);
+    else if (status == 0 && plan.step == QUEUE_HAND_BACK)
+        status = queue_ask_hand_back(feeder, &error);
+    else if (status == 0 && plan.step == QUEUE_LEAVE)
+        leave(feeder);
     else if (status == 0 && plan.step == QUEUE_RENEW)
         status = queue_ask_renew(feeder, &error);
     else if (status == 0 && plan.step == QUEUE_REPORT)
@@ -143,6 +177,20 @@ static bool reader_ready(struct queue_feeder *feeder)
     return false;
 }
 
+/* Is there nothing left that a daemon which stops could do?  For a line that
+ * is down nobody waits. */
+static bool is_over(struct queue_feeder *feeder)
+{
+    struct error error;
+    struct queue_facts *facts = &feeder->facts;
+    if (!facts->leaving)
+        return false;
+    if (feeder->failures > 0 || queue_line_is_cut(feeder->line))
+        return true;
+    return !queue_line_is_open(feeder->line) && !facts->handed_back &&
+           gather_facts(feeder, &error) == 0 && facts->held == 0;
+}
+
 static void turn(evutil_socket_t fd, short what, void *self)
 {
     struct queue_feeder *feeder = self;
@@ -152,7 +200,9 @@ static void turn(evutil_socket_t fd, short what, void *self)
         return;
     if (feeder->failed)
         line_failed(feeder);
-    if (queue_line_is_cut(feeder->line)) {
+    if (is_over(feeder)) {
+        leave(feeder);
+    } else if (queue_line_is_cut(feeder->line)) {
         queue_line_close(feeder->line);
         queue_feeder_soon(feeder, CUT_LOOK_MS);
     } else if (feeder->store_again_ms > queue_feeder_now_ms()) {
@@ -220,10 +270,16 @@ void queue_feeder_line_changed(struct queue_feeder *feeder)
     queue_feeder_soon(feeder, 0);
 }
 
-void queue_feeder_drain(struct queue_feeder *feeder)
+void queue_feeder_drain(struct queue_feeder *feeder, bool stopping,
+                        void (*over)(void *self), void *self)
 {
-    feeder->leaving = true;
-    event_del(feeder->timer);
+    feeder->over = over;
+    feeder->over_self = self;
+    feeder->facts.leaving = stopping;
+    if (!stopping)
+        leave(feeder);
+    else if (feeder->asks == 0 && feeder->calls == 0)
+        queue_feeder_soon(feeder, 0);
 }
 
 struct queue_feeder *queue_feeder_new(const struct worker *worker,
@@ -236,6 +292,7 @@ struct queue_feeder *queue_feeder_new(const struct worker *worker,
         error_set(error, ERROR_SYSTEM, "no memory for the central queue");
         return NULL;
     }
+    feeder->worker = worker;
     feeder->config = worker->config;
     feeder->link = link;
     feeder->random = clock_monotonic_ns() ^ ((uint64_t)worker->spawn << 40);

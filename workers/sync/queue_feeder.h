@@ -10,11 +10,14 @@
  *     and refuses it when the lease was lost (queue_leases.h,
  *     sql/centre/0007_queue.sql).
  *   - While the line is down the jobs that are held go on.
+ *   - A daemon that stops hands back what has not begun.
  *
  * One thing is done at a time; queue_policy.h says which.  Nothing blocks.
  */
 #ifndef TIDEMILL_SYNC_QUEUE_FEEDER_H
 #define TIDEMILL_SYNC_QUEUE_FEEDER_H
+
+#include <stdbool.h>
 
 #include "common/base/error.h"
 #include "common/ipc/worker_contract.h"
@@ -41,7 +44,10 @@ void queue_feeder_job_over(struct queue_feeder *feeder);
 /* The line was cut for an exercise, or came back. */
 void queue_feeder_line_changed(struct queue_feeder *feeder);
 
-/* Leases no more, and begins nothing. */
-void queue_feeder_drain(struct queue_feeder *feeder);
+/* Leases no more.  When the whole daemon stops, jobs that have not begun are
+ * handed back, and the others waited for (queue_policy.h); else a successor
+ * goes on with all of them.  over is called once, perhaps from within. */
+void queue_feeder_drain(struct queue_feeder *feeder, bool stopping,
+                        void (*over)(void *self), void *self);
 
 #endif

@@ -24,6 +24,7 @@ struct queue_report {
 };
 
 struct queue_feeder {
+    const struct worker *worker;
     const struct config *config;
     struct queue_line *line;
     struct store_link *link;
@@ -33,7 +34,9 @@ struct queue_feeder {
     struct queue_facts facts;
     unsigned asks;  /* under way at the centre */
     unsigned calls; /* under way at the store */
-    bool leaving;
+    bool leaving; /* does nothing any more */
+    void (*over)(void *self);
+    void *over_self;
     bool failed;      /* the line, in this step */
     struct error why; /* it failed */
     unsigned failures;
@@ -61,9 +64,10 @@ void queue_feeder_refused(struct queue_feeder *feeder,
                           const struct store_answer *answer);
 
 /* queue_asks.c: the steps of queue_policy.h.  Each sends something; -1 when
- * the local store cannot be read. */
+ * the local store cannot be read, or written. */
 int queue_ask_give_back(struct queue_feeder *feeder, struct error *error);
 int queue_ask_renew(struct queue_feeder *feeder, struct error *error);
+int queue_ask_hand_back(struct queue_feeder *feeder, struct error *error);
 int queue_ask_report(struct queue_feeder *feeder, struct error *error);
 void queue_ask_lease(struct queue_feeder *feeder, int64_t count);
 

@@ -13,6 +13,10 @@
 
 static const char count_sql[] =
     "SELECT count(*), coalesce(sum(" IS_OVER "), 0) " HELD;
+static const char left_sql[] =
+    "SELECT coalesce(sum(j.state = 'queued'), 0), coalesce(sum(j.state = "
+    "'claimed'), 0) " HELD "AND NOT EXISTS (SELECT 1 FROM generation_edges e "
+    "WHERE e.predecessor = c.job_id)";
 static const char leases_sql[] =
     "SELECT c.job_id, c.central_id, c.token " HELD "AND NOT (?1 AND " IS_OVER
     ") ORDER BY c.job_id";
@@ -55,18 +59,31 @@ static int prepare(struct store_reader *reader, const char *sql,
     return 0;
 }
 
-int queue_leases_count(struct store_reader *reader, int64_t *held,
-                       int64_t *over, struct error *error)
+/* The two numbers of one row. */
+static int read_two(struct store_reader *reader, const char *sql,
+                    int64_t *first, int64_t *second, struct error *error)
 {
     sqlite3_stmt *row;
-    if (prepare(reader, count_sql, 0, &row, error) != 0)
+    if (prepare(reader, sql, 0, &row, error) != 0)
         return -1;
     if (sqlite3_step(row) != SQLITE_ROW)
         return unreadable(reader, row, error);
-    *held = sqlite3_column_int64(row, 0);
-    *over = sqlite3_column_int64(row, 1);
+    *first = sqlite3_column_int64(row, 0);
+    *second = sqlite3_column_int64(row, 1);
     sqlite3_finalize(row);
     return 0;
+}
+
+int queue_leases_count(struct store_reader *reader, int64_t *held,
+                       int64_t *over, struct error *error)
+{
+    return read_two(reader, count_sql, held, over, error);
+}
+
+int queue_leases_left(struct store_reader *reader, int64_t *unbegun,
+                      int64_t *begun, struct error *error)
+{
+    return read_two(reader, left_sql, unbegun, begun, error);
 }
 
 static struct queue_lease lease_of(sqlite3_stmt *row)

@@ -32,6 +32,11 @@ struct queue_end {
 int queue_leases_count(struct store_reader *reader, int64_t *held,
                        int64_t *over, struct error *error);
 
+/* Of these, how many jobs wait for a worker, and how many have begun; not
+ * those for which other jobs of this host wait: they stay. */
+int queue_leases_left(struct store_reader *reader, int64_t *unbegun,
+                      int64_t *begun, struct error *error);
+
 /* All that are held, or those whose jobs are not over; in the arena. */
 int queue_leases_read(struct store_reader *reader, bool live_only,
                       struct arena *arena, struct queue_lease **leases,

@@ -24,11 +24,31 @@ static int64_t rest_ms(const struct queue_facts *facts, int64_t room)
     return until_ms > facts->now_ms ? until_ms - facts->now_ms : 1;
 }
 
+static enum queue_step step_of_leaver(const struct queue_facts *facts)
+{
+    if (facts->unbegun > 0 || (facts->workers_gone && facts->begun > 0))
+        return QUEUE_HAND_BACK;
+    if (facts->handed_back)
+        return QUEUE_GIVE_BACK;
+    if (facts->held == 0)
+        return QUEUE_LEAVE;
+    if (!facts->reconciled)
+        return QUEUE_GIVE_BACK;
+    if (facts->begun > 0 && facts->now_ms >= facts->renew_at_ms)
+        return QUEUE_RENEW;
+    if (facts->over > 0)
+        return QUEUE_REPORT;
+    return facts->begun > 0 ? QUEUE_REST : QUEUE_LEAVE;
+}
+
 void queue_plan_make(const struct queue_facts *facts, struct queue_plan *plan)
 {
     int64_t room = facts->most - facts->held;
     *plan = (struct queue_plan){.step = QUEUE_REST};
-    if (!facts->reconciled) {
+    if (facts->leaving) {
+        plan->step = step_of_leaver(facts);
+        plan->wait_ms = QUEUE_LEAVING_LOOK_MS;
+    } else if (!facts->reconciled) {
         plan->step = QUEUE_GIVE_BACK;
     } else if (facts->held > facts->over &&
                facts->now_ms >= facts->renew_at_ms) {

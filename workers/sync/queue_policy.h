@@ -18,7 +18,12 @@ enum queue_step {
     QUEUE_RENEW,     /* a heartbeat for all that are held */
     QUEUE_REPORT,    /* ends of jobs */
     QUEUE_LEASE,
+    QUEUE_HAND_BACK, /* a host that stops keeps no job that it will not run */
+    QUEUE_LEAVE,
 };
+
+/* How often a host that stops looks whether its workers are done. */
+#define QUEUE_LEAVING_LOOK_MS 50
 
 /* Times are monotonic milliseconds. */
 struct queue_facts {
@@ -30,6 +35,12 @@ struct queue_facts {
     int64_t most;        /* that may be held */
     bool reconciled;     /* this line's leases were compared */
     bool more;           /* the last look found as much as it asked for */
+    /* Of a host that stops, and only then: */
+    bool leaving;
+    bool workers_gone; /* nothing runs any more */
+    bool handed_back;  /* here, but the centre was not told */
+    int64_t unbegun;   /* of the held: their jobs wait for a worker */
+    int64_t begun;     /* a worker has them, or had them last */
 };
 
 struct queue_plan {
@@ -41,7 +52,9 @@ struct queue_plan {
 /* Heartbeats go before ends, and ends before leases, so that who is busy
  * loses nothing.  A host that found the queue empty looks again when its
  * time has come, one that found more when a quarter of its places is free:
- * not for each job. */
+ * not for each job.  A host that stops gives back what has not begun, first
+ * here, so that it cannot begin, then there; waits for what runs, with
+ * heartbeats, and tells its end; and gives back what its workers left. */
 void queue_plan_make(const struct queue_facts *facts, struct queue_plan *plan);
 
 /* Three heartbeats go before a lease runs out. */

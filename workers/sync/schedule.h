@@ -43,6 +43,8 @@ struct schedule_setup {
      * the setup's; says whether an operator paused sync. */
     struct store_reader *(*open_reader)(void *self, bool *paused,
                                         struct error *error);
+    /* It was told to leave, and nothing more can be finished. */
+    void (*over)(void *self);
     void *self;
 };
 
@@ -65,7 +67,8 @@ void schedule_pause(struct schedule *schedule, bool paused);
 /* `sync now`; slot 0 answers the ticket in its view. */
 void schedule_request(struct schedule *schedule, uint64_t ticket);
 
-/* Finishes what is on its way within bound_ms, then leaves the loop. */
+/* Finishes what is on its way, then says that it is over; leaves the loop
+ * within bound_ms whatever is left. */
 void schedule_drain(struct schedule *schedule, uint64_t bound_ms);
 
 #endif

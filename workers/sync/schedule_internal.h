@@ -83,7 +83,7 @@ void schedule_start_pass(struct schedule *schedule,
                          const struct trigger_plan *plan, int64_t claimable);
 /* Sends the batch that failed again, as a pass of its own. */
 void schedule_resume_held(struct schedule *schedule);
-/* Leaves when it was told to and nothing more can be finished. */
+/* Says so when it was told to leave and nothing more can be finished. */
 void schedule_leave_if_over(struct schedule *schedule);
 
 extern const struct pipeline_hooks schedule_pipeline_hooks;

@@ -307,7 +307,7 @@ void schedule_leave_if_over(struct schedule *schedule)
                               (pipeline_held(schedule->pipeline) &&
                                pipeline_at_sink(schedule->pipeline) == 0) ||
                               !pipeline_ready(schedule->pipeline)))
-        worker_loop_leave(schedule->setup.loop, WORKER_EXIT_DRAINED);
+        schedule->setup.over(schedule->setup.self);
 }
 
 /* The store began a new epoch since this batch was taken up. */

@@ -24,15 +24,37 @@ struct sync {
     struct schedule *schedule;
     struct queue_feeder *feeder; /* NULL: no part of a central queue */
     struct lineage lineage;
+    bool schedule_over, feeder_over; /* when it is told to leave */
 };
 
 /* --- from the master --- */
 
+static void leave_if_over(struct sync *sync)
+{
+    if (sync->schedule_over && (sync->feeder == NULL || sync->feeder_over))
+        worker_loop_leave(sync->loop, WORKER_EXIT_DRAINED);
+}
+
+static void on_schedule_over(void *self)
+{
+    struct sync *sync = self;
+    sync->schedule_over = true;
+    leave_if_over(sync);
+}
+
+static void on_feeder_over(void *self)
+{
+    struct sync *sync = self;
+    sync->feeder_over = true;
+    leave_if_over(sync);
+}
+
 static void on_drain(void *self, uint64_t bound_ms)
 {
     struct sync *sync = self;
+    bool stopping = atomic_load(&sync->worker->mapping->daemon.stopping) != 0;
     if (sync->feeder != NULL)
-        queue_feeder_drain(sync->feeder);
+        queue_feeder_drain(sync->feeder, stopping, on_feeder_over, sync);
     schedule_drain(sync->schedule, bound_ms);
 }
 
@@ -168,6 +190,7 @@ static int sync_open(struct sync *sync, struct error *error)
                                    .sink = sync->sink,
                                    .host = sync->lineage.host,
                                    .open_reader = open_reader,
+                                   .over = on_schedule_over,
                                    .self = sync};
     sync->schedule = schedule_new(&setup, error);
     return sync->schedule != NULL ? 0 : -1;
