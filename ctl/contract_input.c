@@ -16,6 +16,8 @@ int contract_input_take(struct arena *arena, const char *name, const char *text,
         input->contract = contract_read(arena, name, text, size, errors);
         return input->contract == NULL ? -1 : 0;
     }
+    struct usage_mark start;
+    usage_mark(&start);
     input->requirements = arena_alloc(arena, sizeof(*input->requirements));
     if (input->requirements == NULL) {
         buffer_printf(errors, "%s: no memory to read it\n", name);
@@ -23,6 +25,7 @@ int contract_input_take(struct arena *arena, const char *name, const char *text,
     }
     input->contract =
         requirements_read(arena, name, text, size, input->requirements, errors);
+    usage_add(&input->analysis, &start);
     input->text = input->requirements->contract;
     input->size = input->requirements->contract_size;
     return input->contract == NULL ? -1 : 0;

@@ -10,6 +10,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/buffer.h"
+#include "common/base/usage.h"
 #include "common/generation/contract.h"
 #include "common/generation/requirements.h"
 
@@ -18,6 +19,7 @@ struct contract_input {
     size_t size;
     const struct contract *contract;
     struct requirements *requirements; /* NULL: it was a contract */
+    struct usage analysis; /* what it took to make one of requirements */
 };
 
 /* Takes the text of a file; its name decides what it is.  Everything in the

@@ -104,6 +104,12 @@ static char *make_render_spec(struct generate *generate, const char *path,
                   generate->output, "template_dir", generate->template_dir,
                   "options", "force", generate->force, "merge", generate->merge,
                   "correlation_id", correlation_id());
+    if (spec != NULL && input.requirements != NULL)
+        json_object_set_new(
+            spec, "prd_analysis",
+            json_pack("[I,I,I]", (json_int_t)input.analysis.wall_us,
+                      (json_int_t)input.analysis.cpu_us,
+                      (json_int_t)input.analysis.peak_kb));
     char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
     json_decref(spec);
     if (json == NULL || make_key(generate, at, absolute) != 0)

@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Three roles at the centre, each with no more rights than it needs.
+-- Four roles at the centre, each with no more rights than it needs.
 --
 --   tidemill_owner   makes and migrates the schema; not for every day
 --   tidemill_writer  what the daemons connect as
 --   tidemill_reader  what people and reports connect as
+--   tidemill_submitter  who submits jobs to the central queue, and so decides
+--                    what the hosts run that share it
 --
 -- Run it as a superuser in the central database, before the first host
 -- connects and again behind each migration; it may be run any number of
@@ -26,11 +28,15 @@ BEGIN
     IF to_regrole('tidemill_reader') IS NULL THEN
         CREATE ROLE tidemill_reader LOGIN NOINHERIT;
     END IF;
+    IF to_regrole('tidemill_submitter') IS NULL THEN
+        CREATE ROLE tidemill_submitter LOGIN NOINHERIT;
+    END IF;
 END $$;
 
 CREATE SCHEMA IF NOT EXISTS tidemill AUTHORIZATION tidemill_owner;
 REVOKE ALL ON SCHEMA tidemill FROM PUBLIC;
-GRANT USAGE ON SCHEMA tidemill TO tidemill_writer, tidemill_reader;
+GRANT USAGE ON SCHEMA tidemill
+    TO tidemill_writer, tidemill_reader, tidemill_submitter;
 
 DO $$
 BEGIN
@@ -59,12 +65,23 @@ BEGIN
             TO tidemill_writer;
     END IF;
     GRANT SELECT ON ALL TABLES IN SCHEMA tidemill TO tidemill_reader;
+    -- A view's functions are called with the rights of who reads it.
+    IF to_regproc('tidemill.texts_of') IS NOT NULL THEN
+        GRANT EXECUTE ON FUNCTION tidemill.texts_of TO tidemill_reader;
+    END IF;
+    IF to_regclass('tidemill.jobs') IS NOT NULL THEN
+        -- These functions act with the owner's rights; nothing is needed,
+        -- and nothing given, on the table behind them.
+        GRANT EXECUTE ON FUNCTION tidemill.enqueue_job, tidemill.cancel_job
+            TO tidemill_submitter;
+        GRANT SELECT ON tidemill.jobs TO tidemill_submitter;
+        -- What tools tell of mixins and patterns.
+        GRANT SELECT, INSERT, UPDATE
+            ON tidemill.mixin_outcomes, tidemill.told_feedback
+            TO tidemill_writer;
+    END IF;
 END $$;
 
 -- A typed target of sync.tables needs, for tidemill_writer: USAGE on its
 -- schema, SELECT, INSERT, UPDATE on it, and DELETE when it has no column
 -- "deleted".
-
--- Who submits jobs to the queue (generation.source: central) decides what
--- hosts run.  A role of its own for that needs USAGE on the schema, EXECUTE
--- on tidemill.enqueue_job, and SELECT, INSERT on tidemill.job_queue.

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sqlite3
 
+import psycopg2
 import pytest
 
 from harness import SOURCE, Daemon, wait_for
@@ -166,6 +167,10 @@ def test_what_was_recorded(host):
     assert len(phases) == len(report(
         daemon, "generation_performance_metrics")) == 3 * 5
     assert all(r["worker_count"] >= 1 for r in phases)
+    for used in (phases, report(daemon, "generation_performance_metrics")):
+        assert all(r["memory_usage_mb"] >= 1 for r in used)
+        totals = [r["cpu_percent"] for r in used if r["phase"] == "total"]
+        assert len(totals) == 3 and all(0 < t < 150 for t in totals)
     here = {r["template_name"]: r for r in report(
         daemon, "template_cache_metadata")}
     there = {r["template_name"]: r for r in rows(
@@ -355,3 +360,55 @@ def test_percentile_is_that_of_all_events(host, sizes):
         "tidemill.event_processing_metrics, generate_series(1, events)")
     assert centre.query("SELECT p95_latency_ms FROM "
                         "tidemill.event_processing_health") == expected
+
+
+def test_what_tools_tell(host):
+    """The functions that tools look for, beside what the hosts recorded."""
+    _, centre = host
+    fill_centre(centre)
+    told = [("Caching", "Retry", True, None, None),
+            ("Retry", "Caching", False, "both keep", "cache outside"),
+            ("Caching", "Retry", True, None, None),
+            ("Audit", "Retry", False, "odd", None)]
+    ids = [centre.query(
+        "SELECT tidemill.update_mixin_compatibility(%s, %s, 'EFFECT', %s, %s,"
+        " %s)", *row)[0][0] for row in told]
+    matrix = {(r["mixin_a"], r["mixin_b"]): r for r in rows(
+        centre, "mixin_compatibility_matrix")}
+    pair = matrix["Caching", "Retry"]  # 2 of 3 from jobs, 2 of 3 told
+    assert ids[0] == ids[1] == ids[2] == pair["id"] != ids[3]
+    assert (pair["success_count"], pair["failure_count"],
+            float(pair["compatibility_score"]), pair["conflict_reason"],
+            pair["resolution_pattern"]) == (4, 2, 0.6667, "both keep",
+                                            "cache outside")
+    assert matrix["Audit", "Retry"]["failure_count"] == 1
+    assert matrix["Caching", "Logging"]["conflict_reason"] == "clash"
+    summary, = rows(centre, "mixin_compatibility_summary")
+    assert (summary["total_combinations"], summary["total_successes"],
+            summary["total_failures"]) == (3, 4, 4)
+
+    session = "00000000-0000-0000-0000-000000000001"
+    ids = [centre.query(
+        "SELECT tidemill.record_pattern_feedback(%s, 'crud', 0.8, NULL, "
+        "'incorrect')", session)[0][0],
+        centre.query(
+        "SELECT tidemill.record_pattern_feedback(%s, 'etl', NULL, 'crud', "
+        "'adjusted', true, '{\"a\": 1}')", session)[0][0]]
+    log = {r["id"]: r for r in rows(centre, "pattern_feedback_log")}
+    assert len(log) == 4 + 2
+    assert [(log[i]["session_id"], float(log[i]["learning_weight"]),
+             log[i]["user_provided"], log[i]["contract_json"])
+            for i in ids] == [(session, 0.5, False, None),
+                              (session, 1.0, True, {"a": 1})]
+    analysis = {(r["pattern_name"], r["feedback_type"]): r for r in rows(
+        centre, "pattern_feedback_analysis")}
+    assert float(analysis["crud", "incorrect"]["precision"]) == 0.5  # 2 of 4
+    assert analysis["etl", "adjusted"]["user_provided_count"] == 1
+    for wrong in ("update_mixin_compatibility('a', 'a', 'EFFECT', true)",
+                  "update_mixin_compatibility('a', 'b', 'NODE', true)",
+                  "update_mixin_compatibility('a', 'b', 'EFFECT', NULL)",
+                  f"record_pattern_feedback('{session}', 'p', 1.1, NULL, "
+                  "'correct')",
+                  f"record_pattern_feedback('{session}', 'p', 1, NULL, 'x')"):
+        with pytest.raises(psycopg2.IntegrityError):
+            centre.query(f"SELECT tidemill.{wrong}")

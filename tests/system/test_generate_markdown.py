@@ -22,9 +22,19 @@ def test_code_from_markdown(daemon, folder):
     assert effect["left_out"] == ["Retry"]
     assert read["COMPUTE"]["node_type_given"]
     assert unittest(folder / "out") > 60
+    phases = daemon.json("metrics", "--report",
+                         "generation_performance_metrics")
+    analysed = [p for p in phases if p["phase"] == "prd_analysis"]
+    assert len(analysed) == 4 and len(phases) == 4 * 6
+    assert all(p["memory_usage_mb"] >= 1 and p["duration_ms"] >= 0 and
+               p["cpu_percent"] > 0 for p in analysed)
     again = daemon.run("generate", "--output", folder / "out", *files)
     assert " 0 files written" in again.stdout
     assert "quality 1.00, confidence 0.80" in again.stderr
+    # How long the command took for it makes no other job of it.
+    keyed = [daemon.json("generate", "--key", "k", "--output", folder / "out",
+                         files[0])["results"][0]["id"] for _ in range(2)]
+    assert keyed[0] == keyed[1]
 
 
 def test_dry_run_shows_a_contract_that_can_be_kept(daemon, folder):

@@ -64,6 +64,14 @@ def test_hosts_write_as_a_role_that_owns_nothing(daemon, postgres):
     # The ledger was pruned on the way, with the writer's rights.
     assert as_role(postgres, "tidemill_reader",
                    "SELECT count(*) FROM tidemill.stores") == [(1,)]
+    for view, in postgres.query("SELECT viewname FROM pg_views WHERE "
+                                "schemaname = 'tidemill'"):
+        as_role(postgres, "tidemill_reader", f"SELECT * FROM tidemill.{view}")
+    as_role(postgres, "tidemill_writer", "SELECT tidemill."
+            "update_mixin_compatibility('a', 'b', 'EFFECT', true)")
+    as_role(postgres, "tidemill_writer", "SELECT tidemill."
+            "record_pattern_feedback(gen_random_uuid(), 'p', 1, NULL, "
+            "'correct')")
     for role, sql in [
             ("tidemill_writer", "DELETE FROM tidemill.synced_records"),
             ("tidemill_writer", "DELETE FROM tidemill.schema_migrations"),

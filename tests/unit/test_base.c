@@ -20,6 +20,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/usage.h"
 
 /* --- error --- */
 
@@ -255,6 +256,50 @@ static void bytes_for_people(void **state)
     assert_string_equal(text_bytes(UINT64_MAX, text), "18446744 TB");
 }
 
+static void usage_says(const struct usage *usage, const char *expected)
+{
+    struct buffer json;
+    buffer_init(&json, 100);
+    usage_write(usage, &json);
+    assert_string_equal(json.bytes, expected);
+    buffer_deinit(&json);
+}
+
+static void usage_adds_up(void **state)
+{
+    const struct usage_mark first = {1000000, 500, 4096},
+                            then = {3000000, 2000, 8192},
+                            last = {4000000, 2250, 12000};
+    struct usage usage = {.wall_us = 0};
+    (void)state;
+    usage_says(&usage, "[0,null]");
+    usage_add_between(&usage, &first, &then);
+    usage_says(&usage, "[8,75.00]");
+    usage_add_between(&usage, &then, &last);
+    usage_says(&usage, "[12,58.33]");
+}
+
+static void usage_is_of_this_process(void **state)
+{
+    struct usage_mark start, since;
+    struct usage usage = {.wall_us = 0};
+    size_t size = 64u << 20;
+    (void)state;
+    usage_mark(&start);
+    since = start;
+    volatile char *bytes = malloc(size);
+    assert_non_null(bytes);
+    while (usage.cpu_us < 20000) { /* what it takes, in time and memory */
+        for (size_t i = 0; i < size; i += 4096)
+            bytes[i]++;
+        usage_add(&usage, &since);
+    }
+    free((void *)(uintptr_t)bytes);
+    assert_true(usage.wall_us > 0);
+    assert_true(usage.peak_kb >= start.peak_kb + 32768);
+    assert_true(since.cpu_us - start.cpu_us >= 20000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +317,8 @@ int main(void)
         cmocka_unit_test(nearest_is_found),
         cmocka_unit_test(hash_is_stable),
         cmocka_unit_test(bytes_for_people),
+        cmocka_unit_test(usage_adds_up),
+        cmocka_unit_test(usage_is_of_this_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,37 @@ static void test_percentiles(void **state)
     sqlite3_close(db);
 }
 
+/* A store of before has jobs without them. */
+static void test_usage(void **state)
+{
+    (void)state;
+    sqlite3 *db = memory_db();
+    struct error error;
+    unsigned applied;
+    sqlite3_stmt *row;
+    assert_int_equal(schema_migrate_local(db, &applied, &error), 0);
+    execute(db, "INSERT INTO generation_jobs (kind, priority, state, "
+                "created_ms, result) VALUES ('render', 2, 'done', 0, "
+                "'{\"phases\":{\"total\":5}}'), ('render', 2, 'done', 0, "
+                "'{\"phases\":{\"total\":5},\"usage\":{\"total\":"
+                "[12,98.50]}}')");
+    execute(db, "DELETE FROM schema_migrations WHERE version = 7");
+    assert_int_equal(schema_migrate_local(db, &applied, &error), 0);
+    assert_int_equal(applied, 1);
+    sqlite3_prepare_v2(db,
+                       "SELECT memory_usage_mb, cpu_percent FROM "
+                       "generation_performance_metrics ORDER BY id",
+                       -1, &row, NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_type(row, 0), SQLITE_NULL);
+    assert_int_equal(sqlite3_column_type(row, 1), SQLITE_NULL);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(row, 0), 12);
+    assert_true(sqlite3_column_double(row, 1) == 98.5);
+    sqlite3_finalize(row);
+    sqlite3_close(db);
+}
+
 /* What partial indexes are for must be found through them. */
 static void expect_plan(sqlite3 *db, const char *sql, const char *index)
 {
@@ -146,7 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_applies_once), cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_checksums),    cmocka_unit_test(test_percentiles),
-        cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_plans),        cmocka_unit_test(test_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers/generation/render_job.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buffer.h"
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/document/document.h"
 #include "common/generation/contract.h"
@@ -20,13 +20,11 @@ const char *render_phase_name(enum render_phase phase)
     return names[phase];
 }
 
-/* Ends a phase that began at *since_ns; the next begins now. */
+/* Ends a phase that began with the mark; the next begins now. */
 static void phase_end(struct render_job *job, enum render_phase phase,
-                      uint64_t *since_ns)
+                      struct usage_mark *since)
 {
-    uint64_t now_ns = clock_monotonic_ns();
-    job->phase_us[phase] += (now_ns - *since_ns) / 1000;
-    *since_ns = now_ns;
+    usage_add(&job->phases[phase], since);
 }
 
 static const char *text_of(const struct node *spec, const char *key,
@@ -35,6 +33,24 @@ static const char *text_of(const struct node *spec, const char *key,
     const struct node *value = document_get(spec, key);
     return value == NULL || value->kind != NODE_STRING ? otherwise
                                                        : value->text;
+}
+
+/* What the command that submitted the job says of its own part. */
+static void read_analysis(const struct node *spec, struct render_job *job)
+{
+    uint64_t figures[3];
+    size_t count = 0;
+    const struct node *list = document_get(spec, "prd_analysis");
+    if (list == NULL || list->kind != NODE_LIST || list->count != 3)
+        return;
+    for (const struct node *at = list->first; at != NULL; at = at->next) {
+        if (at->kind != NODE_NUMBER || at->text[0] == '-')
+            return;
+        figures[count++] = strtoull(at->text, NULL, 10);
+    }
+    job->analysed = true;
+    job->phases[RENDER_PHASE_PRD_ANALYSIS] = (struct usage){
+        .wall_us = figures[0], .cpu_us = figures[1], .peak_kb = figures[2]};
 }
 
 static int read_spec(const char *text, size_t size, struct arena *arena,
@@ -78,7 +94,7 @@ static struct contract *read_contract(const struct node *spec,
 /* node_render, with its phases timed. */
 static int render(struct template_cache *cache, const char *template_dir,
                   const struct contract *contract, struct arena *arena,
-                  struct render_job *job, uint64_t *since_ns,
+                  struct render_job *job, struct usage_mark *since,
                   struct error *error)
 {
     const char *folders[NODE_SETS_MAX];
@@ -89,25 +105,26 @@ static int render(struct template_cache *cache, const char *template_dir,
         bool hit;
         const struct template_set *set =
             template_cache_get(cache, template_dir, folders[i], &hit, error);
-        phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, since_ns);
+        phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, since);
         result = set == NULL ? -1
                              : template_set_render(set, contract, arena,
                                                    &job->output, error);
         job->template_hit = job->template_hit && hit;
-        phase_end(job, RENDER_PHASE_CODE_GEN, since_ns);
+        phase_end(job, RENDER_PHASE_CODE_GEN, since);
     }
     return result;
 }
 
 static int run(struct template_cache *cache, const char *default_template_dir,
                const struct node *spec, struct arena *arena,
-               struct render_job *job, uint64_t *since_ns, struct error *error)
+               struct render_job *job, struct usage_mark *since,
+               struct error *error)
 {
     const struct node *options = document_get(spec, "options");
     const struct node *force = document_get(options, "force");
     const struct node *merge = document_get(options, "merge");
     struct contract *contract = read_contract(spec, arena, error);
-    phase_end(job, RENDER_PHASE_VALIDATION, since_ns);
+    phase_end(job, RENDER_PHASE_VALIDATION, since);
     if (contract == NULL)
         return -1;
     job->node_type = node_type_name(contract->node_type);
@@ -118,10 +135,10 @@ static int run(struct template_cache *cache, const char *default_template_dir,
     job->output.arena = arena;
     int result =
         render(cache, text_of(spec, "template_dir", default_template_dir),
-               contract, arena, job, since_ns, error);
+               contract, arena, job, since, error);
     if (result == 0)
         result = output_write(&job->output, error);
-    phase_end(job, RENDER_PHASE_PERSISTENCE, since_ns);
+    phase_end(job, RENDER_PHASE_PERSISTENCE, since);
     return result;
 }
 
@@ -131,20 +148,22 @@ int render_job_run(struct template_cache *cache,
                    struct render_job *job, struct error *error)
 {
     struct node *spec = NULL;
-    uint64_t start_ns = clock_monotonic_ns();
-    uint64_t since_ns = start_ns;
+    struct usage_mark start, since;
+    usage_mark(&start);
+    since = start;
     *job = (struct render_job){.contract = NULL};
     error_clear(error);
     if (read_spec(spec_text, spec_size, arena, &spec, error) != 0)
         return -1;
     job->contract = text_of(spec, "contract", NULL);
+    read_analysis(spec, job);
     const char *correlation = text_of(spec, "correlation_id", "");
     if (log_correlation_is_valid(correlation)) {
         job->correlation = correlation;
         log_set_correlation(correlation);
     }
     int result =
-        run(cache, default_template_dir, spec, arena, job, &since_ns, error);
-    job->phase_us[RENDER_PHASE_TOTAL] = (since_ns - start_ns) / 1000;
+        run(cache, default_template_dir, spec, arena, job, &since, error);
+    usage_add_between(&job->phases[RENDER_PHASE_TOTAL], &start, &since);
     return result;
 }

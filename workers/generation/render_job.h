@@ -6,7 +6,9 @@
  *     {"contract": absolute path, "contract_text": its bytes when it was
  *      submitted, "output": absolute directory, "template_dir": absolute
  *      directory (optional), "options": {"force": false} (optional),
- *      "correlation_id": that of the command (optional)}
+ *      "correlation_id": that of the command (optional), "prd_analysis":
+ *      [microseconds, of them on the processor, peak KB], which the command
+ *      took to make the contract of requirements (optional)}
  */
 #ifndef TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
 #define TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
@@ -17,6 +19,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/error.h"
+#include "common/base/usage.h"
 #include "common/generation/output.h"
 
 struct template_cache;
@@ -24,6 +27,7 @@ struct template_cache;
 /* The phases that are timed, by the names of
  * generation_performance_metrics. */
 #define RENDER_PHASE_LIST(X)                                                   \
+    X(PRD_ANALYSIS, "prd_analysis")                                            \
     X(TEMPLATE_LOAD, "template_load")                                          \
     X(CODE_GEN, "code_gen")                                                    \
     X(VALIDATION, "validation")                                                \
@@ -46,7 +50,8 @@ struct render_job {
     uint32_t mixins;          /* of the contract: bits 1 << enum mixin */
     struct output output;     /* whole after success */
     bool template_hit;
-    uint64_t phase_us[RENDER_PHASE_COUNT];
+    bool analysed; /* the contract was made of requirements: PRD_ANALYSIS */
+    struct usage phases[RENDER_PHASE_COUNT];
 };
 
 /* Runs one.  Everything in `job` lives in the arena, but for template_set

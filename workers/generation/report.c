@@ -102,10 +102,17 @@ static void put_mixins(struct buffer *json, uint32_t mixins)
 static void put_phases(struct buffer *json, const struct reporter *reporter,
                        const struct render_job *render)
 {
-    for (int i = 0; i < RENDER_PHASE_COUNT; i++)
-        buffer_printf(json, "%s\"%s\":%llu", i == 0 ? ",\"phases\":{" : ",",
+    int first = render->analysed ? 0 : RENDER_PHASE_PRD_ANALYSIS + 1;
+    for (int i = first; i < RENDER_PHASE_COUNT; i++)
+        buffer_printf(json, "%s\"%s\":%llu", i == first ? ",\"phases\":{" : ",",
                       render_phase_name((enum render_phase)i),
-                      (unsigned long long)(render->phase_us[i] + 500) / 1000);
+                      (unsigned long long)(render->phases[i].wall_us + 500) /
+                          1000);
+    for (int i = first; i < RENDER_PHASE_COUNT; i++) {
+        buffer_printf(json, "%s\"%s\":", i == first ? "},\"usage\":{" : ",",
+                      render_phase_name((enum render_phase)i));
+        usage_write(&render->phases[i], json);
+    }
     buffer_printf(json, "},\"cache_hit\":%s,\"workers\":%u",
                   render->template_hit ? "true" : "false",
                   reporter->worker_count > 0 ? reporter->worker_count : 1);
