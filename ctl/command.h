@@ -76,11 +76,11 @@ X("test offline", command_test_offline, STRICT, "--duration D [--rate N] [--keep
 X("test kill", command_test_kill, LENIENT, "[--role R] [--count N]", \
   "kill workers, one by one, and see their successors serve") \
 X("generate", command_generate, STRICT, "[--output DIR] [--template-dir DIR] [--force | --merge] [--dry-run] [--diff] [--after JOB[,JOB]] [--key KEY] " \
-  "[--priority P] [--timeout T] CONTRACT...", \
+  "[--priority P] [--timeout T] [--sql] CONTRACT...", \
   "generate code from contracts, by the daemon's workers") \
 X("render", command_render, STRICT, "--template FILE --data FILE [--partials DIR] [--escape E] [--syntax S] [--strict]", \
   "render one template to standard output, without the daemon") \
-X("run", command_run, STRICT, "[--timeout T] [--directory DIR] [--env NAME[=VALUE]] [--limit NAME=N] [--detach] [--after JOB[,JOB]] [--key KEY] " \
+X("run", command_run, STRICT, "[--timeout T] [--directory DIR] [--env NAME[=VALUE]] [--limit NAME=N] [--detach | --sql] [--after JOB[,JOB]] [--key KEY] " \
   "[--priority P] -- PROGRAM [ARG...]", \
   "run a program as a job of the daemon, under a deadline") \
 X("jobs list", command_jobs_list, STRICT, "[--state S] [--limit N]", \

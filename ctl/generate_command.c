@@ -14,6 +14,7 @@
 #include "common/generation/contract.h"
 #include "common/store/client.h"
 #include "ctl/arguments.h"
+#include "ctl/central_sql.h"
 #include "ctl/command.h"
 #include "ctl/command_contract.h"
 #include "ctl/contract_input.h"
@@ -40,6 +41,8 @@ struct generate {
     const struct command_context *context;
     char output[PATH_MAX];
     char template_dir[PATH_MAX];
+    const char
+        *named_dir;     /* the templates' as it was given; NULL: it was not */
     bool force, merge;  /* what was edited or removed by hand */
     bool dry_run, diff; /* only say what would happen */
     size_t count;
@@ -104,12 +107,14 @@ static char *make_render_spec(struct generate *generate, const char *path,
                   generate->output, "template_dir", generate->template_dir,
                   "options", "force", generate->force, "merge", generate->merge,
                   "correlation_id", correlation_id());
+    if (generate->job.sql && generate->named_dir == NULL)
+        json_object_del(spec, "template_dir");
     if (spec != NULL && input.requirements != NULL)
-        json_object_set_new(
-            spec, "prd_analysis",
-            json_pack("[I,I,I]", (json_int_t)input.analysis.wall_us,
-                      (json_int_t)input.analysis.cpu_us,
-                      (json_int_t)input.analysis.peak_kb));
+        json_object_set_new(spec, "prd_analysis",
+                            json_pack("[I,I,I]",
+                                      (json_int_t)input.analysis.wall_us,
+                                      (json_int_t)input.analysis.cpu_us,
+                                      (json_int_t)input.analysis.peak_kb));
     char *json = spec == NULL ? NULL : json_dumps(spec, JSON_COMPACT);
     json_decref(spec);
     if (json == NULL || make_key(generate, at, absolute) != 0)
@@ -380,6 +385,19 @@ static int report_jobs(const struct generate *generate, json_t *rows,
     return status;
 }
 
+/* Templates are those of the host that runs it, unless they were named. */
+static int print_sql(const struct generate *generate)
+{
+    for (size_t i = 0; i < generate->count; i++) {
+        int64_t own_ms = generate->timeouts_ms[i];
+        central_sql_print(&generate->job,
+                          own_ms == RENDERED ? "render" : "command",
+                          generate->specs[i], generate->keys[i],
+                          own_ms == RENDERED ? 0 : own_ms);
+    }
+    return 0;
+}
+
 static int run(struct generate *generate)
 {
     struct error error;
@@ -446,7 +464,7 @@ static int parse_options(const struct command_context *context, int argc,
         if (option == 'o')
             output = optarg;
         else if (option == 't')
-            template_dir = optarg;
+            template_dir = generate->named_dir = optarg;
         else if (option == 'f')
             generate->force = true;
         else if (option == 'm')
@@ -459,6 +477,8 @@ static int parse_options(const struct command_context *context, int argc,
                                            optarg)) != 0)
             return status == 1 ? print_usage_line(context) : status;
     }
+    if ((status = job_options_check(context, &generate->job)) != 0)
+        return status;
     if (generate->force && generate->merge)
         return print_usage(context, "--force overwrites what --merge keeps: "
                                     "give one of them");
@@ -505,7 +525,8 @@ int command_generate(const struct command_context *context, int argc,
     if (status == 0)
         status = generate.dry_run || generate.diff
                      ? show_preview(&generate, argv + optind)
-                     : run(&generate);
+                 : generate.job.sql ? print_sql(&generate)
+                                    : run(&generate);
     free_texts(generate.specs, generate.count);
     free_texts(generate.keys, generate.count);
     free(generate.jobs.ranges);

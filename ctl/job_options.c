@@ -86,10 +86,25 @@ int job_option_take(const struct command_context *context,
                    : print_usage(context,
                                  "--timeout takes a duration: 90s, 10m");
     }
+    if (option == 'S') {
+        options->sql = true;
+        return 0;
+    }
     if (option != 'K')
         return 1;
     options->key = argument;
     return argument[0] != '\0' ? 0 : print_usage(context, "--key takes a word");
+}
+
+int job_options_check(const struct command_context *context,
+                      const struct job_options *options)
+{
+    if (options->sql && options->after[0] != '\0')
+        return print_usage(context, "--after names jobs of this host, and "
+                                    "--sql is for all: give one of them");
+    if (options->sql && context->json)
+        return print_usage(context, "--sql prints SQL, not JSON");
+    return 0;
 }
 
 struct store_call job_submit_call(const struct job_options *options,

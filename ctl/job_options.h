@@ -6,6 +6,7 @@
 #define TIDEMILL_CTL_JOB_OPTIONS_H
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/store/wire.h"
@@ -17,6 +18,7 @@
     {"after", required_argument, NULL, 'A'},                                   \
     {"key", required_argument, NULL, 'K'},                                     \
     {"priority", required_argument, NULL, 'P'},                                \
+    {"sql", no_argument, NULL, 'S'},                                           \
     {"timeout", required_argument, NULL, 'T'}
 /* clang-format on */
 
@@ -25,6 +27,7 @@ struct job_options {
     int64_t timeout_ms; /* 0: generation.worker_timeout */
     const char *key;    /* NULL: none */
     char after[1600];   /* JSON list of ids, ascending; "": none */
+    bool sql; /* printed, for the queue at the centre */
 };
 
 void job_options_init(struct job_options *options);
@@ -34,6 +37,11 @@ void job_options_init(struct job_options *options);
 int job_option_take(const struct command_context *context,
                     struct job_options *options, int option,
                     const char *argument);
+
+/* 0, or a usage error's status when options were given that go together
+ * with no other. */
+int job_options_check(const struct command_context *context,
+                      const struct job_options *options);
 
 /* JOB_SUBMIT of a job with these options and its own key (NULL: none).  The
  * texts are not copied. */

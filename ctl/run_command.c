@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/store/client.h"
 #include "ctl/arguments.h"
+#include "ctl/central_sql.h"
 #include "ctl/command.h"
 #include "ctl/command_contract.h"
 #include "ctl/correlation.h"
@@ -98,6 +99,8 @@ static int parse_options(struct run *run, int argc, char **argv)
                 status = print_usage_line(run->context);
         }
     }
+    if (status == 0)
+        status = job_options_check(run->context, &run->job);
     if (status == 0 && optind == argc)
         status = print_usage(run->context, "name a program after --");
     if (status == 0 && argument_path(directory, run->directory, &error) != 0)
@@ -226,7 +229,12 @@ int command_run(const struct command_context *context, int argc, char **argv)
     int status = parse_options(&run, argc, argv);
     if (status == 0) {
         char *spec = make_spec(&run, argc - optind, argv + optind, &error);
-        status = spec == NULL ? print_failure(&error) : run_it(&run, spec);
+        if (spec == NULL)
+            status = print_failure(&error);
+        else if (run.job.sql)
+            central_sql_print(&run.job, "command", spec, run.job.key, 0);
+        else
+            status = run_it(&run, spec);
         free(spec);
     }
     json_decref(run.environment);

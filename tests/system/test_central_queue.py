@@ -314,8 +314,9 @@ def test_retries_poison_and_cancel(make_host, postgres, folder):
 
 
 def test_roles(make_host, postgres, folder):
-    """A host with the writer's rights shares the queue, a contract is
-    generated, and a role that may only submit submits."""
+    """A host with the writer's rights shares the queue, and a role that may
+    only submit does so, with what the command prints, and sees no more."""
+    import psycopg2
     contract = SOURCE / "tests/fixtures/contracts/billing_object_store.yaml"
     run_script(postgres)
     owner = make_host("owner", conninfo_as(postgres, "tidemill_owner"),
@@ -323,21 +324,47 @@ def test_roles(make_host, postgres, folder):
     until_ready(postgres)
     owner.stop()
     run_script(postgres)
-    as_role(postgres, "postgres", (
-        "DO $$ BEGIN CREATE ROLE submitter LOGIN; EXCEPTION WHEN "
-        "duplicate_object THEN NULL; END $$;"
-        "GRANT USAGE ON SCHEMA tidemill TO submitter;"
-        "GRANT SELECT, INSERT ON tidemill.job_queue TO submitter;"
-        "GRANT EXECUTE ON FUNCTION tidemill.enqueue_job TO submitter"))
-    spec = json.dumps({"contract": str(contract), "output": f"{folder}/out",
-                       "contract_text": contract.read_text()})
-    job = as_role(postgres, "submitter", (
-        f"SELECT tidemill.enqueue_job('render', $j${spec}$j$)"))[0][0]
     (folder / "out").mkdir()
+    word = "it's \\ \"so\""
+    sql = owner.run("generate", "--sql", "--output", folder / "out",
+                    contract).stdout
+    sql += owner.run("run", "--sql", "--key", word, "--priority", "high",
+                     "--timeout", "10s", "--", "/bin/sh", "-c",
+                     'printf %s "$0" > ' + f"{folder}/said", word).stdout
+    assert "template_dir" not in sql
+    jobs = [as_role(postgres, "tidemill_submitter", statement)[0][0]
+            for statement in sql.splitlines()]
+    assert postgres.query("SELECT priority, timeout_ms, key, submitted_by "
+                          "FROM tidemill.job_queue WHERE id = %s", jobs[1]) \
+        == [(1, 10000, word, "tidemill_submitter")]
     make_host("one", conninfo_as(postgres, "tidemill_writer")).start()
-    result = wait_state(postgres, job, "done")[3]
+    result = wait_state(postgres, jobs[0], "done")[3]
     assert result["written"] > 5
     assert list((folder / "out").iterdir())
+    wait_state(postgres, jobs[1], "done")
+    assert (folder / "said").read_text() == word
+    listed = as_role(postgres, "tidemill_submitter", (
+        "SELECT id, state, priority, what, submitted_by, attempt, "
+        "result ->> 'exit_code' FROM tidemill.jobs ORDER BY id"))
+    assert listed == [
+        (jobs[0], "done", "normal", str(contract), "tidemill_submitter", 1,
+         None),
+        (jobs[1], "done", "high", "/bin/sh", "tidemill_submitter", 1, "0")]
+    assert as_role(postgres, "tidemill_submitter",
+                   "SELECT tidemill.cancel_job(1)") == [(False,)]
+    for role, statement in [
+            ("tidemill_submitter", "SELECT spec FROM tidemill.job_queue"),
+            ("tidemill_submitter", "INSERT INTO tidemill.job_queue (kind, "
+             "spec, state) VALUES ('noop', '{}', 'done')"),
+            ("tidemill_submitter",
+             "SELECT tidemill.lease_jobs('me', 1, 1, 1000)"),
+            ("tidemill_submitter", "SELECT * FROM tidemill.synced_records"),
+            ("tidemill_reader",
+             "SELECT tidemill.enqueue_job('noop', '{}')")]:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            as_role(postgres, role, statement)
+    assert owner.run("run", "--sql", "--after", "1", "--", "/bin/true",
+                     check=False).returncode == 64
 
 
 def test_submitting(make_host, postgres):
@@ -355,3 +382,54 @@ def test_submitting(make_host, postgres):
     with pytest.raises(psycopg2.errors.CheckViolation):
         submit(postgres, ["/bin/true"], priority=9)
     assert row(postgres, one)[:2] == ("queued", 0)
+
+
+def make_centre(postgres, version):
+    """The schema as hosts of an earlier version have left it."""
+    postgres.query(
+        "CREATE SCHEMA tidemill; CREATE TABLE tidemill.schema_migrations ("
+        "version integer PRIMARY KEY, description text NOT NULL, applied_at "
+        "timestamptz NOT NULL DEFAULT now(), checksum text NOT NULL)")
+    folder = SOURCE / "common/store/sql/centre"
+    for n, path in enumerate(sorted(folder.glob("*.sql"))[:version], 1):
+        postgres.query(path.read_text())
+        postgres.query(
+            "INSERT INTO tidemill.schema_migrations (version, description, "
+            "checksum) VALUES (%s, %s, %s)", n,
+            path.stem[5:].replace("_", " "),
+            hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_centre_of_before_is_migrated(make_host, postgres, folder):
+    """By the first host that comes, with what is in it; and a host of before
+    a migration is told what to do, and leases nothing."""
+    make_centre(postgres, 7)
+    job = submit(postgres, marker(folder, "ran"), key="k")
+    postgres.query(
+        "INSERT INTO tidemill.synced_records (system_id, table_name, "
+        "record_id, data) VALUES ('h', 'generation_jobs', '1', %s)",
+        json.dumps({"state": "done", "phases": {"total": 5}, "workers": 1,
+                    "mixins": ["Caching", "Retry"], "mixins_tried": True,
+                    "node_type": "EFFECT"}))
+    matrix = ("SELECT mixin_a, success_count FROM "
+              "tidemill.mixin_compatibility_matrix")
+    before = postgres.query(matrix)
+    one = make_host("one").start()
+    wait_state(postgres, job, "done")
+    assert postgres.query("SELECT max(version) FROM "
+                          "tidemill.schema_migrations")[0][0] >= 8
+    assert postgres.query("SELECT key, submitted_by FROM tidemill.jobs") == [
+        ("k", None)]
+    assert before == [("Caching", 1)] == postgres.query(matrix)
+    assert postgres.query(
+        "SELECT phase, duration_ms, memory_usage_mb FROM "
+        "tidemill.generation_performance_metrics WHERE system_id = 'h'") == [
+            ("total", 5, None)]
+    one.stop()
+    postgres.query("INSERT INTO tidemill.schema_migrations VALUES "
+                   "(99, 'future', now(), 'x')")
+    late = submit(postgres, marker(folder, "late"))
+    old = make_host("old").start()
+    wait_for(lambda: "upgrade tidemill here" in old.log_text(),
+             what="the old host to be told")
+    assert row(postgres, late)[0] == "queued" and marked(folder) == ["ran"]
