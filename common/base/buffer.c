@@ -70,13 +70,31 @@ void buffer_append_char(struct buffer *buffer, char c)
     buffer_append(buffer, &c, 1);
 }
 
+void buffer_append_number(struct buffer *buffer, uint64_t number)
+{
+    char text[20];
+    size_t at = sizeof(text);
+    do
+        text[--at] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    buffer_append(buffer, text + at, sizeof(text) - at);
+}
+
 void buffer_printf(struct buffer *buffer, const char *format, ...)
 {
     va_list args;
+    size_t room = buffer->failed ? 0 : buffer->capacity - buffer->size;
+    char *at = room == 0 ? NULL : buffer->bytes + buffer->size;
     va_start(args, format);
-    int size = vsnprintf(NULL, 0, format, args);
+    int size = vsnprintf(at, room, format, args);
     va_end(args);
-    char *at = size < 0 ? NULL : buffer_reserve(buffer, (size_t)size);
+    if (size >= 0 && (size_t)size < room) { /* mostly */
+        buffer->size += (size_t)size;
+        return;
+    }
+    if (at != NULL)
+        *at = '\0';
+    at = size < 0 ? NULL : buffer_reserve(buffer, (size_t)size);
     if (at == NULL) {
         buffer->failed = true;
         return;

@@ -115,10 +115,13 @@ static int unescape(struct json_reader *reader, const char *start,
     static const char values[] = "\"\\/\b\f\n\r\t";
     char *begin = out;
     for (const char *at = start; at < end;) {
-        if (*at != '\\') {
-            *out++ = *at++;
-            continue;
-        }
+        const char *escape = memchr(at, '\\', (size_t)(end - at));
+        size_t plain = (size_t)((escape == NULL ? end : escape) - at);
+        memcpy(out, at, plain);
+        out += plain;
+        at += plain;
+        if (at == end)
+            break;
         char c = at[1]; /* the closing quote at the least */
         const char *name = c == '\0' ? NULL : strchr(names, c);
         at += 2;

@@ -13,13 +13,25 @@
 
 void place_advance(struct place *place, const char *target)
 {
-    for (; place->at < target; place->at++) {
+    const uint64_t ones = 0x0101010101010101u;
+    while (place->at < target) {
+        uint64_t word;
+        if (target - place->at >= (ptrdiff_t)sizeof(word)) {
+            memcpy(&word, place->at, sizeof(word));
+            uint64_t feeds = word ^ ones * '\n'; /* a byte of 0 for each */
+            if (((word | ((feeds - ones) & ~feeds)) & ones * 0x80) == 0) {
+                place->at += sizeof(word);
+                place->column += sizeof(word);
+                continue;
+            }
+        }
         if (*place->at == '\n') {
             place->line++;
             place->column = 1;
         } else if ((*place->at & 0xc0) != 0x80) {
             place->column++;
         }
+        place->at++;
     }
 }
 
