@@ -101,12 +101,12 @@ static char *make_render_spec(struct generate *generate, const char *path,
     if (input.requirements != NULL)
         json_array_append_new(generate->requirements,
                               requirements_json(input.requirements));
-    json_t *spec =
-        json_pack("{s:s,s:s%,s:s,s:s,s:{s:b,s:b},s:s}", "contract", absolute,
-                  "contract_text", input.text, input.size, "output",
-                  generate->output, "template_dir", generate->template_dir,
-                  "options", "force", generate->force, "merge", generate->merge,
-                  "correlation_id", correlation_id());
+    json_t *spec = json_pack(
+        "{s:s,s:s%,s:s,s:s,s:{s:b,s:b},s:s,s:s}", "contract", absolute,
+        "contract_text", input.text, input.size, "output", generate->output,
+        "template_dir", generate->template_dir, "options", "force",
+        generate->force, "merge", generate->merge, "correlation_id",
+        correlation_id(), "node", input.contract->node_name);
     if (generate->job.sql && generate->named_dir == NULL)
         json_object_del(spec, "template_dir");
     if (spec != NULL && input.requirements != NULL)

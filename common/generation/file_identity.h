@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* The coarsest clock of a file system that is in use: FAT's. */
 #define FILE_SETTLED_NS INT64_C(2000000000)
@@ -21,10 +22,22 @@ struct file_identity {
     int64_t changed_ns, modified_ns; /* ctime, mtime */
     int64_t looked_ns;               /* wall clock: when it was looked at */
     uint64_t present;                /* 0 or 1: there was something */
+    uint64_t mode;                   /* st_mode: its kind, too */
 };
+
+/* The wall clock, as looked_ns. */
+int64_t file_identity_now_ns(void);
 
 /* Looks at a file or folder; before it is read. */
 void file_identity_look(const char *path, struct file_identity *identity);
+
+/* The same below a folder, of a symbolic link itself. */
+void file_identity_look_at(int folder, const char *path,
+                           struct file_identity *identity);
+
+/* What fstat told of an open file; looked at not before looked_ns. */
+void file_identity_take(const struct stat *about, int64_t looked_ns,
+                        struct file_identity *identity);
 
 bool file_identity_same(const struct file_identity *a,
                         const struct file_identity *b);

@@ -3,12 +3,12 @@
 
 #include "common/generation/mixins.h"
 
-size_t node_sets(const struct contract *contract,
+size_t node_sets(enum node_type node_type, uint32_t mixins,
                  const char *folders[NODE_SETS_MAX])
 {
-    folders[0] = node_type_folder(contract->node_type);
+    folders[0] = node_type_folder(node_type);
     folders[1] = MIXIN_TEMPLATE_SET;
-    return contract->mixins == 0 ? 1 : 2;
+    return mixins == 0 ? 1 : 2;
 }
 
 int node_render(struct template_cache *cache, const char *template_dir,
@@ -16,7 +16,7 @@ int node_render(struct template_cache *cache, const char *template_dir,
                 struct output *output, bool *was_hit, struct error *error)
 {
     const char *folders[NODE_SETS_MAX];
-    size_t count = node_sets(contract, folders);
+    size_t count = node_sets(contract->node_type, contract->mixins, folders);
     *was_hit = true;
     for (size_t i = 0; i < count; i++) {
         bool hit;

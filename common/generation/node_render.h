@@ -16,8 +16,9 @@
 /* The sets that a contract needs, at most this many. */
 #define NODE_SETS_MAX 2
 
-/* Folders of the sets, in the order in which they are rendered; how many. */
-size_t node_sets(const struct contract *contract,
+/* Folders of the sets for a contract of this type with these mixins, in the
+ * order in which they are rendered; how many. */
+size_t node_sets(enum node_type node_type, uint32_t mixins,
                  const char *folders[NODE_SETS_MAX]);
 
 /* Loads the sets through the cache and renders into the arena as

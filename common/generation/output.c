@@ -13,6 +13,7 @@
 #include "common/generation/manifest.h"
 #include "common/generation/merge.h"
 #include "common/generation/output_place.h"
+#include "common/generation/output_seen.h"
 #include "common/generation/safe_path.h"
 
 #define AGAIN_MOST      16
@@ -27,6 +28,7 @@ struct writing {
     struct manifest before;
     bool has_before;
     bool has_folder;        /* the node's */
+    int64_t looked_ns;      /* wall clock: before anything was read */
     struct base_texts base; /* read when it is needed */
     bool has_base;
 };
@@ -211,22 +213,41 @@ static void hash_file(const struct writing *writing, struct output_file *file,
         SHA256Data((const uint8_t *)file->bytes, file->size, file->sha256);
 }
 
+static void take_read(const struct writing *writing, struct output_file *file,
+                      const struct stat *about)
+{
+    struct file_identity identity;
+    file_identity_take(about, writing->looked_ns, &identity);
+    seen_take_read(&file->seen, &identity);
+}
+
+static void look_at_manifest(const struct writing *writing)
+{
+    struct file_identity identity;
+    char path[SAFE_PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s.json", MANIFEST_DIRECTORY,
+             writing->output->node);
+    file_identity_look_at(writing->place.root, path, &identity);
+    seen_take_read(&writing->output->manifest, &identity);
+}
+
 static int plan_file(struct writing *writing, struct output_file *file,
                      struct error *error)
 {
     struct error why;
     struct merge_text there;
-    unsigned mode;
+    struct stat about;
     char *bytes = NULL;
     file->change = OUTPUT_CREATED;
     file->merged = file->old = NULL;
     file->there_sha256[0] = '\0';
+    file->seen.certain = false;
     if (writing->place.root < 0 || writing->place.is_new) {
         hash_file(writing, file, NULL);
         return 0;
     }
-    if (safe_read_file_mode(writing->place.root, file->path, OUTPUT_FILE_MAX,
-                            &bytes, &there.size, &mode, &why) != 0) {
+    if (safe_read_file_about(writing->place.root, file->path, OUTPUT_FILE_MAX,
+                             &bytes, &there.size, &about, &why) != 0) {
         hash_file(writing, file, NULL);
         if (why.code != ERROR_NO_INPUT) {
             *error = why;
@@ -239,8 +260,11 @@ static int plan_file(struct writing *writing, struct output_file *file,
     }
     there.bytes = bytes;
     hash_file(writing, file, &there);
-    int result = plan_against(writing, file, &there,
-                              ((mode ^ file->mode) & 0100) == 0, error);
+    int result =
+        plan_against(writing, file, &there,
+                     ((about.st_mode ^ file->mode) & S_IXUSR) == 0, error);
+    if (file->change == OUTPUT_UNCHANGED)
+        take_read(writing, file, &about);
     /* --force writes over whatever is there */
     if (!writing->output->force && output_change_writes(file->change))
         SHA256Data((const uint8_t *)bytes, there.size, file->there_sha256);
@@ -254,7 +278,9 @@ static int plan(struct writing *writing, struct error *error)
     struct error why;
     error_clear(&why);
     memset(output->counts, 0, sizeof(output->counts));
+    writing->looked_ns = file_identity_now_ns();
     if (writing->place.root >= 0) {
+        look_at_manifest(writing);
         int failed = manifest_read(writing->place.root, output->node,
                                    &writing->arena, &writing->before, &why);
         if (failed != 0 && why.code != ERROR_NO_INPUT) {
@@ -421,6 +447,39 @@ static int make_manifest(struct writing *writing, struct buffer *text,
     return 0;
 }
 
+static void take_written(const struct place *place, const char *path,
+                         size_t size, unsigned mode, struct output_seen *seen)
+{
+    struct file_identity identity;
+    file_identity_look_at(place->root, path, &identity);
+    seen_take_written(seen, &identity, size, mode, place->stamp_ns);
+}
+
+/* What was written looks so now: a later job may know it by that. */
+static void remember(struct writing *writing, const struct buffer *manifest)
+{
+    struct output *output = writing->output;
+    struct place *place = &writing->place;
+    struct buffer text;
+    char path[SAFE_PATH_MAX];
+    if (output->inputs == NULL)
+        return;
+    for (size_t i = 0; i < output->file_count; i++) {
+        struct output_file *file = &output->files[i];
+        if (output_change_writes(file->change) && !file->seen.certain)
+            take_written(place, file->path, file->size, file->mode,
+                         &file->seen);
+    }
+    snprintf(path, sizeof(path), "%s/%s.json", MANIFEST_DIRECTORY,
+             output->node);
+    if (manifest->size > 0)
+        take_written(place, path, manifest->size, 0644, &output->manifest);
+    buffer_init(&text, SEEN_BYTES_MAX);
+    if (seen_put(place->root, output, &text))
+        place_put_seen(place, &text);
+    buffer_deinit(&text);
+}
+
 static enum place_result write_once(struct writing *writing,
                                     struct error *error)
 {
@@ -438,7 +497,9 @@ static enum place_result write_once(struct writing *writing,
             result =
                 place_files(&writing->place, writing->output,
                             manifest.size > 0 ? &manifest : NULL, &base, error);
-        if (result != PLACE_DONE)
+        if (result == PLACE_DONE)
+            remember(writing, &manifest);
+        else
             place_abandon(&writing->place);
     }
     buffer_deinit(&manifest);

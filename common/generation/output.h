@@ -18,6 +18,8 @@
 #include "common/base/arena.h"
 #include "common/base/buffer.h"
 #include "common/base/error.h"
+#include "common/generation/contract.h"
+#include "common/generation/file_identity.h"
 
 /* What happens to a file: name, word */
 #define OUTPUT_CHANGE_LIST(X)                                                  \
@@ -40,6 +42,15 @@ const char *output_change_name(enum output_change change);
 
 #define OUTPUT_FILES_MAX 1000
 
+/* What a file looked like (output_seen.h); certain: its bytes and mode are
+ * ours as long as it does. */
+struct output_seen {
+    struct file_identity identity;
+    bool certain;
+};
+
+struct seen_inputs;
+
 struct output_file {
     const char *path; /* relative to the output directory */
     const char *bytes;
@@ -55,6 +66,7 @@ struct output_file {
     char merged_sha256[65], edited_sha256[65]; /* of it, and what it replaces */
     const char *old; /* what is there, when keep_old is set */
     size_t old_size;
+    struct output_seen seen; /* filled by output_write */
 };
 
 struct output {
@@ -64,6 +76,9 @@ struct output {
     const char *contract_sha256;
     const char *template_set;
     const char *template_hash;
+    enum node_type node_type;
+    uint32_t mixins; /* bits 1 << enum mixin */
+    const struct seen_inputs *inputs; /* to be remembered; NULL: not */
     bool force;    /* write also what would be kept, or is gone */
     bool merge;    /* merge what would be kept */
     bool keep_old; /* for a diff */
@@ -71,6 +86,7 @@ struct output {
     struct output_file *files;
     size_t file_count;
     size_t counts[OUTPUT_CHANGE_COUNT]; /* filled by output_plan */
+    struct output_seen manifest;        /* filled by output_write */
 };
 
 /* Says what output_write would do, and does nothing: fills sha256, change

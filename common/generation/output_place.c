@@ -14,6 +14,7 @@
 
 #include "common/base/clock.h"
 #include "common/generation/output_place_parts.h"
+#include "common/generation/output_seen.h"
 
 #define LOCK_WAIT_MS 5000
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -226,6 +227,7 @@ int place_lock(struct place *place, struct error *error)
     enum place_result result;
     close_folder(place);
     error_clear(error);
+    place->stamp_ns = seen_stamp_ns();
     while ((result = lock_once(place, error)) == PLACE_AGAIN)
         if (clock_monotonic_ms() > give_up_ms)
             return error_set(error, ERROR_TRY_AGAIN,
@@ -259,6 +261,10 @@ static int write_one(struct place *place, const char *path, const char *bytes,
     char name[NAME_SIZE];
     const char *last;
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    const struct timespec stamp[2] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = place->stamp_ns / 1000000000,
+         .tv_nsec = place->stamp_ns % 1000000000}};
     int folder = open_folder(place, path, &last, error);
     if (folder < 0)
         return -1;
@@ -270,6 +276,9 @@ static int write_one(struct place *place, const char *path, const char *bytes,
     if (fd < 0 && errno == EEXIST && unlinkat(folder, name, 0) == 0)
         fd = openat(folder, name, flags, mode);
     int result = fd < 0 ? -1 : write_bytes(fd, bytes, size);
+    if (result == 0 &&
+        (futimens(fd, stamp) != 0 || fstat(fd, &place->written) != 0))
+        place->written = (struct stat){.st_size = -1};
     int why = errno;
     if (fd >= 0 && close(fd) != 0 && result == 0) {
         why = errno;
@@ -304,19 +313,31 @@ static void base_name(const struct place *place, char path[NAME_SIZE])
     snprintf(path, NAME_SIZE, "%s/%s.base", MANIFEST_DIRECTORY, place->node);
 }
 
-static int write_all(struct place *place, const struct output *output,
+/* In a new folder, whose renaming does not change it. */
+static void take_new(const struct place *place, struct output_file *file)
+{
+    struct file_identity identity;
+    file_identity_take(&place->written, 0, &identity);
+    seen_take_written(&file->seen, &identity, file->size, file->mode,
+                      place->stamp_ns);
+}
+
+static int write_all(struct place *place, struct output *output,
                      const struct buffer *manifest, const struct buffer *base,
                      struct error *error)
 {
     char path[NAME_SIZE];
     for (size_t i = 0; i < output->file_count; i++) {
-        const struct output_file *file = &output->files[i];
-        if (is_written(file) &&
-            write_one(place, file->path,
+        struct output_file *file = &output->files[i];
+        if (!is_written(file))
+            continue;
+        if (write_one(place, file->path,
                       file->merged != NULL ? file->merged : file->bytes,
                       file->merged != NULL ? file->merged_size : file->size,
                       file->mode, place->is_new, error) != 0)
             return -1;
+        if (place->is_new)
+            take_new(place, file);
     }
     if (manifest == NULL)
         return 0;
@@ -327,6 +348,13 @@ static int write_all(struct place *place, const struct output *output,
     place_manifest_name(place, path);
     return write_one(place, path, manifest->bytes, manifest->size, 0644, false,
                      error);
+}
+
+void place_put_seen(struct place *place, const struct buffer *text)
+{
+    char path[NAME_SIZE];
+    snprintf(path, sizeof(path), "%s/%s.seen", MANIFEST_DIRECTORY, place->node);
+    write_one(place, path, text->bytes, text->size, 0600, true, NULL);
 }
 
 void place_drop_beside(struct place *place, const char *path)
@@ -512,7 +540,7 @@ static enum place_result put_folder(struct place *place, bool has_manifest,
                                                                : PLACE_FAILED;
 }
 
-enum place_result place_files(struct place *place, const struct output *output,
+enum place_result place_files(struct place *place, struct output *output,
                               const struct buffer *manifest,
                               const struct buffer *base, struct error *error)
 {

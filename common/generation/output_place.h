@@ -31,6 +31,8 @@ struct place {
     int root;
     int folder_fd;  /* of the node, or the one beside it; locked */
     bool is_new;    /* folder_fd is beside the node's place */
+    int64_t stamp_ns; /* mtime of what is written; of this locking */
+    struct stat written; /* what was written last */
     int last_fd;    /* the folder opened last: files come ordered by path */
     char last_path[SAFE_PATH_MAX + 1];
 };
@@ -52,11 +54,15 @@ int place_recover(struct place *place, struct arena *arena,
 
 /* Puts the files that are to be written, and the manifest with the texts for
  * merging (NULL: both stay), in their places.  On an error nothing was changed.
- * PLACE_AGAIN: somebody made the node meanwhile; nothing was changed either. */
-enum place_result place_files(struct place *place,
-                              const struct output *output,
+ * PLACE_AGAIN: somebody made the node meanwhile; nothing was changed either.
+ * Takes what the files of a new node look like (output_seen.h). */
+enum place_result place_files(struct place *place, struct output *output,
                               const struct buffer *manifest,
                               const struct buffer *base, struct error *error);
+
+/* Puts a text of output_seen.h beside the manifest; when it cannot, it is
+ * not there. */
+void place_put_seen(struct place *place, const struct buffer *text);
 
 /* Takes away the empty folder, or the one beside, of a job that failed. */
 void place_abandon(struct place *place);

@@ -213,26 +213,25 @@ int safe_open_file(int root, const char *path, struct error *error)
 int safe_read_file(int root, const char *path, size_t limit, char **bytes,
                    size_t *size, struct error *error)
 {
-    unsigned mode;
-    return safe_read_file_mode(root, path, limit, bytes, size, &mode, error);
+    struct stat about;
+    return safe_read_file_about(root, path, limit, bytes, size, &about, error);
 }
 
-int safe_read_file_mode(int root, const char *path, size_t limit, char **bytes,
-                        size_t *size, unsigned *mode, struct error *error)
+int safe_read_file_about(int root, const char *path, size_t limit, char **bytes,
+                         size_t *size, struct stat *about, struct error *error)
 {
-    struct stat about;
     int result = -1;
     size_t have = 0;
     char *block = NULL;
     int fd = safe_open_file(root, path, error);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &about) != 0 || about.st_size < 0 ||
-        (uint64_t)about.st_size > limit) {
+    if (fstat(fd, about) != 0 || about->st_size < 0 ||
+        (uint64_t)about->st_size > limit) {
         error_set(error, ERROR_DATA, "%s has more than %zu bytes", path, limit);
         goto out;
     }
-    size_t room = (size_t)about.st_size;
+    size_t room = (size_t)about->st_size;
     block = malloc(room + 1);
     if (block == NULL) {
         error_set(error, ERROR_SYSTEM, "no memory to read %s", path);
@@ -253,7 +252,6 @@ int safe_read_file_mode(int root, const char *path, size_t limit, char **bytes,
     block[have] = '\0';
     *bytes = block;
     *size = have;
-    *mode = about.st_mode & 07777;
     block = NULL;
     result = 0;
 out:

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "common/base/error.h"
 
@@ -37,8 +38,9 @@ int safe_open_file(int root, const char *path, struct error *error);
 int safe_read_file(int root, const char *path, size_t limit, char **bytes,
                    size_t *size, struct error *error);
 
-/* The same, and its permissions. */
-int safe_read_file_mode(int root, const char *path, size_t limit, char **bytes,
-                        size_t *size, unsigned *mode, struct error *error);
+/* The same, and what fstat told of it before it was read. */
+int safe_read_file_about(int root, const char *path, size_t limit,
+                         char **bytes, size_t *size, struct stat *about,
+                         struct error *error);
 
 #endif

@@ -27,7 +27,7 @@ void template_cache_begin(struct template_cache *cache);
 struct template_programs *
 template_cache_programs(struct template_cache *cache);
 
-/* The set, ready, until the round ends or another one is asked for; *was_hit
+/* The set, ready, until the round ends or several others are asked for; *was_hit
  * says whether all of it was there. */
 const struct template_set *template_cache_get(struct template_cache *cache,
                                               const char *template_dir,

@@ -401,6 +401,21 @@ const char *template_set_hash(const struct template_set *set)
     return set->hash;
 }
 
+bool template_sets_have_hash(const struct template_set *const *sets,
+                             size_t count, const char *hash)
+{
+    struct arena arena;
+    const char *joined = sets[0]->hash;
+    arena_init(&arena, 4096);
+    for (size_t i = 1; joined != NULL && i < count; i++) {
+        arena_reset(&arena);
+        joined = template_hash_join(&arena, joined, sets[i]->hash);
+    }
+    bool same = joined != NULL && strcmp(joined, hash) == 0;
+    arena_deinit(&arena);
+    return same;
+}
+
 static const struct mustache_program *
 resolve(void *context, const char *name, size_t name_size, struct error *error)
 {
@@ -539,6 +554,8 @@ int template_set_render(const struct template_set *set,
     output->node = contract->node_name;
     output->contract = contract->name;
     output->contract_sha256 = contract->sha256;
+    output->node_type = contract->node_type;
+    output->mixins = contract->mixins;
     if (data == NULL || make_room(set, arena, output) != 0 ||
         output->template_set == NULL || output->template_hash == NULL)
         return error_set(error, ERROR_DATA,

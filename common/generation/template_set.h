@@ -58,6 +58,10 @@ bool template_set_is_ready(const struct template_set *set,
 const char *template_set_name(const struct template_set *set);
 const char *template_set_hash(const struct template_set *set);
 
+/* Is that of sets that make a node together? */
+bool template_sets_have_hash(const struct template_set *const *sets,
+                             size_t count, const char *hash);
+
 /* Renders all files of a node of a set that is ready into the arena, behind
  * those that `output` has already (from another set), ready for output_plan and output_write; node,
  * contract and template fields of `output` are filled, directory and force

@@ -234,8 +234,8 @@ X(SAMPLES_DELETE, "DELETE FROM metric_samples WHERE id <= ?1") \
 X(JOB_INSERT, "INSERT INTO generation_jobs (kind, priority, spec, timeout_ms, created_ms, token, after_jobs, key, waits, state) " \
   "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9, iif(?9 > 0, 'waiting', 'queued'))") \
 X(JOB_BY_KEY, "SELECT id, CASE WHEN kind <> ?2 THEN 'kind' WHEN json_remove(coalesce(spec, (SELECT s.spec FROM " \
-  "generation_specs s WHERE s.job_id = generation_jobs.id)), '$.correlation_id', '$.prd_analysis') <> " \
-  "json_remove(?3, '$.correlation_id', '$.prd_analysis') " \
+  "generation_specs s WHERE s.job_id = generation_jobs.id)), '$.correlation_id', '$.prd_analysis', '$.node') <> " \
+  "json_remove(?3, '$.correlation_id', '$.prd_analysis', '$.node') " \
   "THEN 'specification' WHEN timeout_ms <> ?4 THEN 'timeout' WHEN priority <> ?5 THEN 'priority' WHEN after_jobs IS NOT ?6 " \
   "THEN 'jobs before it' END FROM generation_jobs WHERE key = ?1") \
 X(JOB_AFTER, "SELECT DISTINCT a.value, j.state FROM json_each(?1) a LEFT JOIN generation_jobs j ON j.id = a.value") \

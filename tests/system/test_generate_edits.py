@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people do to generated files, and what a later generation does."""
 import json
+import os
+import shutil
 import subprocess
 
 import pytest
@@ -146,6 +148,87 @@ def test_places_and_languages_change_no_byte(work, folder):
         there = folder / f"there{number}"
         daemon.run("generate", "--output", there, contract, env=environment)
         for path in out.rglob("*"):
-            if path.is_file():
+            if path.is_file() and path.suffix != ".seen":  # of these inodes
                 other = there / path.relative_to(out)
                 assert other.read_bytes() == path.read_bytes(), path
+
+
+def first_word(path, word):
+    """As long as it was, and with the same mtime."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(word)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def link_away(path):
+    aside = path.with_name(path.name + ".aside")
+    path.rename(aside)
+    path.symlink_to(aside.name)
+
+
+def touch_template(templates):
+    path = templates / "compute/node.py.mustache"
+    path.write_text(path.read_text() + "# templates changed\n")
+
+
+def add_partial(templates):
+    (templates / "shared/partials").mkdir()
+    (templates / "shared/partials/new.mustache").write_text("new\n")
+    path = templates / "compute/node.py.mustache"
+    path.write_text(path.read_text() + "{{>new}}\n")
+
+
+# What is done after a generation that found nothing to do: what must come of
+# the next one, of "written", "kept_files", "gone_files", and "state".
+CHANGES = {
+    "nothing": (lambda file, **_: None, {"written": 0}),
+    "an edit": (lambda file, **_: file.write_text("# mine\n"),
+                {"written": 0, "kept_files": 1}),
+    "an edit that hides": (lambda file, **_: first_word(file, b"mine"),
+                           {"written": 0, "kept_files": 1}),
+    "a removal": (lambda file, **_: file.unlink(),
+                  {"written": 0, "gone_files": 1}),
+    "an emptied file": (lambda file, **_: file.write_text(""),
+                        {"written": 1}),
+    "a mode bit": (lambda file, **_: file.chmod(0o755), {"written": 1}),
+    "a link": (lambda file, **_: link_away(file), {"state": "failed"}),
+    "a linked folder": (lambda file, **_: link_away(file.parent),
+                        {"state": "failed"}),
+    "the contract": (lambda contract, **_: describe(contract, "Otherwise"),
+                     {"more": 3}),
+    "a template": (lambda templates, **_: touch_template(templates),
+                   {"written": 1}),
+    "a partial": (lambda templates, **_: add_partial(templates),
+                  {"written": 1}),
+    "no manifest": (lambda manifest, **_: manifest.unlink(), {"written": 0}),
+    "a damaged manifest": (lambda manifest, **_: manifest.write_text("{"),
+                           {"state": "failed"}),
+}
+
+
+def test_whatever_changes_after_an_unchanged_run_is_noticed(work, folder):
+    daemon, contract, _, node = work
+    text = contract.read_text()
+    for number, (what, (change, must)) in enumerate(CHANGES.items()):
+        templates, out = folder / f"t{number}", folder / f"out{number}"
+        shutil.copytree(SOURCE / "conf/templates", templates)
+        contract.write_text(text)
+        options = ["--template-dir", templates, "--output", out, contract]
+        first = daemon.json("generate", *options)
+        again = daemon.json("generate", *options)
+        assert first["written"] == again["unchanged"] > 10, what
+        assert again["written"] == 0, what
+        change(file=out / node.name / "v1_0_0/node.py", contract=contract,
+               templates=templates,
+               manifest=out / f".tidemill/{node.name}.json")
+        done = daemon.run("--json", "generate", *options, check=False)
+        report = json.loads(done.stdout)
+        row = report["results"][0]
+        got = {"written": report["written"], "state": row["state"],
+               "more": report["written"]}
+        for key in ("kept_files", "gone_files"):
+            got[key] = len(json.loads(row[key] or "[]"))
+        for key, value in must.items():
+            assert got[key] == value or (key == "more" and
+                                         got[key] >= value), (what, got)

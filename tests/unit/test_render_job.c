@@ -113,8 +113,9 @@ static int run(struct fixture *fixture, const char *contract_text,
     buffer_printf(spec, ", \"output\": \"%s/out\", \"options\": {}}",
                   fixture->folder);
     template_cache_begin(fixture->cache);
-    return render_job_run(fixture->cache, template_dir, spec->bytes, spec->size,
-                          &fixture->arena, &fixture->job, &fixture->error);
+    const struct render_world world = {fixture->cache, template_dir, "this"};
+    return render_job_run(&world, spec->bytes, spec->size, &fixture->arena,
+                          &fixture->job, &fixture->error);
 }
 
 static int run_own(struct fixture *fixture)
@@ -345,10 +346,11 @@ static void test_bad_specifications(void **state)
     static const char *const rows[] = {
         "", "[]", "{}", "{\"contract\": 1}",
         "{\"contract\": \"/a\", \"contract_text\": [], \"output\": \"/b\"}"};
+    const struct render_world world = {fixture->cache, "/nowhere", ""};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int result =
-            render_job_run(fixture->cache, "/nowhere", rows[i], strlen(rows[i]),
-                           &fixture->arena, &fixture->job, &fixture->error);
+            render_job_run(&world, rows[i], strlen(rows[i]), &fixture->arena,
+                           &fixture->job, &fixture->error);
         refused(fixture, result, ERROR_DATA, "the job's specification");
     }
     refused(fixture, run(fixture, "node_type: X\n", "/nowhere"), ERROR_DATA,
@@ -363,10 +365,8 @@ static void test_the_report(void **state)
     char kind[] = "render";
     const char *outcome;
     struct job job = {.id = 17, .attempt = 1, .kind = kind};
-    struct reporter reporter = {.slot = 1,
-                                .spawn = 2,
-                                .worker_count = 4,
-                                .max_retries = 1};
+    struct reporter reporter = {
+        .slot = 1, .spawn = 2, .worker_count = 4, .max_retries = 1};
     put_templates(fixture, "x", "text\n");
     assert_int_equal(run_own(fixture), 0);
     struct report *report = report_new(&reporter, &job, &fixture->job, NULL,

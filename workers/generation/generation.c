@@ -179,8 +179,9 @@ static void run_job(struct generation *generation, const struct job *job)
     generation->reporter.worker_count =
         atomic_load(&generation->worker->mapping->pools[ROLE_GENERATION].size);
     const struct job_runner runner = {
-        .templates = generation->templates,
-        .template_dir = generation->config->template_dir,
+        .world = {.cache = generation->templates,
+                  .template_dir = generation->config->template_dir,
+                  .program = generation->program},
         .arena = &generation->arena,
         .reporter = &generation->reporter,
     };
@@ -419,6 +420,7 @@ enum worker_exit generation_main(const struct worker *worker)
     struct error error;
     take_command_defaults(worker->config, &generation.command_defaults);
     claim_size_init(&generation.claim_size);
+    seen_program(generation.program);
     arena_init(&generation.arena, JOB_BYTES_MAX);
     generation.loop =
         worker_loop_new(worker, &worker_hooks, &generation, &error);

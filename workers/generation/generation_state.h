@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/arena.h"
+#include "common/generation/output_seen.h"
 #include "common/ipc/worker_contract.h"
 #include "workers/generation/admission.h"
 #include "workers/generation/backlog.h"
@@ -28,6 +29,7 @@ struct generation {
     struct template_cache *templates;
     struct template_news *template_news;
     struct reporter reporter;
+    char program[SEEN_PROGRAM_SIZE];
     struct claim_size claim_size;
     struct admission *admission;
     struct arena arena;        /* of the job that runs */

@@ -14,9 +14,8 @@ static int run_kind(const struct job_runner *runner, const struct job *job,
                     struct render_job *render, struct error *error)
 {
     if (strcmp(job->kind, "render") == 0)
-        return render_job_run(runner->templates, runner->template_dir,
-                              job->spec, job->spec_size, runner->arena, render,
-                              error);
+        return render_job_run(&runner->world, job->spec, job->spec_size,
+                              runner->arena, render, error);
     /* does nothing: it measures what a job costs beside its work */
     if (strcmp(job->kind, "noop") == 0)
         return 0;

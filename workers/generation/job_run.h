@@ -11,13 +11,10 @@
 #include "workers/generation/command_job.h"
 #include "workers/generation/report.h"
 
-struct template_cache;
-
 /* What running needs. */
 struct job_runner {
-    struct template_cache *templates;
-    const char *template_dir; /* for a job that names none */
-    struct arena *arena;      /* for its work; reset at the end */
+    struct render_world world;
+    struct arena *arena; /* for its work; reset at the end */
     const struct reporter *reporter;
 };
 

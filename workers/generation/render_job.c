@@ -9,6 +9,7 @@
 #include "common/document/document.h"
 #include "common/generation/contract.h"
 #include "common/generation/node_render.h"
+#include "common/generation/output_seen.h"
 
 const char *render_phase_name(enum render_phase phase)
 {
@@ -91,66 +92,147 @@ static struct contract *read_contract(const struct node *spec,
     return contract;
 }
 
+/* The sets of one node, each asked for once. */
+struct sets {
+    const struct template_set *items[NODE_SETS_MAX];
+    size_t count;
+};
+
+/* What stands beside a job's specification. */
+struct rendering {
+    const struct render_world *world;
+    const struct node *spec;
+    const char *template_dir;
+    struct arena *arena;
+    struct render_job *job;
+    struct seen_inputs inputs;
+    struct sets sets;
+    struct usage_mark since; /* where the phase began */
+};
+
+/* Has the sets for a contract of this kind at hand. */
+static int get_sets(struct rendering *rendering, enum node_type node_type,
+                    uint32_t mixins, struct error *error)
+{
+    struct render_job *job = rendering->job;
+    struct sets *sets = &rendering->sets;
+    const char *folders[NODE_SETS_MAX];
+    size_t count = node_sets(node_type, mixins, folders);
+    if (sets->count > 0)
+        return 0;
+    job->template_hit = true;
+    for (size_t i = 0; i < count; i++) {
+        bool hit;
+        sets->items[i] =
+            template_cache_get(rendering->world->cache, rendering->template_dir,
+                               folders[i], &hit, error);
+        if (sets->items[i] == NULL)
+            return -1;
+        job->template_hit = job->template_hit && hit;
+    }
+    sets->count = count;
+    return 0;
+}
+
 /* node_render, with its phases timed. */
-static int render(struct template_cache *cache, const char *template_dir,
-                  const struct contract *contract, struct arena *arena,
-                  struct render_job *job, struct usage_mark *since,
+static int render(struct rendering *rendering, const struct contract *contract,
                   struct error *error)
 {
-    const char *folders[NODE_SETS_MAX];
-    size_t count = node_sets(contract, folders);
-    int result = 0;
-    job->template_hit = true;
-    for (size_t i = 0; result == 0 && i < count; i++) {
-        bool hit;
-        const struct template_set *set =
-            template_cache_get(cache, template_dir, folders[i], &hit, error);
-        phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, since);
-        result = set == NULL ? -1
-                             : template_set_render(set, contract, arena,
-                                                   &job->output, error);
-        job->template_hit = job->template_hit && hit;
-        phase_end(job, RENDER_PHASE_CODE_GEN, since);
-    }
+    struct render_job *job = rendering->job;
+    int result =
+        get_sets(rendering, contract->node_type, contract->mixins, error);
+    phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, &rendering->since);
+    for (size_t i = 0; result == 0 && i < rendering->sets.count; i++)
+        result = template_set_render(rendering->sets.items[i], contract,
+                                     rendering->arena, &job->output, error);
+    phase_end(job, RENDER_PHASE_CODE_GEN, &rendering->since);
     return result;
 }
 
-static int run(struct template_cache *cache, const char *default_template_dir,
-               const struct node *spec, struct arena *arena,
-               struct render_job *job, struct usage_mark *since,
-               struct error *error)
+static bool has_option(const struct node *spec, const char *name)
 {
-    const struct node *options = document_get(spec, "options");
-    const struct node *force = document_get(options, "force");
-    const struct node *merge = document_get(options, "merge");
-    struct contract *contract = read_contract(spec, arena, error);
-    phase_end(job, RENDER_PHASE_VALIDATION, since);
+    const struct node *option =
+        document_get(document_get(spec, "options"), name);
+    return option != NULL && option->boolean;
+}
+
+static void take_inputs(struct rendering *rendering)
+{
+    const struct node *spec = rendering->spec;
+    const struct node *text = document_get(spec, "contract_text");
+    rendering->inputs = (struct seen_inputs){
+        .program = rendering->world->program,
+        .contract = text_of(spec, "contract", ""),
+        .contract_text = text->text,
+        .contract_size = text->text_size,
+        .directory = text_of(spec, "output", ""),
+        .template_dir = rendering->template_dir,
+        .force = has_option(spec, "force"),
+        .merge = has_option(spec, "merge"),
+    };
+}
+
+/* Whether all that the job has to do was done before. */
+static bool is_done(struct rendering *rendering, const char *node)
+{
+    struct render_job *job = rendering->job;
+    struct error ignored;
+    bool same =
+        seen_find(&rendering->inputs, node, rendering->arena, &job->output);
+    phase_end(job, RENDER_PHASE_PERSISTENCE, &rendering->since);
+    if (same) {
+        same = get_sets(rendering, job->output.node_type, job->output.mixins,
+                        &ignored) == 0 &&
+               template_sets_have_hash(rendering->sets.items,
+                                       rendering->sets.count,
+                                       job->output.template_hash);
+        phase_end(job, RENDER_PHASE_TEMPLATE_LOAD, &rendering->since);
+    }
+    if (!same) {
+        job->output = (struct output){.directory = NULL};
+        return false;
+    }
+    job->node_type = node_type_name(job->output.node_type);
+    job->mixins = job->output.mixins;
+    return true;
+}
+
+static int run(struct rendering *rendering, struct error *error)
+{
+    struct render_job *job = rendering->job;
+    const char *node = text_of(rendering->spec, "node", NULL);
+    take_inputs(rendering);
+    if (node != NULL && is_done(rendering, node))
+        return 0;
+    struct contract *contract =
+        read_contract(rendering->spec, rendering->arena, error);
+    phase_end(job, RENDER_PHASE_VALIDATION, &rendering->since);
     if (contract == NULL)
         return -1;
+    if (node == NULL && is_done(rendering, contract->node_name))
+        return 0;
     job->node_type = node_type_name(contract->node_type);
     job->mixins = contract->mixins;
-    job->output.directory = text_of(spec, "output", "");
-    job->output.force = force != NULL && force->boolean;
-    job->output.merge = merge != NULL && merge->boolean;
-    job->output.arena = arena;
-    int result =
-        render(cache, text_of(spec, "template_dir", default_template_dir),
-               contract, arena, job, since, error);
+    job->output.directory = rendering->inputs.directory;
+    job->output.inputs = &rendering->inputs;
+    job->output.force = rendering->inputs.force;
+    job->output.merge = rendering->inputs.merge;
+    job->output.arena = rendering->arena;
+    int result = render(rendering, contract, error);
     if (result == 0)
         result = output_write(&job->output, error);
-    phase_end(job, RENDER_PHASE_PERSISTENCE, since);
+    job->output.inputs = NULL;
+    phase_end(job, RENDER_PHASE_PERSISTENCE, &rendering->since);
     return result;
 }
 
-int render_job_run(struct template_cache *cache,
-                   const char *default_template_dir, const char *spec_text,
+int render_job_run(const struct render_world *world, const char *spec_text,
                    size_t spec_size, struct arena *arena,
                    struct render_job *job, struct error *error)
 {
     struct node *spec = NULL;
-    struct usage_mark start, since;
+    struct usage_mark start;
     usage_mark(&start);
-    since = start;
     *job = (struct render_job){.contract = NULL};
     error_clear(error);
     if (read_spec(spec_text, spec_size, arena, &spec, error) != 0)
@@ -162,8 +244,16 @@ int render_job_run(struct template_cache *cache,
         job->correlation = correlation;
         log_set_correlation(correlation);
     }
-    int result =
-        run(cache, default_template_dir, spec, arena, job, &since, error);
-    usage_add_between(&job->phases[RENDER_PHASE_TOTAL], &start, &since);
+    struct rendering rendering = {
+        .world = world,
+        .spec = spec,
+        .template_dir = text_of(spec, "template_dir", world->template_dir),
+        .arena = arena,
+        .job = job,
+        .since = start,
+    };
+    int result = run(&rendering, error);
+    usage_add_between(&job->phases[RENDER_PHASE_TOTAL], &start,
+                      &rendering.since);
     return result;
 }

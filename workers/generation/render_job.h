@@ -6,9 +6,11 @@
  *     {"contract": absolute path, "contract_text": its bytes when it was
  *      submitted, "output": absolute directory, "template_dir": absolute
  *      directory (optional), "options": {"force": false} (optional),
- *      "correlation_id": that of the command (optional), "prd_analysis":
- *      [microseconds, of them on the processor, peak KB], which the command
- *      took to make the contract of requirements (optional)}
+ *      "correlation_id": that of the command (optional), "node": that of
+ *      the contract (optional: where to look whether it was done before),
+ *      "prd_analysis": [microseconds, of them on the processor, peak KB],
+ *      which the command took to make the contract of requirements
+ *      (optional)}
  */
 #ifndef TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
 #define TIDEMILL_WORKERS_GENERATION_RENDER_JOB_H
@@ -23,6 +25,13 @@
 #include "common/generation/output.h"
 
 struct template_cache;
+
+/* What all jobs of a worker share. */
+struct render_world {
+    struct template_cache *cache;
+    const char *template_dir; /* for a job that names none */
+    const char *program;      /* seen_program; "": all is done anew */
+};
 
 /* The phases that are timed, by the names of
  * generation_performance_metrics. */
@@ -58,8 +67,7 @@ struct render_job {
  * and template_hash, which live until the cache is asked again.  Running it
  * again does no harm.  Errors keep their code: ERROR_TRY_AGAIN, ERROR_FULL,
  * ERROR_IO and ERROR_SYSTEM may pass, others will not. */
-int render_job_run(struct template_cache *cache,
-                   const char *default_template_dir, const char *spec,
+int render_job_run(const struct render_world *world, const char *spec,
                    size_t spec_size, struct arena *arena,
                    struct render_job *job, struct error *error);
 

@@ -203,7 +203,7 @@ static int add_files(struct report *report, const struct job *job,
                      const struct render_job *render)
 {
     const struct output *output = &render->output;
-    const char *comma = "";
+    const char *comma = "[";
     struct buffer json;
     buffer_init(&json, RESULT_BYTES_MAX);
     buffer_append_char(&json, '[');
@@ -211,13 +211,15 @@ static int add_files(struct report *report, const struct job *job,
         const struct output_file *file = &output->files[i];
         if (file->change == OUTPUT_KEPT || file->change == OUTPUT_GONE)
             continue;
-        buffer_printf(&json, "%s[", comma);
-        buffer_append_json(&json, file->path, strlen(file->path));
         bool merged = file->merged != NULL; /* what is on the disk */
-        buffer_printf(&json, ",\"%s\",%zu]",
-                      merged ? file->merged_sha256 : file->sha256,
-                      merged ? file->merged_size : file->size);
-        comma = ",";
+        buffer_append_text(&json, comma);
+        buffer_append_json(&json, file->path, strlen(file->path));
+        buffer_append_text(&json, ",\"");
+        buffer_append_text(&json, merged ? file->merged_sha256 : file->sha256);
+        buffer_append_text(&json, "\",");
+        buffer_append_number(&json, merged ? file->merged_size : file->size);
+        buffer_append_char(&json, ']');
+        comma = ",[";
     }
     buffer_append_char(&json, ']');
     const char *files =
