@@ -49,14 +49,29 @@ static void seal(struct store_writer *writer, int64_t repeats_until_ms)
     (void)!store_lock_write(&writer->lock, repeats_until_ms, seal);
 }
 
+/* Until when who had no answer, of us or of an earlier writer, may ask again;
+ * never 0, which would say that we crashed. */
+static int64_t repeats_until_ms(const struct store_writer *writer)
+{
+    int64_t now_ms = clock_wall_ms();
+    int64_t until_ms = now_ms;
+    if (writer->is_private)
+        return writer->tokens_until_ms;
+    if (!writer->has_told)
+        return now_ms + TOKENS_REPEAT_MS;
+    if (writer->repeats && writer->tokens_until_ms > until_ms)
+        until_ms = writer->tokens_until_ms;
+    if (writer->untold_ms != 0 &&
+        writer->untold_ms + TOKENS_REPEAT_MS > until_ms)
+        until_ms = writer->untold_ms + TOKENS_REPEAT_MS;
+    return until_ms;
+}
+
 static void leave_lock(struct store_writer *writer)
 {
-    int64_t until = writer->tokens_until_ms;
-    if (!writer->is_private)
-        until = clock_wall_ms() + TOKENS_REPEAT_MS;
     /* When this fails the next writer looks back in vain, no more. */
     if (writer->db != NULL)
-        seal(writer, until);
+        seal(writer, repeats_until_ms(writer));
     store_lock_leave(&writer->lock);
 }
 
@@ -95,6 +110,10 @@ static int open_database(struct store_writer *writer, struct error *error)
     sqlite3_db_config(writer->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     struct stat status;
     bool is_new = stat(writer->path, &status) != 0 || status.st_size == 0;
+    if (is_new) { /* nobody has asked anybody */
+        writer->repeats = false;
+        writer->tokens_until_ms = clock_wall_ms();
+    }
     if ((is_new &&
          sqlite3_exec(writer->db, pragmas_new, NULL, NULL, NULL) != 0) ||
         sqlite3_exec(writer->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
@@ -239,6 +258,12 @@ void store_writer_close(struct store_writer **writer)
     free(old);
 }
 
+void store_writer_told(struct store_writer *writer, int64_t untold_ms)
+{
+    writer->has_told = true;
+    writer->untold_ms = untold_ms;
+}
+
 int store_writer_begin(struct store_writer *writer, struct error *error)
 {
     if (writer->in_group)
@@ -375,6 +400,25 @@ int store_writer_empty_wal(struct store_writer *writer, unsigned wait_ms,
                            struct error *error)
 {
     return checkpoint(writer, SQLITE_CHECKPOINT_TRUNCATE, wait_ms, error);
+}
+
+void store_writer_hand_over(struct store_writer *writer)
+{
+    struct error error;
+    if (store_writer_wal_length(writer) <= WAL_CLOSE_BYTES ||
+        store_writer_restart_wal(writer, 0, &error) != 0 ||
+        store_writer_wal_length(writer) != 0)
+        return; /* closing tries again */
+    /* The log begins anew with a commit, of something that changes: who opens
+     * it reads only that. */
+    if (store_writer_begin(writer, &error) == 0 &&
+        (SQL_RUN(writer, SQL_META_WRITE, &error,
+                 value_text_sized("handed_over_ms", 14),
+                 value_integer(clock_wall_ms())) != 0 ||
+         store_writer_commit(writer, &error) != 0))
+        store_writer_rollback(writer);
+    if (store_writer_wal_length(writer) == 0) /* nothing was written */
+        store_writer_empty_wal(writer, 0, &error);
 }
 
 bool store_writer_wal_room(struct store_writer *writer, int64_t bytes)

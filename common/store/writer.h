@@ -42,6 +42,16 @@ void store_writer_close(struct store_writer **writer);
  * another writer before, no request of its own can be a repeated one. */
 void store_writer_private(struct store_writer *writer, bool asked_before);
 
+/* Says, right before closing, that all were answered: the last one who did not
+ * take an answer left at that time (wall clock; 0: nobody did).  The next
+ * writer then need not look back for requests that come again. */
+void store_writer_told(struct store_writer *writer, int64_t untold_ms);
+
+/* Begins the WAL anew, as far as readers let it, for a next writer that follows
+ * at once: closing then does not give its space back, which costs this one as
+ * much time as to take it again costs that one. */
+void store_writer_hand_over(struct store_writer *writer);
+
 /* Takes over what the spool holds (spool.h), as one group; opening did so,
  * unless store_writer_spool_waits, for example on a full disk. */
 int store_writer_replay(struct store_writer *writer, struct error *error);

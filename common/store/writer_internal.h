@@ -218,6 +218,8 @@ struct store_writer {
     bool repeats;                         /* may come of those */
     int64_t tokens_until_ms;              /* wall clock: until then */
     bool is_private;                      /* leaves nobody without answer */
+    bool has_told;                        /* likewise, but for who left at */
+    int64_t untold_ms;                    /* that time; 0: nobody */
     bool is_asked_once;                   /* no token can come again */
     struct gathered_rows *gathered;       /* NULL: none yet */
     bool gathers;                         /* rows are gathered there */

@@ -2,9 +2,12 @@
 #include "tests/unit/store_fixture.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "common/store/record_filter.h"
+#include "common/base/clock.h"
 #include "common/store/recent_tokens.h"
+#include "common/store/wal_check.h"
 #include "common/store/writer_internal.h"
 
 /* Claims one batch and reads it; its operations' count. */
@@ -162,6 +165,64 @@ static void test_tokens(void **state)
     store_writer_rollback(f->writer);
     assert_int_equal(fixture_run(f, CALLER_CLI, &call, 1), ERROR_NONE);
     assert_int_equal(store_writer_totals(f->writer).pending, 3);
+}
+
+/* Who leaves everybody answered is not asked again; who left before that, or
+ * an earlier writer's clients, may. */
+static void test_tokens_of_who_told_all(void **state)
+{
+    struct store_fixture *f = *state;
+    struct store_call call = append_call("tasks", "r", 2, "{}", 77);
+    fixture_run(f, CALLER_CLI, &call, 1);
+    int64_t id = f->answer.results[0].changed;
+    store_writer_told(f->writer, clock_wall_ms() - 1000);
+    fixture_close(f);
+    fixture_open(f);
+    fixture_run(f, CALLER_CLI, &call, 1);
+    assert_int_equal(f->answer.results[0].changed, id);
+    store_writer_told(f->writer, 0);
+    fixture_close(f);
+    fixture_open(f);
+    fixture_run(f, CALLER_CLI, &call, 1);
+    assert_int_equal(f->answer.results[0].changed, id);
+}
+
+static void test_tokens_of_a_new_store(void **state)
+{
+    struct store_fixture *f = *state;
+    struct store_call call = append_call("tasks", "r", 2, "{}", 77);
+    fixture_run(f, CALLER_CLI, &call, 1);
+    int64_t id = f->answer.results[0].changed;
+    store_writer_told(f->writer, 0);
+    fixture_close(f);
+    fixture_open(f);
+    fixture_run(f, CALLER_CLI, &call, 1);
+    assert_int_not_equal(f->answer.results[0].changed, id);
+}
+
+/* The file stays, and who opens it reads next to nothing of it. */
+static void test_handing_over(void **state)
+{
+    struct store_fixture *f = *state;
+    struct wal_damage wal;
+    struct stat file;
+    char path[4200];
+    snprintf(path, sizeof(path), "%s/tidemill.db-wal", f->dir);
+    for (int i = 0; i < 200; i++)
+        fixture_append(f, "r", 2);
+    store_writer_hand_over(f->writer);
+    fixture_close(f);
+    assert_int_equal(stat(path, &file), 0);
+    assert_true(file.st_size > 256 << 10);
+    assert_int_equal(wal_inspect(path, &wal, &f->error), 0);
+    assert_in_range(wal.good_frames, 1, 10);
+    assert_false(wal_is_damaged(&wal));
+    fixture_open(f);
+    assert_int_equal(store_writer_totals(f->writer).pending, 200);
+    fixture_append(f, "r", 2);
+    fixture_close(f); /* now it is small */
+    fixture_open(f);
+    assert_int_equal(store_writer_totals(f->writer).pending, 201);
 }
 
 static void test_topics(void **state)
@@ -420,6 +481,9 @@ int main(void)
         STORE_TEST(test_callers_and_arguments),
         STORE_TEST(test_lock),
         STORE_TEST(test_tokens),
+        STORE_TEST(test_tokens_of_who_told_all),
+        STORE_TEST(test_tokens_of_a_new_store),
+        STORE_TEST(test_handing_over),
         STORE_TEST(test_topics),
         STORE_TEST(test_priorities),
         STORE_TEST(test_settlement_is_whole),

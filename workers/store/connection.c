@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/shm/scoreboard.h"
 #include "common/store/statements.h"
@@ -36,6 +37,7 @@ struct connections {
     unsigned count;
     bool stopped;
     size_t input_bytes; /* capacity of all inputs */
+    int64_t untold_ms;  /* wall clock: last closed with something unsent */
 };
 
 static const struct timeval stall_time = {.tv_sec = CONNECTION_STALL_SECONDS};
@@ -83,6 +85,8 @@ void connection_close(struct connection *connection, const char *reason)
                   LOG_INT("peer_pid", connection->pid),
                   LOG_UINT("peer_uid", connection->uid),
                   LOG_TEXT("reason", reason));
+    if (connection->out.size > connection->sent)
+        owner->untold_ms = clock_wall_ms();
     event_free(connection->read_event);
     event_free(connection->write_event);
     close(connection->fd);
@@ -94,6 +98,15 @@ void connection_close(struct connection *connection, const char *reason)
     if (!owner->stopped && owner->count == CONNECTIONS_MAX - 1)
         event_add(owner->accept_event, NULL);
     event_active(owner->reap_event, EV_TIMEOUT, 0);
+}
+
+int64_t connections_untold_ms(const struct connections *connections)
+{
+    for (const struct connection *each = LIST_FIRST(&connections->alive);
+         each != NULL; each = LIST_NEXT(each, all))
+        if (each->out.size > each->sent)
+            return clock_wall_ms();
+    return connections->untold_ms;
 }
 
 /* --- sending --- */

@@ -66,6 +66,10 @@ void connections_free(struct connections **connections);
 /* Accepts no more; those that are connected stay. */
 void connections_stop_accepting(struct connections *connections);
 
+/* When one was last closed before it had taken all (wall clock; 0: never);
+ * now, when one that is open has not. */
+int64_t connections_untold_ms(const struct connections *connections);
+
 /* Drops the first size bytes of what came in. */
 void connection_used(struct connection *connection, size_t size);
 

@@ -498,6 +498,8 @@ static void on_drained(evutil_socket_t fd, short what, void *self)
         finish_group(group);
     if (store_writer_wal_bytes(group->options.writer) > 0)
         checkpoint(group);
+    store_writer_told(group->options.writer,
+                      connections_untold_ms(group->connections));
     group->drained(group->drained_self);
 }
 

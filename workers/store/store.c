@@ -267,6 +267,8 @@ static void store_close(struct store *store)
 static void store_drained(void *self)
 {
     struct store *store = self;
+    if (atomic_load(&store->worker->mapping->daemon.stopping) == 0)
+        store_writer_hand_over(store->writer);
     worker_loop_leave(store->loop, WORKER_EXIT_DRAINED);
 }
 
