@@ -191,7 +191,7 @@ X(CENTRAL_INSERT, "INSERT INTO central_jobs (job_id, central_id, attempt, token)
   "token = excluded.token, report = NULL WHERE token <> excluded.token") \
 X(CENTRAL_REPORT, "UPDATE central_jobs SET report = ?2 WHERE job_id = ?1 AND report IS NULL") \
 X(CENTRAL_STOP, "UPDATE generation_jobs SET state = iif(attempt = 0 OR cancel, 'cancelled', 'failed'), key = iif(attempt = 0, NULL, key), " \
-  "error = CASE WHEN cancel THEN 'cancelled' WHEN attempt = 0 THEN 'handed back to the central queue, because this host stops' " \
+  "error = CASE WHEN cancel THEN 'cancelled' WHEN attempt = 0 THEN 'handed back to the central queue, which this host leaves' " \
   "ELSE coalesce(error || '; ', '') || 'this host stopped' END, finished_ms = ?2 WHERE state IN ('queued', iif(?1, 'claimed', 'queued')) AND id IN (SELECT job_id FROM central_jobs WHERE report IS NULL) " \
   "AND NOT EXISTS (SELECT 1 FROM generation_edges e WHERE e.predecessor = generation_jobs.id)") \
 X(CENTRAL_RETURN, "UPDATE central_jobs SET report = 'returned' WHERE report IS NULL AND EXISTS (SELECT 1 FROM generation_jobs j " \

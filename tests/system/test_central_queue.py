@@ -278,7 +278,8 @@ def test_a_clean_stop_hands_back(make_host, postgres, postgres_server,
         assert sorted(marked(folder)) == sorted(
             ["begun"] * 3 + ["waited", "twice", *(f"job{n}" for n in range(5))])
         assert "handed back to the central queue" in one.log_text()
-        assert {local(one, job)[0]["state"] for job in rest} == {"cancelled"}
+        assert [[j["state"] for j in local(one, job)] for job in rest] == [
+            ["cancelled"]] * 5
         shown = one.run("jobs", "show", local(one, rest[0])[0]["id"]).stdout
         assert f"central job {rest[0]}, attempt 1, returned" in shown
         two.stop()
@@ -286,6 +287,28 @@ def test_a_clean_stop_hands_back(make_host, postgres, postgres_server,
         assert counts(postgres) == {"done": 7}
     finally:
         bouncer.cleanup()
+
+
+def test_a_host_that_leaves_the_queue(make_host, postgres, folder):
+    """With another source it hands back, and finishes what runs."""
+    host = make_host("one", lease="1h").start()
+    until_ready(postgres)
+    go = folder / "go"
+    runs = [submit(postgres, marker(folder, "ran", (
+        f"echo begun >> {folder}/marks;"
+        f"while ! test -e {go}; do sleep 0.02; done;"))) for _ in range(2)]
+    wait_for(lambda: marked(folder) == ["begun"] * 2, what="both to run")
+    rest = [submit(postgres, ["/bin/true"]) for _ in range(3)]
+    wait_for(lambda: counts(postgres) == {"leased": 5}, what="the leases")
+    host.configure({"generation": {"source": "local"}})
+    host.run("reload")
+    wait_for(lambda: counts(postgres) == {"leased": 2, "queued": 3},
+             what="the others to be handed back")
+    go.touch()
+    wait_for(lambda: counts(postgres) == {"done": 2, "queued": 3},
+             what="the ends of what ran")
+    assert {row(postgres, job)[:2] for job in runs} == {("done", 1)}
+    assert {row(postgres, job)[:2] for job in rest} == {("queued", 0)}
 
 
 def test_retries_poison_and_cancel(make_host, postgres, folder):

@@ -270,13 +270,13 @@ void queue_feeder_line_changed(struct queue_feeder *feeder)
     queue_feeder_soon(feeder, 0);
 }
 
-void queue_feeder_drain(struct queue_feeder *feeder, bool stopping,
+void queue_feeder_drain(struct queue_feeder *feeder, bool leaves,
                         void (*over)(void *self), void *self)
 {
     feeder->over = over;
     feeder->over_self = self;
-    feeder->facts.leaving = stopping;
-    if (!stopping)
+    feeder->facts.leaving = leaves;
+    if (!leaves)
         leave(feeder);
     else if (feeder->asks == 0 && feeder->calls == 0)
         queue_feeder_soon(feeder, 0);

@@ -44,10 +44,10 @@ void queue_feeder_job_over(struct queue_feeder *feeder);
 /* The line was cut for an exercise, or came back. */
 void queue_feeder_line_changed(struct queue_feeder *feeder);
 
-/* Leases no more.  When the whole daemon stops, jobs that have not begun are
- * handed back, and the others waited for (queue_policy.h); else a successor
- * goes on with all of them.  over is called once, perhaps from within. */
-void queue_feeder_drain(struct queue_feeder *feeder, bool stopping,
+/* Leases no more.  When this host leaves the queue, or stops, jobs that have
+ * not begun are handed back, and the others waited for (queue_policy.h); else
+ * a successor goes on with all of them.  over is called once, perhaps from within. */
+void queue_feeder_drain(struct queue_feeder *feeder, bool leaves,
                         void (*over)(void *self), void *self);
 
 #endif

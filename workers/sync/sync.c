@@ -12,6 +12,7 @@
 #include "workers/sync/gate.h"
 #include "workers/sync/lineage.h"
 #include "workers/sync/queue_feeder.h"
+#include "workers/sync/queue_leases.h"
 #include "workers/sync/schedule.h"
 #include "workers/sync/sink.h"
 
@@ -22,7 +23,7 @@ struct sync {
     struct store_link *link;
     struct store_reader *reader;
     struct schedule *schedule;
-    struct queue_feeder *feeder; /* NULL: no part of a central queue */
+    struct queue_feeder *feeder; /* NULL: no part in a central queue */
     struct lineage lineage;
     bool schedule_over, feeder_over; /* when it is told to leave */
 };
@@ -113,6 +114,31 @@ static int read_paused(struct store_reader *reader, bool *paused,
                      sqlite3_errmsg(db));
 }
 
+/* Of a queue that this host had a part in: the source was changed. */
+static bool holds_leases(const struct sync *sync)
+{
+    const struct config *config = sync->worker->config;
+    struct error error;
+    int64_t held = 0, over;
+    return sync->worker->slot == 0 &&
+           (config->database_conninfo[0] != '\0' ||
+            config->database_host[0] != '\0' ||
+            config->database_name[0] != '\0') &&
+           queue_leases_count(sync->reader, &held, &over, &error) == 0 &&
+           held > 0;
+}
+
+static void leave_queue(struct sync *sync)
+{
+    struct error error;
+    sync->feeder = queue_feeder_new(sync->worker, worker_loop_base(sync->loop),
+                                    sync->link, &error);
+    if (sync->feeder != NULL)
+        queue_feeder_drain(sync->feeder, true, on_feeder_over, sync);
+    else
+        log_error("leases of central jobs run out: %s", error.text);
+}
+
 /* The store is opened anew for each of its lives: it may have been put in
  * place again from a backup. */
 static struct store_reader *open_reader(void *self, bool *paused,
@@ -124,6 +150,8 @@ static struct store_reader *open_reader(void *self, bool *paused,
                           error) == 0 &&
         read_paused(sync->reader, paused, error) != 0)
         store_reader_close(&sync->reader);
+    if (sync->reader != NULL && sync->feeder == NULL && holds_leases(sync))
+        leave_queue(sync);
     return sync->reader;
 }
 
