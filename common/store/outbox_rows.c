@@ -153,7 +153,7 @@ static int rows_column(sqlite3_vtab_cursor *cursor, sqlite3_context *to,
         sqlite3_result_int64(to, row->key);
         break;
     case COLUMN_OPERATION:
-        sqlite3_result_int(to, append->kind);
+        sqlite3_result_int(to, (int)append->kind);
         break;
     case COLUMN_CREATED:
         sqlite3_result_int64(to, append->created_ms);

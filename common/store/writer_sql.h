@@ -34,7 +34,8 @@ X(OUTBOX_INSERT_GATHERED, "INSERT OR FAIL INTO outbox (key, operation, created_m
   "record_id, record_data) SELECT * FROM gathered_rows") \
 X(OUTBOX_TAIL, "SELECT key FROM outbox WHERE key <= ?1 ORDER BY key DESC LIMIT 1") \
 X(OUTBOX_HEAD, "SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT 1") \
-X(OUTBOX_STEP, "SELECT count(*), max(key) FROM (SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT ?3)") \
+X(OUTBOX_NTH, "SELECT key FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key LIMIT 1 OFFSET ?3") \
+X(OUTBOX_COUNT, "SELECT count(*) FROM outbox WHERE key > ?1 AND key <= ?2") \
 X(OUTBOX_RECORDS_0, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \
 X(OUTBOX_RECORDS_1, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \
 X(OUTBOX_RECORDS_2, "SELECT key, table_name, record_id FROM outbox WHERE key > ?1 AND key <= ?2 ORDER BY key") \

@@ -59,13 +59,13 @@ class Drain:
         fill(daemon, self.count)
         daemon.run("sync", "pause")
         daemon.start()
-        pids = sync_pids(daemon)
-        cpu = cpu_seconds(pids)
+        cpu = cpu_seconds(sync_pids(daemon))
         started = time.monotonic()  # the two commands are counted too
         daemon.run("sync", "resume")
         daemon.run("sync", "drain", timeout=900)
         self.seconds = time.monotonic() - started
-        self.cpu = cpu_seconds(pids) - cpu
+        # Of a worker that the drain has started all counts.
+        self.cpu = cpu_seconds(sync_pids(daemon)) - cpu
         found = self.database.query(
             "SELECT count(*) FROM tidemill.synced_records")
         assert found[0][0] == self.count, found

@@ -74,13 +74,29 @@ static void unit_share(struct folding *f, struct batch_unit *unit,
     f->out->shared++;
 }
 
+/* Eight bytes at a time; good for a table of one batch. */
+static uint64_t hash_words(uint64_t hash, const char *text, size_t size)
+{
+    uint64_t word = size;
+    for (; size > 0; text += sizeof(word)) {
+        size_t step = size < sizeof(word) ? size : sizeof(word);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+        word = 0;
+        memcpy(&word, text, step);
+        size -= step;
+    }
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
 static void unit_add(struct folding *f, uint32_t index)
 {
     const struct outbox_operation *operation = &f->operations[index];
-    uint64_t hash = text_hash(TEXT_HASH_START, operation->record_id,
-                              operation->record_id_size);
-    hash = text_hash(hash, operation->table_name, operation->table_name_size);
-    size_t place = (hash ^ hash >> 32) & f->mask;
+    uint64_t hash = hash_words(TEXT_HASH_START, operation->record_id,
+                               operation->record_id_size);
+    hash = hash_words(hash, operation->table_name, operation->table_name_size);
+    size_t place = hash & f->mask;
     for (; f->table[place]; place = (place + 1) & f->mask) {
         struct batch_unit *unit = &f->out->units[f->table[place] - 1];
         if (!same_record(operation, &f->operations[unit->first]))

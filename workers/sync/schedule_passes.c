@@ -2,6 +2,7 @@
 #include "workers/sync/schedule_internal.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 
 #include "common/base/clock.h"
@@ -11,6 +12,9 @@
 #include "common/shm/mapping.h"
 #include "workers/sync/backoff.h"
 #include "workers/sync/gate.h"
+
+/* A pass of more operations has taken memory that the next may not want. */
+#define DRAIN_LEAST 1000
 
 static void begin_pass(struct schedule *schedule,
                        const struct trigger_plan *plan)
@@ -47,6 +51,8 @@ static void end_pass(struct schedule *schedule, const char *error)
     if (pass_report(pass, error, &call))
         pipeline_tell(schedule->pipeline, &call);
     pass->active = false;
+    if (pass->carried > DRAIN_LEAST)
+        malloc_trim(0);
     schedule_need_no_help(schedule);
     log_set_correlation(NULL);
     atomic_store(&schedule->standing.view->in_pass, 0);

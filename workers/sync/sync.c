@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "workers/sync/sync.h"
 
+#include <malloc.h>
 #include <sqlite3.h>
 
 #include "common/base/log.h"
@@ -15,6 +16,10 @@
 #include "workers/sync/queue_leases.h"
 #include "workers/sync/schedule.h"
 #include "workers/sync/sink.h"
+
+/* A batch's memory is given back and wanted again with the next one: the
+ * system would clear each page anew.  It gets it at the end of a pass. */
+#define KEPT_BYTES (8 << 20)
 
 struct sync {
     const struct worker *worker;
@@ -238,6 +243,8 @@ enum worker_exit sync_main(const struct worker *worker)
 {
     struct sync sync = {.worker = worker};
     struct error error;
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES / 2);
     sync.loop = worker_loop_new(worker, &worker_hooks, &sync, &error);
     if (sync.loop == NULL) {
         log_error("a sync worker cannot start: %s", error.text);
