@@ -494,6 +494,38 @@ static int end_batch(struct claim *claim)
     return batch_rows(claim->call, &answer, 1);
 }
 
+static int take_some(struct claim *claim, const struct candidate *lanes,
+                     unsigned count, unsigned most)
+{
+    unsigned held = 0;
+    for (unsigned i = 0; i < count && held < most && claim->room > 0; i++) {
+        if (lanes[i].priority > claim->least)
+            break;
+        int taken = claim->oldest_first ? take_oldest(claim, lanes[i].lane)
+                                        : take_lane(claim, lanes[i].lane);
+        if (taken != 0)
+            return -1;
+        held += claim->lanes >> lanes[i].lane & 1;
+    }
+    return 0;
+}
+
+/* What is urgent does not wait for others' rows: it goes alone. */
+static int take_lanes(struct claim *claim, const struct candidate *lanes,
+                      unsigned count, unsigned most)
+{
+    unsigned least = claim->least;
+    if (!claim->oldest_first && lanes[0].priority == 0) {
+        claim->least = 0;
+        if (take_some(claim, lanes, count, most) != 0)
+            return -1;
+        if (claim->operations > 0)
+            return 0;
+        claim->least = least;
+    }
+    return take_some(claim, lanes, count, most);
+}
+
 int run_batch_claim(struct statement_call *call)
 {
     const struct value *v = call->arguments;
@@ -525,13 +557,7 @@ int run_batch_claim(struct statement_call *call)
         return 0;
     if (begin_batch(&claim) != 0)
         return -1;
-    unsigned held = 0;
-    for (unsigned i = 0; i < count && held < most && claim.room > 0; i++) {
-        int taken = claim.oldest_first ? take_oldest(&claim, lanes[i].lane)
-                                       : take_lane(&claim, lanes[i].lane);
-        if (taken != 0)
-            return -1;
-        held += claim.lanes >> lanes[i].lane & 1;
-    }
+    if (take_lanes(&claim, lanes, count, most) != 0)
+        return -1;
     return end_batch(&claim);
 }

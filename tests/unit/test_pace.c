@@ -9,6 +9,7 @@
 #include "workers/sync/backoff.h"
 #include "workers/sync/band.h"
 #include "workers/sync/pace.h"
+#include "workers/sync/urgency.h"
 
 static void bands_rise_at_their_marks(void **state)
 {
@@ -131,6 +132,23 @@ static void hosts_come_back_spread(void **state)
         assert_in_range(tenths[i], 60, 160);
 }
 
+static void urgent_news_cut_batches_for_a_while(void **state)
+{
+    (void)state;
+    struct urgency urgency = {0};
+    assert_int_equal(urgency_limit(&urgency, 1000, 5000), 1000);
+    urgency_news(&urgency, 5000);
+    assert_int_equal(urgency_limit(&urgency, 1000, 5000), 1000); /* unknown */
+    urgency_applied(&urgency, 0, 1);
+    urgency_applied(&urgency, 1000, 9999000);
+    assert_int_equal(urgency_limit(&urgency, 1000, 5001),
+                     URGENT_SLICE_MS * 100);
+    assert_int_equal(urgency_limit(&urgency, 20, 5001), 20);
+    assert_int_equal(urgency_until_ms(&urgency, 5999), 6000);
+    assert_int_equal(urgency_until_ms(&urgency, 6000), 0);
+    assert_int_equal(urgency_limit(&urgency, 1000, 6000), 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +161,7 @@ int main(void)
         cmocka_unit_test(the_size_settles_where_the_latency_is_right),
         cmocka_unit_test(other_modes_take_the_most_at_once),
         cmocka_unit_test(hosts_come_back_spread),
+        cmocka_unit_test(urgent_news_cut_batches_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

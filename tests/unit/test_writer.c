@@ -111,6 +111,23 @@ static void test_low_ones_do_not_starve(void **state)
     assert_true(claims > 10);
 }
 
+static void test_urgent_ones_go_alone(void **state)
+{
+    struct store_fixture *f = *state;
+    struct outbox_batch *batch;
+    struct outbox_operation *operations;
+    char record[32];
+    for (int i = 0; i < 20; i++) {
+        snprintf(record, sizeof(record), "r%d", i);
+        fixture_append(f, record, i % 10 == 9 ? 0 : 2);
+    }
+    assert_int_equal(claim(f, 3, 100, 0, &batch, &operations), 2);
+    assert_int_equal(operations[0].priority, 0);
+    assert_int_equal(operations[1].priority, 0);
+    assert_in_range(claim(f, 3, 100, 0, &batch, &operations), 1, 18);
+    assert_int_equal(operations[0].priority, 2);
+}
+
 static void test_callers_and_arguments(void **state)
 {
     struct store_fixture *f = *state;
@@ -408,9 +425,11 @@ static void test_sources(void **state)
     for (int round = 0; round < 2; round++) {
         assert_int_equal(store_writer_begin(f->writer, &f->error), 0);
         assert_int_equal(
-            store_writer_source_append(f->writer, "ccm", &good, 1, &f->error), 0);
+            store_writer_source_append(f->writer, "ccm", &good, 1, &f->error),
+            0);
         assert_int_equal(
-            store_writer_source_append(f->writer, "ccm", &bad, 1, &f->error), 0);
+            store_writer_source_append(f->writer, "ccm", &bad, 1, &f->error),
+            0);
         assert_int_equal(
             store_writer_source_move(f->writer, "ccm", 4, "file", &f->error),
             0);
@@ -477,6 +496,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_low_ones_do_not_starve),
+        STORE_TEST(test_urgent_ones_go_alone),
         STORE_TEST(test_bad_operations),
         STORE_TEST(test_callers_and_arguments),
         STORE_TEST(test_lock),

@@ -87,6 +87,17 @@ static void fill_claim(const struct pipeline *pipeline, struct store_call *call,
 
 /* --- answers --- */
 
+/* A few that are urgent go to the sink before all that is not there yet. */
+static uint64_t order_of(struct pipeline *pipeline,
+                         const struct outbox_batch *batch)
+{
+    bool urgent = batch->range_count > 0 &&
+                  batch->operation_estimate <= PIPELINE_EXPRESS_MAX;
+    for (size_t i = 0; i < batch->range_count; i++)
+        urgent = urgent && batch->ranges[i].stripe >> 6 == 0; /* priority */
+    return urgent ? 0 : ++pipeline->orders;
+}
+
 static void take_claim(struct pipeline *pipeline, struct place *place,
                        const struct store_result *result)
 {
@@ -98,7 +109,8 @@ static void take_claim(struct pipeline *pipeline, struct place *place,
     if (outbox_batches_parse(result, &arena, &list, &count, &error) != 0 ||
         (count > 0 &&
          batch_take(&place->batch, &list[0],
-                    place->express ? 0 : ++pipeline->orders, &error) != 0)) {
+                    place->express ? 0 : order_of(pipeline, &list[0]),
+                    &error) != 0)) {
         pipeline_break_off(pipeline, &error);
         count = 0;
     }

@@ -197,12 +197,27 @@ static void follow_band(struct schedule *schedule, int64_t claimable)
     atomic_store(&view->batch_size, schedule->pace.size);
 }
 
+/* The last of several does, while the first is at work and room is to be
+ * left for urgent ones. */
+int64_t schedule_yields_ms(const struct schedule *schedule)
+{
+    const struct mapping *mapping = schedule->setup.worker->mapping;
+    unsigned workers = atomic_load(&mapping->pools[ROLE_SYNC].size);
+    bool last = schedule->rules.slot > 0 && schedule->rules.slot + 1 >= workers;
+    return last && atomic_load(&schedule->board->views[0].in_pass) != 0
+               ? (int64_t)urgency_until_ms(&schedule->urgency,
+                                           clock_monotonic_ms())
+               : 0;
+}
+
 static void gather_facts(struct schedule *schedule,
                          const struct outbox_pending *pending,
                          enum pressure_word word, struct trigger_facts *facts)
 {
     int64_t now_ms = schedule_now_ms();
     int64_t claimable = trigger_claimable(pending, now_ms);
+    int64_t blocked_ms = schedule->blocked_until_ms;
+    int64_t yields_ms = schedule_yields_ms(schedule);
     follow_band(schedule, claimable);
     *facts = (struct trigger_facts){
         .now_ms = now_ms,
@@ -213,7 +228,7 @@ static void gather_facts(struct schedule *schedule,
         .next_retry_ms = pending->next_retry_ms,
         .periodic_due_ms = schedule->periodic_from_ms + interval_ms(schedule),
         .urgent_since_ms = schedule->urgent_since_ms,
-        .blocked_until_ms = schedule->blocked_until_ms,
+        .blocked_until_ms = yields_ms > blocked_ms ? yields_ms : blocked_ms,
         .unfinished = schedule->unfinished,
         .near_capacity = word != PRESSURE_NONE,
         .paused = schedule->paused,
@@ -221,7 +236,8 @@ static void gather_facts(struct schedule *schedule,
             schedule->rules.slot == 0 && standing_asked(&schedule->standing),
         .drain_wanted = atomic_load(&schedule->board->drain_wanted) != 0,
         .reconnected = drains(schedule),
-        .first_in_pass = atomic_load(&schedule->board->views[0].in_pass) != 0};
+        .first_in_pass = atomic_load(&schedule->board->views[0].in_pass) != 0,
+        .yields = yields_ms != 0};
 }
 
 /* At its first look slot 0 connects, so that the state of the line is known
@@ -506,11 +522,15 @@ void schedule_notified(struct schedule *schedule, uint32_t topics)
     uint64_t rest_ms = SCHEDULE_LOOK_MS;
     if (topics & TOPIC_SETTLED)
         schedule->blocked_until_ms = 0;
+    if (urgent)
+        urgency_news(&schedule->urgency, now_ms);
     if (urgent && schedule->urgent_since_ms == 0)
         schedule->urgent_since_ms = schedule_now_ms();
     if (schedule->rules.slot > 0)
-        rest_ms = urgent ? TRIGGER_URGENT_GRACE_MS * schedule->rules.slot
-                         : SCHEDULE_LOOK_HIGHER_MS;
+        rest_ms = !urgent ? SCHEDULE_LOOK_HIGHER_MS
+                  : schedule_yields_ms(schedule) != 0
+                      ? 0
+                      : TRIGGER_URGENT_GRACE_MS * schedule->rules.slot;
     if (urgent && schedule->rules.slot == 0 && schedule->pass.active) {
         pipeline_express(schedule->pipeline);
         schedule_need_help(schedule, now_ms + TRIGGER_URGENT_GRACE_MS);

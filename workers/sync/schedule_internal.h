@@ -13,6 +13,7 @@
 #include "workers/sync/batch.h"
 #include "workers/sync/band.h"
 #include "workers/sync/pace.h"
+#include "workers/sync/urgency.h"
 #include "workers/sync/pass.h"
 #include "workers/sync/pipeline.h"
 #include "workers/sync/pressure.h"
@@ -40,6 +41,7 @@ struct schedule {
     uint64_t random;
     uint64_t spread; /* of the interval that runs */
     struct pace pace;
+    struct urgency urgency;
     enum sync_band band;
     /* Monotonic: */
     int64_t periodic_from_ms; /* the interval runs from then */
@@ -68,6 +70,9 @@ int64_t schedule_now_ms(void);
  * nothing more waits. */
 void schedule_need_help(struct schedule *schedule, uint64_t since_ms);
 void schedule_need_no_help(struct schedule *schedule);
+/* Until when, monotonic, this worker leaves all but urgent operations to
+ * others; 0: it does not. */
+int64_t schedule_yields_ms(const struct schedule *schedule);
 /* An attempt is made, or is not needed. */
 void schedule_attempted(struct schedule *schedule);
 /* Its next_retry_ms is of the monotonic clock. */

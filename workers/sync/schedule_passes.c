@@ -197,7 +197,8 @@ static size_t claim_size(void *self, bool ahead, size_t asked,
             trigger_claimable(&pending, schedule_now_ms()) - (int64_t)asked,
         .claimed = schedule->pass.claimed + (int64_t)asked,
         .record_bytes = schedule->record_bytes,
-        .batch_limit = schedule->pace.size,
+        .batch_limit = urgency_limit(&schedule->urgency, schedule->pace.size,
+                                     clock_monotonic_ms()),
         .drain = schedule->pass.drain || drain_wanted,
         .drain_wanted = drain_wanted,
         .ahead = ahead};
@@ -206,7 +207,7 @@ static size_t claim_size(void *self, bool ahead, size_t asked,
         return 0;
     schedule->pressed = pressure_look(&schedule->pressure,
                                       clock_monotonic_ms()) != PRESSURE_NONE;
-    if (schedule->pressed) {
+    if (schedule->pressed || schedule_yields_ms(schedule) != 0) {
         *least_important = 0;
         if (progress.claimable > pending.by_priority[0] - (int64_t)asked)
             progress.claimable = pending.by_priority[0] - (int64_t)asked;
@@ -292,9 +293,11 @@ static void applied(void *self, const struct batch *batch)
     schedule->record_bytes = trigger_record_bytes(
         schedule->record_bytes, (int64_t)batch->bytes, (int64_t)batch->count);
     pass_add(&schedule->pass, batch);
-    if (batch->sent_ns != 0)
+    if (batch->sent_ns != 0) {
         pace_applied(&schedule->pace, (int64_t)batch->count,
                      (int64_t)(batch->apply_ns / 1000000));
+        urgency_applied(&schedule->urgency, batch->count, batch->apply_ns);
+    }
     atomic_store(&schedule->standing.view->rate, pass_rate(&schedule->pass));
     atomic_store(&schedule->standing.view->batch_size, schedule->pace.size);
     if (batch->refused > 0)

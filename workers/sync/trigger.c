@@ -132,8 +132,9 @@ static void decide_higher_slot(const struct trigger_rules *rules,
     if (plan->trigger != TRIGGER_NONE || !rules->urgent || !some ||
         facts->urgent_since_ms == 0 || facts->urgent_pending == 0)
         return;
-    int64_t grace_over_ms =
-        facts->urgent_since_ms + TRIGGER_URGENT_GRACE_MS * rules->slot;
+    int64_t grace_ms =
+        facts->yields ? 0 : (int64_t)TRIGGER_URGENT_GRACE_MS * rules->slot;
+    int64_t grace_over_ms = facts->urgent_since_ms + grace_ms;
     if (grace_over_ms > facts->now_ms) {
         plan_next(plan, TRIGGER_URGENT, grace_over_ms);
     } else if (facts->first_in_pass) {

@@ -73,6 +73,7 @@ struct trigger_facts {
     bool drain_wanted;  /* `sync drain` */
     bool reconnected;   /* the line is DRAINING */
     bool first_in_pass; /* slot 0 is in a pass */
+    bool yields;        /* this worker is kept for urgent operations */
 };
 
 struct trigger_plan {
