@@ -5,8 +5,10 @@ CREATE TABLE generation_jobs (
   kind          TEXT NOT NULL,
   priority      INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
   state         TEXT NOT NULL DEFAULT 'queued'
-                CHECK (state IN ('waiting', 'queued', 'claimed', 'done', 'failed',
-                                 'cancelled')),
+                -- IN would build a table of the words for every row written
+                CHECK (state = 'queued' OR state = 'claimed' OR state = 'done' OR
+                       state = 'failed' OR state = 'waiting' OR
+                       state = 'cancelled'),
   attempt       INTEGER NOT NULL DEFAULT 0,   -- the first one is 1
   timeout_ms    INTEGER NOT NULL DEFAULT 0,   -- 0: generation.worker_timeout
   not_before_ms INTEGER NOT NULL DEFAULT 0,
