@@ -80,18 +80,37 @@ int job_after_insert(struct statement_call *call, int64_t id,
 {
     if (list->type == VALUE_NULL)
         return 0;
+    call->writer->no_edges = false;
     return SQL_RUN(call->writer, SQL_EDGES_INSERT, call->error,
                    value_integer(id), *list);
+}
+
+int job_record(struct statement_call *call, int64_t id,
+               const struct value *json, int64_t now_ms)
+{
+    char record[24];
+    int64_t operation;
+    struct outbox_append append;
+    snprintf(record, sizeof(record), "%lld", (long long)id);
+    const struct value arguments[] = {
+        value_text("INSERT"),
+        value_text("generation_jobs"),
+        value_text(record),
+        *json,
+        value_integer(PRIORITY_NORMAL),
+        value_integer(now_ms),
+        value_integer(0),
+    };
+    outbox_append_take(&append, arguments);
+    if (outbox_append_check(&append, call->error) != 0)
+        return -1;
+    return outbox_append(call->writer, &append, &operation, call->error);
 }
 
 int job_record_end(struct statement_call *call, int64_t id, int64_t attempt,
                    const char *state, const struct value *why, int64_t now_ms)
 {
-    char record[24];
-    int64_t operation;
     struct buffer json;
-    struct outbox_append append;
-    snprintf(record, sizeof(record), "%lld", (long long)id);
     buffer_init(&json, RECORD_BYTES_MAX);
     buffer_printf(&json,
                   "{\"job\":%lld,\"attempt\":%lld,\"state\":\"%s\","
@@ -99,22 +118,9 @@ int job_record_end(struct statement_call *call, int64_t id, int64_t attempt,
                   (long long)id, (long long)attempt, state);
     buffer_append_json(&json, why->bytes, why->size);
     buffer_append_char(&json, '}');
-    const struct value arguments[] = {
-        value_text("INSERT"),
-        value_text("generation_jobs"),
-        value_text(record),
-        value_text_sized(json.bytes, json.size),
-        value_integer(PRIORITY_NORMAL),
-        value_integer(now_ms),
-        value_integer(0),
-    };
-    int result = json.failed ? result_out_of_memory(call->error) : 0;
-    if (result == 0) {
-        outbox_append_take(&append, arguments);
-        result = outbox_append_check(&append, call->error);
-    }
-    if (result == 0)
-        result = outbox_append(call->writer, &append, &operation, call->error);
+    const struct value text = value_text_sized(json.bytes, json.size);
+    int result = json.failed ? result_out_of_memory(call->error)
+                             : job_record(call, id, &text, now_ms);
     buffer_deinit(&json);
     return result;
 }
@@ -207,6 +213,20 @@ static int drop_dependents(struct statement_call *call, int64_t id,
     return 0;
 }
 
+/* Mostly no job waits for another: that is looked for once, and known until
+ * one does, or something is taken back. */
+static int any_edges(struct statement_call *call)
+{
+    struct store_writer *writer = call->writer;
+    if (writer->no_edges)
+        return 0;
+    sqlite3_stmt *any = sql_get(writer, SQL_EDGES_ANY, call->error);
+    int found = any == NULL ? -1 : sql_step(writer, any, call->error);
+    sqlite3_reset(any);
+    writer->no_edges = found == 0;
+    return found;
+}
+
 static int release_dependents(struct statement_call *call, int64_t id)
 {
     struct store_writer *writer = call->writer;
@@ -226,7 +246,9 @@ int job_over(struct statement_call *call, int64_t id, const char *state,
              int64_t now_ms)
 {
     call->writer->topics |= TOPIC_JOB_OVER;
-    return strcmp(state, "done") == 0
+    int edges = any_edges(call);
+    return edges <= 0 ? edges
+           : strcmp(state, "done") == 0
                ? release_dependents(call, id)
                : drop_dependents(call, id, state, now_ms);
 }

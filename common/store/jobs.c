@@ -437,36 +437,61 @@ static int check_owner(struct statement_call *call, int64_t *attempt,
     return result;
 }
 
-int run_job_finish(struct statement_call *call)
+/* Who holds it is looked at in the same step; why it was not this worker's
+ * only when it was not. */
+static int end_job(struct statement_call *call, const char *state)
 {
     const struct value *v = call->arguments;
-    struct store_writer *writer = call->writer;
-    bool retry = is_word(&v[3], "retry");
-    int64_t attempt = 0;
-    bool cancel = false;
-    if (!retry && !is_word(&v[3], "done") && !is_word(&v[3], "failed") &&
-        !is_word(&v[3], "cancelled"))
-        return error_set(call->error, ERROR_DATA,
-                         "a job's outcome is done, retry, failed or cancelled, "
-                         "not \"%.*s\"",
-                         v[3].size > 40 ? 40 : (int)v[3].size, v[3].bytes);
+    int64_t attempt;
+    bool cancel;
+    if (SQL_RUN(call->writer, SQL_JOB_END, call->error, v[0], value_text(state),
+                v[4], v[5], v[6], v[7], v[8], v[1], v[2]) != 0)
+        return -1;
+    if (sqlite3_changes(call->writer->db) == 0) {
+        check_owner(call, &attempt, &cancel);
+        return -1;
+    }
+    return job_over(call, v[0].integer, state, v[8].integer);
+}
+
+/* Another try, unless it was cancelled meanwhile. */
+static int retry_job(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    const struct value why = value_text("cancelled");
+    int64_t attempt;
+    bool cancel;
     if (argument_is_json("the job's result", &v[4], call->error) != 0 ||
         check_owner(call, &attempt, &cancel) != 0)
         return -1;
+    if (cancel)
+        return end_job(call, "cancelled") != 0
+                   ? -1
+                   : job_record_end(call, v[0].integer, attempt, "cancelled",
+                                    &why, v[8].integer);
+    call->writer->topics |= TOPIC_JOB_QUEUED;
+    return SQL_RUN(call->writer, SQL_JOB_REQUEUE, call->error, v[0],
+                   value_integer(attempt),
+                   value_integer(v[8].integer + backoff_ms(attempt)), v[5],
+                   v[6]);
+}
+
+int run_job_finish(struct statement_call *call)
+{
+    static const char *const states[] = {"done", "failed", "cancelled"};
+    const struct value *v = call->arguments;
     call->result->changed = 1;
-    if (retry && !cancel) {
-        writer->topics |= TOPIC_JOB_QUEUED;
-        return SQL_RUN(
-            writer, SQL_JOB_REQUEUE, call->error, v[0], value_integer(attempt),
-            value_integer(v[8].integer + backoff_ms(attempt)), v[5], v[6]);
-    }
-    const char *state = is_word(&v[3], "done")     ? "done"
-                        : is_word(&v[3], "failed") ? "failed"
-                                                   : "cancelled";
-    if (SQL_RUN(writer, SQL_JOB_END, call->error, v[0], value_text(state), v[4],
-                v[5], v[6], v[7], v[8]) != 0)
-        return -1;
-    return job_over(call, v[0].integer, state, v[8].integer);
+    if (is_word(&v[3], "retry"))
+        return retry_job(call);
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (is_word(&v[3], states[i]))
+            return end_job(call, states[i]) != 0
+                       ? -1
+                       : job_record(call, v[0].integer, &v[4], v[8].integer);
+    return error_set(call->error, ERROR_DATA,
+                     "a job's outcome is done, retry, failed or cancelled, "
+                     "not \"%.*s\"",
+                     v[3].size > 40 ? 40 : (int)v[3].size, v[3].bytes);
 }
 
 struct job_state {

@@ -89,7 +89,7 @@ X(JOB_ADOPT, CALLER_GENERATION, "iiiiitii", \
   "slot 0 takes also those of slots beyond the pool, but for workers that came later -> id, outcome") \
 X(JOB_FINISH, CALLER_GENERATION, "iiittTTii", \
   "id, slot, spawn, outcome done|retry|failed|cancelled, result as JSON, error or NULL, output or NULL, duration ms, now; " \
-  "for retry the store adds the back-off. Refused when the job is not this worker's") \
+  "for retry the store adds the back-off; else the result is appended for the centre. Refused when the job is not this worker's") \
 X(JOB_CANCEL, CALLER_CLI | CALLER_GATEWAY, "ii", \
   "id, now -> changed 1: it was waiting or queued and is cancelled, with those that wait for it; 2: it runs, and its worker " \
   "is told. Refused when it is over") \

@@ -290,6 +290,7 @@ static void group_undo(struct store_writer *writer)
     struct error error;
     table_counts_undo(writer, 0);
     writer->state = writer->group_saved;
+    writer->no_edges = false;
     lane_filters_restore(writer);
     aggregates_restore(writer);
     if (writer->sources_touched)

@@ -196,6 +196,7 @@ struct store_writer {
     uint32_t committed_topics; /* of the last committed one */
     bool jobs_claimed;         /* in this group */
     bool jobs_wait;            /* that could be claimed, as far as is known */
+    bool no_edges;             /* no job waits for another: known */
     struct outbox_state group_saved;
     bool group_batches_touched;
     bool filters_touched; /* written in this group */
@@ -493,7 +494,10 @@ int job_after_insert(struct statement_call *call, int64_t id,
  * wait for that. */
 int job_over(struct statement_call *call, int64_t id, const char *state,
              int64_t now_ms);
-/* The end of a job that no worker reports, for the centre. */
+/* The end of a job, for the centre. */
+int job_record(struct statement_call *call, int64_t id,
+               const struct value *json, int64_t now_ms);
+/* One that no worker reports. */
 int job_record_end(struct statement_call *call, int64_t id, int64_t attempt,
                    const char *state, const struct value *why, int64_t now_ms);
 int run_details_fold(struct statement_call *call);

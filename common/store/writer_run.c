@@ -197,6 +197,7 @@ static void request_undo(struct store_writer *writer)
     struct error error;
     table_counts_undo(writer, request->saved_changes);
     writer->topics = request->saved_topics;
+    writer->no_edges = false;
     if (!request->savepoint || writer->group_lost)
         return;
     writer->state = request->saved;

@@ -242,6 +242,7 @@ X(JOB_BY_KEY, "SELECT id, CASE WHEN kind <> ?2 THEN 'kind' WHEN json_remove(coal
 X(JOB_AFTER, "SELECT DISTINCT a.value, j.state FROM json_each(?1) a LEFT JOIN generation_jobs j ON j.id = a.value") \
 X(EDGES_INSERT, "INSERT OR IGNORE INTO generation_edges SELECT id, ?1 FROM generation_jobs WHERE id IN (SELECT value FROM " \
   "json_each(?2)) AND state IN ('waiting', 'queued', 'claimed')") \
+X(EDGES_ANY, "SELECT 1 FROM generation_edges LIMIT 1") \
 X(EDGES_FROM, "SELECT dependent FROM generation_edges WHERE predecessor = ?1") \
 X(EDGES_RELEASE, "UPDATE generation_jobs SET waits = waits - 1, state = iif(waits = 1, 'queued', state) WHERE state = 'waiting' " \
   "AND id IN (SELECT dependent FROM generation_edges WHERE predecessor = ?1)") \
@@ -260,7 +261,8 @@ X(JOBS_UNCLAIM, "UPDATE generation_jobs SET state = 'queued', slot = NULL, spawn
 X(JOB_READ, "SELECT state, slot, spawn, attempt, cancel, after_jobs FROM generation_jobs WHERE id = ?1") \
 X(JOBS_ABANDONED, "SELECT id, attempt, cancel FROM generation_jobs WHERE state = 'claimed' AND (slot = ?1 AND spawn <> ?2 " \
   "OR ?1 = 0 AND slot >= ?3 AND spawn NOT BETWEEN ?4 + 1 AND ?4 + ?5)") \
-X(JOB_END, "UPDATE generation_jobs SET state = ?2, result = ?3, error = ?4, output = ?5, duration_ms = ?6, finished_ms = ?7 WHERE id = ?1") \
+X(JOB_END, "UPDATE generation_jobs SET state = ?2, result = ?3, error = ?4, output = ?5, duration_ms = ?6, finished_ms = ?7 WHERE id = ?1 " \
+  "AND state = 'claimed' AND slot = ?8 AND spawn = ?9") \
 X(JOB_FAIL, "UPDATE generation_jobs SET state = 'failed', error = ?2, finished_ms = ?3 WHERE id = ?1") \
 X(JOB_CANCEL, "UPDATE generation_jobs SET state = 'cancelled', error = 'cancelled', finished_ms = ?2 WHERE id = ?1") \
 X(JOB_MARK_CANCEL, "UPDATE generation_jobs SET cancel = 1 WHERE id = ?1") \

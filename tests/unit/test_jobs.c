@@ -151,7 +151,8 @@ static void expect_failed_for_centre(const struct store_fixture *f, int64_t id)
     sqlite3_prepare_v2(store_reader_db(f->reader),
                        "SELECT record_id, record_data ->> 'job', "
                        "record_data ->> 'state', record_data ->> 'error' "
-                       "FROM sync_queue WHERE table_name = 'generation_jobs'",
+                       "FROM sync_queue WHERE table_name = 'generation_jobs' "
+                       "AND record_data ->> 'job' IS NOT NULL",
                        -1, &row, NULL);
     assert_int_equal(sqlite3_step(row), SQLITE_ROW);
     assert_int_equal(sqlite3_column_int64(row, 0), id);
@@ -185,7 +186,7 @@ static void test_adopt(void **state)
     assert_int_equal(adopt(f, 0, 4, 2, first), 1);
     expect_outcome(f, 0, first, "failed");
     assert_int_equal(claim(f, 0, 4, 5, 100000), 0);
-    assert_int_equal(count_rows(f, "sync_queue"), 1);
+    assert_int_equal(count_rows(f, "sync_queue"), 2); /* and the one done */
     expect_failed_for_centre(f, first);
 }
 
@@ -432,6 +433,10 @@ static void test_cancel_and_retry(void **state)
              value_null(), I(1), I(4000));
     assert_int_equal(fixture_run(f, CALLER_GENERATION, &retry, 1), ERROR_NONE);
     assert_int_equal(claim(f, 0, 1, 1, 900000), 0);
+    /* the centre hears of each end */
+    assert_int_equal(stored_number(f, "SELECT count(*) FROM sync_queue WHERE "
+                                      "record_data ->> 'state' = 'cancelled'"),
+                     2);
     change(f, CALL(JOB_RETRY, I(id)), ERROR_NONE);
 }
 

@@ -373,7 +373,7 @@ static void test_the_report(void **state)
                                        &fixture->error, 1500, &outcome);
     assert_non_null(report);
     assert_string_equal(outcome, "done");
-    assert_int_equal(report->call_count, 3);
+    assert_int_equal(report->call_count, 2);
     for (size_t i = 0; i < report->call_count; i++)
         assert_int_equal(
             report->calls[i].argument_count,
@@ -389,7 +389,7 @@ static void test_the_report(void **state)
     report = report_new(&reporter, &job, &fixture->job, NULL, &fixture->error,
                         1, &outcome);
     assert_string_equal(outcome, "failed");
-    assert_int_equal(report->call_count, 2);
+    assert_int_equal(report->call_count, 1);
     report_free(&report);
 }
 

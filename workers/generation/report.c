@@ -7,13 +7,11 @@
 #include "common/base/buffer.h"
 #include "common/base/clock.h"
 #include "common/generation/mixins.h"
-#include "common/store/client.h"
 
 #define REPORT_BYTES_MAX (8u << 20)
 #define RESULT_BYTES_MAX (1u << 20)
 #define MIXINS_BYTES_MAX 4096
-#define PRIORITY_NORMAL  2
-#define CALLS_MOST       4   /* of one report */
+#define CALLS_MOST       3   /* of one report */
 #define KEPT_NAMED_MAX   100 /* kept files named in a result */
 
 static bool may_pass(enum error_code code)
@@ -254,21 +252,6 @@ static void add_mixins(struct report *report, const struct render_job *render,
     buffer_deinit(&json);
 }
 
-/* Goes to the centre with the request that ends the job: exactly once. */
-static void add_outbox(struct report *report, int64_t job_id,
-                       const char *result)
-{
-    struct store_call *call = add(report, STATEMENT_OUTBOX_APPEND);
-    put(call, value_text("INSERT"));
-    put(call, value_text("generation_jobs"));
-    put(call,
-        value_text(arena_printf(&report->arena, "%lld", (long long)job_id)));
-    put(call, value_text(result));
-    put(call, value_integer(PRIORITY_NORMAL));
-    put(call, value_integer(clock_wall_ms()));
-    put(call, value_integer(store_token()));
-}
-
 static struct report *report_make(int64_t job_id, size_t most_calls)
 {
     struct report *report = calloc(1, sizeof(*report));
@@ -319,8 +302,6 @@ struct report *report_new(const struct reporter *reporter,
     }
     if (render != NULL && tried_mixins(render, error))
         add_mixins(report, render, error);
-    if (strcmp(*outcome, "retry") != 0)
-        add_outbox(report, job->id, result);
     return report;
 }
 

@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/arena.h"
@@ -85,12 +86,20 @@ static bool is_allowed(const struct connection *connection,
     return true;
 }
 
+static bool appends(const struct store_call *call)
+{
+    const struct value *outcome = &call->arguments[3];
+    return call->statement == STATEMENT_OUTBOX_APPEND ||
+           call->statement == STATEMENT_HOOK_RECORD ||
+           (call->statement == STATEMENT_JOB_FINISH &&
+            (outcome->size != 5 || memcmp(outcome->bytes, "retry", 5) != 0));
+}
+
 static unsigned appended(const struct store_request *request)
 {
     unsigned count = 0;
     for (size_t i = 0; i < request->call_count; i++)
-        count += request->calls[i].statement == STATEMENT_OUTBOX_APPEND ||
-                 request->calls[i].statement == STATEMENT_HOOK_RECORD;
+        count += appends(&request->calls[i]);
     return count;
 }
 
