@@ -204,6 +204,23 @@ static int claim_share(struct statement_call *call, int64_t *most)
     return step < 0 ? -1 : 0;
 }
 
+/* Mostly their ids follow one another: a statement for each such run. */
+static int take_jobs(struct statement_call *call)
+{
+    const struct value *v = call->arguments;
+    const struct value *first = call->result->values;
+    const struct value *end = first + call->result->rows * 5;
+    for (const struct value *last; first < end; first = last + 5) {
+        for (last = first;
+             last + 5 < end && last[5].integer == last->integer + 1;)
+            last += 5;
+        if (SQL_RUN(call->writer, SQL_JOBS_TAKE, call->error, *first, *last,
+                    v[0], v[1], v[3]) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 int run_job_claim(struct statement_call *call)
 {
     struct store_writer *writer = call->writer;
@@ -235,10 +252,8 @@ int run_job_claim(struct statement_call *call)
     sqlite3_reset(rows);
     if (step < 0)
         return -1;
-    for (size_t i = 0; i < call->result->rows; i++)
-        if (SQL_RUN(writer, SQL_JOB_TAKE, call->error,
-                    call->result->values[i * 5], v[0], v[1], v[3]) != 0)
-            return -1;
+    if (take_jobs(call) != 0)
+        return -1;
     call->result->changed = (int64_t)call->result->rows + (step > 0);
     writer->jobs_claimed = true;
     writer->jobs_wait = step > 0;

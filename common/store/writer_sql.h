@@ -255,7 +255,8 @@ X(JOBS_QUEUED, "SELECT id, kind, coalesce(spec, (SELECT s.spec FROM generation_s
   "attempt + 1, timeout_ms FROM generation_jobs WHERE state = 'queued' " \
   "AND (not_before_ms <= ?2 OR not_before_ms > ?2 + 60000) ORDER BY priority, id LIMIT ?1") \
 X(JOBS_QUEUED_COUNT, "SELECT count(*) FROM (SELECT 1 FROM generation_jobs INDEXED BY generation_jobs_queued WHERE state = 'queued' LIMIT ?1)") \
-X(JOB_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1, slot = ?2, spawn = ?3, claimed_ms = ?4 WHERE id = ?1") \
+X(JOBS_TAKE, "UPDATE generation_jobs SET state = 'claimed', attempt = attempt + 1, slot = ?3, spawn = ?4, claimed_ms = ?5 " \
+  "WHERE id BETWEEN ?1 AND ?2") \
 X(JOBS_UNCLAIM, "UPDATE generation_jobs SET state = 'queued', slot = NULL, spawn = NULL, claimed_ms = NULL, attempt = attempt - 1 " \
   "WHERE state = 'claimed' AND slot = ?1 AND spawn = ?2 AND id IN (SELECT value FROM json_each(?3))") \
 X(JOB_READ, "SELECT state, slot, spawn, attempt, cancel, after_jobs FROM generation_jobs WHERE id = ?1") \
