@@ -26,6 +26,9 @@ enum upgrade_phase {
         UPGRADE_PHASE_COUNT
 };
 
+/* Of operations: urgent, high, normal, low. */
+#define BOARD_PRIORITIES 4
+
 struct daemon_board {
     _Atomic int32_t master_pid;
     _Atomic int64_t started_wall_ms;
@@ -41,6 +44,8 @@ struct daemon_board {
     _Atomic uint32_t upgrade_error_code; /* enum error_code */
     _Atomic int64_t upgrade_wall_ms;  /* of the last failure; 0: none */
     _Atomic uint32_t stopping;
+    _Atomic int64_t pending[BOARD_PRIORITIES]; /* the store's: operations not
+                                                * yet settled */
     _Atomic uint32_t degraded_roles; /* bit 1 << enum role */
     _Atomic uint32_t last_spawn;     /* of all, before its fork */
     _Atomic uint64_t next_check_ms; /* monotonic: when the master next looks at

@@ -105,6 +105,15 @@ static void give_sync_state(struct mapping *mapping,
     }
 }
 
+static void give_pending(struct mapping *mapping, struct metric_view_sink *sink)
+{
+    static const char *const priorities[BOARD_PRIORITIES] = {"urgent", "high",
+                                                             "normal", "low"};
+    for (unsigned i = 0; i < BOARD_PRIORITIES; i++)
+        give(sink, (const char *const[2][2]){{"priority", priorities[i]}},
+             (double)atomic_load(&mapping->daemon.pending[i]));
+}
+
 static void give_config_epoch(struct mapping *mapping,
                               struct metric_view_sink *sink)
 {
@@ -128,6 +137,7 @@ void metric_view_write(enum metric_view view, struct mapping *mapping,
         [METRIC_VIEW_POOL_WAITING] = give_pool_waiting,
         [METRIC_VIEW_ROLE_DEGRADED] = give_role_degraded,
         [METRIC_VIEW_SYNC_STATE] = give_sync_state,
+        [METRIC_VIEW_PENDING_BY_PRIORITY] = give_pending,
         [METRIC_VIEW_CONFIG_EPOCH] = give_config_epoch,
         [METRIC_VIEW_RELOAD_REFUSED] = give_reload_refused,
     };

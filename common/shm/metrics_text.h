@@ -23,6 +23,9 @@
       "1 while the workers of a role crash again and again.")                  \
     X(GAUGE, SYNC_STATE, "tidemill_sync_state", "state", "0 or 1",             \
       "1 for the state that the line to the centre is in.")                    \
+    X(GAUGE, PENDING_BY_PRIORITY, "tidemill_outbox_pending_by_priority",       \
+      "priority", "operations",                                                \
+      "Operations not yet settled, by priority.")                              \
     X(GAUGE, CONFIG_EPOCH, "tidemill_config_epoch", "", "epochs",              \
       "1 at the start, and one more after each good reload.")                  \
     X(GAUGE, RELOAD_REFUSED, "tidemill_config_reload_refused", "", "0 or 1",   \

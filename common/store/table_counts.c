@@ -135,6 +135,7 @@ int table_counts_add(struct store_writer *writer, uint32_t table,
         return -1;
     *pending += delta;
     writer->state.pending += delta;
+    writer->state.pending_by[priority] += delta;
     mark_dirty(counts, table, priority);
     return 0;
 }
@@ -148,6 +149,7 @@ void table_counts_undo(struct store_writer *writer, size_t to)
         counts->tables[change->table].pending[change->priority] -=
             change->delta;
         writer->state.pending -= change->delta;
+        writer->state.pending_by[change->priority] -= change->delta;
     }
 }
 
@@ -191,6 +193,7 @@ static int load_row(struct store_writer *writer, sqlite3_stmt *row,
     int64_t pending = sqlite3_column_int64(row, 2);
     writer->counts.tables[table].pending[priority] = pending;
     writer->state.pending += pending;
+    writer->state.pending_by[priority] += pending;
     return 0;
 }
 

@@ -442,6 +442,8 @@ bool store_writer_wal_room(struct store_writer *writer, int64_t bytes)
 struct store_totals store_writer_totals(const struct store_writer *writer)
 {
     struct store_totals totals = {.pending = writer->state.pending};
+    memcpy(totals.pending_by, writer->state.pending_by,
+           sizeof(totals.pending_by));
     for (unsigned lane = 0; lane < OUTBOX_LANES; lane++) {
         totals.dead += writer->state.states[lane][EXCEPTION_DEAD];
         totals.parked += writer->state.states[lane][EXCEPTION_CONFLICT];

@@ -13,6 +13,7 @@
 #include "common/base/arena.h"
 #include "common/base/error.h"
 #include "common/store/lock.h"
+#include "common/store/reader.h"
 #include "common/store/wire.h"
 
 
@@ -115,6 +116,7 @@ bool store_writer_wal_room(struct store_writer *writer, int64_t bytes);
 
 struct store_totals {
     int64_t pending; /* not settled, in flight and waiting ones included */
+    int64_t pending_by[OUTBOX_PRIORITIES];
     int64_t dead;
     int64_t parked; /* in conflict, or behind one that is */
 };

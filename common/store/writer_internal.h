@@ -105,6 +105,7 @@ struct outbox_state {
     int64_t states[OUTBOX_LANES][EXCEPTION_STATES];
     uint32_t dirty_lanes; /* states to be written */
     int64_t pending;
+    int64_t pending_by[OUTBOX_PRIORITIES];
 };
 
 struct batch {

@@ -42,9 +42,21 @@ struct store {
     uint64_t lock_deadline_ms;
 };
 
+_Static_assert(BOARD_PRIORITIES == OUTBOX_PRIORITIES, "one list");
+
+static void store_tell_pending(struct store *store)
+{
+    struct store_totals totals = store_writer_totals(store->writer);
+    struct daemon_board *board = &store->worker->mapping->daemon;
+    for (unsigned i = 0; i < OUTBOX_PRIORITIES; i++)
+        atomic_store_explicit(&board->pending[i], totals.pending_by[i],
+                              memory_order_relaxed);
+}
+
 static void store_committed(void *self)
 {
     struct store *store = self;
+    store_tell_pending(store);
     worker_loop_finished(store->loop);
     folding_look(store->folding);
     job_watch_note(store->job_watch, store_writer_jobs_wait(store->writer));
@@ -169,6 +181,7 @@ static int store_serve(struct store *store, struct error *error)
     if (store->sources == NULL)
         return -1;
     folding_look(store->folding); /* what an earlier store left */
+    store_tell_pending(store);
     return 0;
 }
 
