@@ -289,6 +289,24 @@ def test_a_clean_stop_hands_back(make_host, postgres, postgres_server,
         bouncer.cleanup()
 
 
+def test_an_upgrade_goes_on_with_what_is_held(make_host, postgres, folder):
+    """A job that waits for another try is no lease handed back."""
+    host = make_host("one").start()
+    until_ready(postgres)
+    go = folder / "go"
+    job = submit(postgres, marker(folder, "ran", (
+        f"test -e {go} || {{ echo begun >> {folder}/marks; exit 111; }};")))
+    wait_for(lambda: marked(folder) and
+             [j["state"] for j in local(host, job)] == ["queued"],
+             what="the first try to be over")
+    host.run("upgrade")
+    host.follow()
+    go.touch()
+    wait_state(postgres, job, "done")
+    assert row(postgres, job)[1] == 1 and marked(folder)[-1] == "ran"
+    assert len(local(host, job)) == 1
+
+
 def test_a_host_that_leaves_the_queue(make_host, postgres, folder):
     """With another source it hands back, and finishes what runs."""
     host = make_host("one", lease="1h").start()
