@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define CLAIM_MOST      64
-#define CLAIM_WORK_US   16000
+#define CLAIM_WORK_US   32000
 #define CLAIM_BYTES_MAX (4u << 20) /* of specifications in one answer */
 
 struct claim_size {
