@@ -316,23 +316,30 @@ static int open_job_group(const struct worker *worker)
     return fd;
 }
 
-static int generation_open(struct generation *generation, struct error *error)
+static int no_memory(struct error *error)
 {
-    struct event_base *base = worker_loop_base(generation->loop);
-    char socket_path[CONFIG_PATH_MAX];
-    config_runtime_path(generation->config, "store.sock", socket_path,
-                        sizeof(socket_path));
-    const struct template_sharing sharing = {
-        .region = mapping_templates(generation->worker->mapping),
-        .holder = generation->worker->board_index,
-        .template_dir = generation->config->template_dir,
-        .keeps_news = generation->config->template_cache_persistence,
-    };
-    generation->templates = template_cache_new(&sharing, error);
-    if (generation->templates == NULL)
-        return -1;
+    return error_set(error, ERROR_SYSTEM, "no memory for a generation worker");
+}
+
+static int make_events(struct generation *generation, struct event_base *base)
+{
     generation->turn_event = event_new(base, -1, 0, on_turn, generation);
     generation->look_event = event_new(base, -1, 0, on_look, generation);
+    generation->long_event =
+        event_new(base, -1, 0, on_command_long, generation);
+    generation->again_event = event_new(base, -1, 0, on_again, generation);
+    generation->drain_event =
+        event_new(base, -1, 0, on_drain_bound, generation);
+    return generation->turn_event != NULL && generation->look_event != NULL &&
+                   generation->long_event != NULL &&
+                   generation->again_event != NULL &&
+                   generation->drain_event != NULL
+               ? 0
+               : -1;
+}
+
+static int make_command(struct generation *generation, struct event_base *base)
+{
     const struct command_place place = {
         .group_fd = open_job_group(generation->worker),
         .lock_fd = open_lock(generation->worker),
@@ -343,21 +350,37 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->predecessor =
         predecessor_new(base, generation->worker, place.lock_fd,
                         on_predecessor_gone, generation);
-    generation->long_event =
-        event_new(base, -1, 0, on_command_long, generation);
-    generation->again_event = event_new(base, -1, 0, on_again, generation);
-    generation->drain_event =
-        event_new(base, -1, 0, on_drain_bound, generation);
+    return generation->command != NULL && generation->predecessor != NULL ? 0
+                                                                          : -1;
+}
+
+static int make_templates(struct generation *generation, struct error *error)
+{
+    const struct template_sharing sharing = {
+        .region = mapping_templates(generation->worker->mapping),
+        .holder = generation->worker->board_index,
+        .template_dir = generation->config->template_dir,
+        .keeps_news = generation->config->template_cache_persistence,
+    };
+    generation->templates = template_cache_new(&sharing, error);
+    return generation->templates != NULL ? 0 : -1;
+}
+
+static int generation_open(struct generation *generation, struct error *error)
+{
+    struct event_base *base = worker_loop_base(generation->loop);
+    char socket_path[CONFIG_PATH_MAX];
+    config_runtime_path(generation->config, "store.sock", socket_path,
+                        sizeof(socket_path));
+    if (make_templates(generation, error) != 0)
+        return -1;
+    if (make_events(generation, base) != 0 ||
+        make_command(generation, base) != 0)
+        return no_memory(error);
     generation->admission = admission_new(
         base, generation->worker, generation_may_ask, generation, error);
     if (generation->admission == NULL)
         return -1;
-    if (generation->turn_event == NULL || generation->look_event == NULL ||
-        generation->command == NULL || generation->again_event == NULL ||
-        generation->predecessor == NULL || generation->long_event == NULL ||
-        generation->drain_event == NULL)
-        return error_set(error, ERROR_SYSTEM,
-                         "no memory for a generation worker");
     generation->link =
         store_link_new(base, socket_path, TOPIC_JOB_QUEUED | TOPIC_JOB_CANCEL,
                        &link_hooks, generation, error);
@@ -366,10 +389,7 @@ static int generation_open(struct generation *generation, struct error *error)
     generation->template_news =
         template_news_new(base, generation->link, generation->templates,
                           generation_may_ask, generation);
-    return generation->template_news != NULL
-               ? 0
-               : error_set(error, ERROR_SYSTEM,
-                           "no memory for a generation worker");
+    return generation->template_news != NULL ? 0 : no_memory(error);
 }
 
 static void generation_close(struct generation *generation)

@@ -116,6 +116,47 @@ static void put_phases(struct buffer *json, const struct reporter *reporter,
                   reporter->worker_count > 0 ? reporter->worker_count : 1);
 }
 
+static void put_inputs(struct buffer *json, const struct render_job *render,
+                       const struct error *error)
+{
+    if (render->correlation != NULL)
+        put_member(json, "correlation_id", render->correlation);
+    if (render->contract != NULL)
+        put_member(json, "contract", render->contract);
+    if (render->node_type != NULL)
+        put_member(json, "node_type", render->node_type);
+    if (render->mixins != 0) {
+        buffer_append_text(json, ",\"mixins\":");
+        put_mixins(json, render->mixins);
+        if (tried_mixins(render, error)) /* for the centre's matrix */
+            buffer_append_text(json, ",\"mixins_tried\":true");
+    }
+}
+
+static void put_output(struct buffer *json, const struct reporter *reporter,
+                       const struct render_job *render)
+{
+    const struct output *output = &render->output;
+    const size_t *counts = output->counts;
+    put_member(json, "output", output->directory);
+    put_member(json, "node", output->node);
+    put_member(json, "template_hash", output->template_hash);
+    buffer_printf(json,
+                  ",\"files\":%zu,\"written\":%zu,\"unchanged\":%zu,"
+                  "\"kept\":%zu,\"gone\":%zu,\"merged\":%zu,"
+                  "\"conflicts\":%zu",
+                  output->file_count,
+                  counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED] +
+                      counts[OUTPUT_MERGED] + counts[OUTPUT_CONFLICT],
+                  counts[OUTPUT_UNCHANGED], counts[OUTPUT_KEPT],
+                  counts[OUTPUT_GONE], counts[OUTPUT_MERGED],
+                  counts[OUTPUT_CONFLICT]);
+    put_files_of(json, output, OUTPUT_KEPT);
+    put_files_of(json, output, OUTPUT_GONE);
+    put_files_of(json, output, OUTPUT_CONFLICT);
+    put_phases(json, reporter, render);
+}
+
 /* What a person and the centre see of a job. */
 static void put_result(struct buffer *json, const struct reporter *reporter,
                        const struct job *job, const struct render_job *render,
@@ -137,39 +178,10 @@ static void put_result(struct buffer *json, const struct reporter *reporter,
                       may_pass(error->code) ? "true" : "false");
     if (command != NULL)
         put_command(json, command);
-    if (render != NULL && render->correlation != NULL)
-        put_member(json, "correlation_id", render->correlation);
-    if (render != NULL && render->contract != NULL)
-        put_member(json, "contract", render->contract);
-    if (render != NULL && render->node_type != NULL)
-        put_member(json, "node_type", render->node_type);
-    if (render != NULL && render->mixins != 0) {
-        buffer_append_text(json, ",\"mixins\":");
-        put_mixins(json, render->mixins);
-        if (tried_mixins(render, error)) /* for the centre's matrix */
-            buffer_append_text(json, ",\"mixins_tried\":true");
-    }
-    if (render != NULL && error->code == ERROR_NONE) {
-        const struct output *output = &render->output;
-        const size_t *counts = output->counts;
-        put_member(json, "output", output->directory);
-        put_member(json, "node", output->node);
-        put_member(json, "template_hash", output->template_hash);
-        buffer_printf(json,
-                      ",\"files\":%zu,\"written\":%zu,\"unchanged\":%zu,"
-                      "\"kept\":%zu,\"gone\":%zu,\"merged\":%zu,"
-                      "\"conflicts\":%zu",
-                      output->file_count,
-                      counts[OUTPUT_CREATED] + counts[OUTPUT_CHANGED] +
-                          counts[OUTPUT_MERGED] + counts[OUTPUT_CONFLICT],
-                      counts[OUTPUT_UNCHANGED], counts[OUTPUT_KEPT],
-                      counts[OUTPUT_GONE], counts[OUTPUT_MERGED],
-                      counts[OUTPUT_CONFLICT]);
-        put_files_of(json, output, OUTPUT_KEPT);
-        put_files_of(json, output, OUTPUT_GONE);
-        put_files_of(json, output, OUTPUT_CONFLICT);
-        put_phases(json, reporter, render);
-    }
+    if (render != NULL)
+        put_inputs(json, render, error);
+    if (render != NULL && error->code == ERROR_NONE)
+        put_output(json, reporter, render);
     buffer_append_char(json, '}');
 }
 
