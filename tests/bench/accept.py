@@ -10,10 +10,9 @@ What bounds the first: eight operations are one group, and a group takes
 writing to the log 16 us, the eight answers 28 us; the rest is receiving,
 SQLite, and the clients' own turn.  A SQLite writer alone among the eight,
 while the others sleep (for 1.2 to 1.6 s at worst), needs 100 us an operation,
-fdatasync included: that is 10,000 a second, where an older kernel and disk
-gave 3,700.  Five times as many would be a group in 165 us, 27 of them for all
-but the fdatasync.  With the same on a memory file system both sides take
-80,000 operations a second."""
+fdatasync included: that is 10,000 a second.  Five times as many would be a
+group in 165 us, 27 of them for all but the fdatasync.  On a memory file
+system both sides take 80,000 operations a second."""
 import json
 import pathlib
 import shutil
