@@ -188,20 +188,31 @@ static int put_job(struct statement_call *call, sqlite3_stmt *row,
     return copy_column(call, row, 2, &values[2]);
 }
 
+/* Those that must still wait count. */
+static int count_queued(struct statement_call *call, int64_t most,
+                        int64_t *count)
+{
+    sqlite3_stmt *row = SQL_QUERY(call->writer, SQL_JOBS_QUEUED_COUNT,
+                                  call->error, value_integer(most));
+    if (row == NULL)
+        return -1;
+    int step = sql_step(call->writer, row, call->error);
+    *count = sqlite3_column_int64(row, 0);
+    sqlite3_reset(row);
+    return step < 0 ? -1 : 0;
+}
+
 /* Of a queue that runs short a worker gets half, so that the pool's last jobs
  * end together; the fewer are asked for, the less that matters. */
 static int claim_share(struct statement_call *call, int64_t *most)
 {
-    sqlite3_stmt *row = SQL_QUERY(call->writer, SQL_JOBS_QUEUED_COUNT,
-                                  call->error, value_integer(2 * *most));
-    if (row == NULL)
+    int64_t count;
+    if (count_queued(call, 2 * *most, &count) != 0)
         return -1;
-    int step = sql_step(call->writer, row, call->error);
-    int64_t half = (sqlite3_column_int64(row, 0) + 1) / 2;
-    sqlite3_reset(row);
+    int64_t half = (count + 1) / 2;
     if (half < *most)
         *most = half > CLAIM_SHARE_LEAST ? half : CLAIM_SHARE_LEAST;
-    return step < 0 ? -1 : 0;
+    return 0;
 }
 
 /* Mostly their ids follow one another: a statement for each such run. */
@@ -254,7 +265,11 @@ int run_job_claim(struct statement_call *call)
         return -1;
     if (take_jobs(call) != 0)
         return -1;
-    call->result->changed = (int64_t)call->result->rows + (step > 0);
+    int64_t later = 0;
+    if (step == 0 && count_queued(call, 1, &later) != 0)
+        return -1;
+    call->result->changed =
+        later > 0 ? -1 : (int64_t)call->result->rows + (step > 0);
     writer->jobs_claimed = true;
     writer->jobs_wait = step > 0;
     return 0;

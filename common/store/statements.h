@@ -80,7 +80,7 @@ X(JOB_SUBMIT, CALLER_CLI | CALLER_GATEWAY, "titiiiTT", \
   "key, for as long as its job is kept, and is refused when the job is another") \
 X(JOB_CLAIM, CALLER_GENERATION, "iiii", \
   "slot, spawn, most jobs, now -> id, kind, spec, attempt (from 1), timeout_ms; fewer than asked for when their " \
-  "specs are past 8 MiB or the queue runs short; changed is one more than the rows when others could be claimed") \
+  "specs are past 8 MiB or the queue runs short; changed is one more than the rows when others could be claimed, -1 when others can be later") \
 X(JOB_UNCLAIM, CALLER_GENERATION, "iit", \
   "slot, spawn, ids as JSON: jobs that it holds and has not begun go back to the queue; answers how many") \
 X(JOB_ADOPT, CALLER_GENERATION, "iiiiitii", \

@@ -5,11 +5,12 @@ among them; against the same clients in peace.  A client that fails ends the
 bench.  Both configurations are files that are made before and exchanged by
 rename, and SIGHUP is the order: who starts a Python and a command beside eight
 clients on two processors measures those.
-Measured: p99 430 us and 422 us, ratio 1.0 (0.95 to 1.1); 31,500 op/s either way.
-Only the eight operations under way when the store changes are held up, for 8.5
-ms: its last checkpoint, its end and the successor's start (5 ms, of which SQLite
-reads the schema).  Before, 62 ms, and a ratio of 1.36: the WAL gave its space back
-and took it again, and the successor looked back for tokens in every stripe."""
+Measured: p99 430 us and 422 us, ratio 1.0 (0.95 to 1.1); 31,500 op/s either
+way. Only the eight operations under way when the store changes are held up,
+for 8.5 ms: its last checkpoint, its end and the successor's start (5 ms, of
+which SQLite reads the schema). Before, 62 ms, and a ratio of 1.36: the WAL
+gave its space back and took it again, and the successor looked back for tokens
+in every stripe."""
 import os
 import pathlib
 import shutil

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """requeue: SIGKILL of a worker that runs a command until the command runs
 again, against `respawn` of the same number of workers.
-Measured: 2.5 ms and 1.4 ms, ratio 1.8.  What comes after READY is in a row: one
-durable commit that takes the job back and claims it anew (0.3 ms), the command
-to the guardian, vfork and execve of the job until it has opened its pipe (0.6
-ms).  The old command's end, and the fork of the new guardian, are beside it.
-Before, 6.4 ms, the guardian searched /proc twice before it killed (2 to 3 ms of
-one of two processors), the successor opened the store to look for a cancel that
-could not be (1 ms), and claim and guardian came one after the other."""
+Measured: 2.4 to 2.5 ms and 1.4 to 1.7 ms, ratio 1.5 to 1.8. What comes after
+READY is in a row: one durable commit that takes the job back and claims it
+anew (0.4 ms), the command to the guardian (0.2 ms, as two processors have
+three processes to run), vfork and execve of the job until it has opened its
+pipe (0.6 ms). The old command's end, and the fork of the new guardian, are
+beside it.
+Before, 6.4 ms, the guardian searched /proc twice before it killed, the
+successor opened the store to look for a cancel that could not be, giving back
+and claiming were two commits, and the guardian was forked last."""
 import os
 import pathlib
 import select

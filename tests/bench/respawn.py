@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """respawn: SIGKILL of a worker until its successor has said READY, against
 fork, _exit and wait of a small process, and against nginx: SIGKILL of its only
-worker until a request is answered, less what a request takes anyway."""
+worker until a request is answered, less what a request takes anyway.
+Measured: p50 1.5 ms, 15 of fork, _exit and wait and 0.96 of nginx; p99 1.9 ms,
+0.85 of nginx's. Half a millisecond is the death (the kernel gives the memory
+back before it tells), a quarter the master (burial, a line of the log, pipes,
+fork), the rest the start. The p99 was 1.7 to 1.8 of nginx's as long as each
+worker opened the store, when it had found no job, to look for jobs that are to
+be tried later: 80 page faults of 180, half of its memory, and to be given back
+at its death. Now the store says with its answer whether there are any."""
 import json
 import os
 import pathlib

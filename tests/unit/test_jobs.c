@@ -118,6 +118,7 @@ static void test_backoff(void **state)
         assert_int_equal(cell(f, 0, 3)->integer, i + 1);
         assert_int_equal(finish(f, id, 1, "retry", now), ERROR_NONE);
         assert_int_equal(claim(f, 0, 1, 1, now + waits[i] - 1), 0);
+        assert_int_equal(f->answer.results[0].changed, -1); /* later */
         now += waits[i];
     }
 }

@@ -36,6 +36,7 @@ struct admission {
     uint64_t peak_bytes; /* of the command that runs */
     double pressure;
     uint64_t pressure_ms; /* when it was read */
+    bool said;
 };
 
 static void start_timer(struct event *event, uint64_t delay_ms)
@@ -234,9 +235,24 @@ static bool is_free(struct admission *admission)
             read_pressure(admission) < config->generation_memory_pressure);
 }
 
+/* One worker says it for all. */
+static void say_pressure(struct admission *admission, double pressure)
+{
+    show_pressure(admission, pressure);
+    if (pressure < 0 && admission->worker->slot == 0 &&
+        admission->config->generation_memory_pressure > 0)
+        log_event(
+            LOG_INFO_LEVEL,
+            "memory pressure cannot be told: jobs do not wait for it",
+            LOG_TEXT("file", admission->config->generation_pressure_file));
+}
+
 bool admission_ask(struct admission *admission)
 {
     unsigned slot = admission->worker->slot;
+    if (!admission->said) /* not before the worker is ready */
+        say_pressure(admission, read_pressure(admission));
+    admission->said = true;
     if (event_pending(admission->again_event, EV_TIMEOUT, NULL) != 0)
         return false;
     if (is_free(admission)) {
@@ -284,18 +300,6 @@ static void on_again(evutil_socket_t fd, short what, void *self)
 
 /* --- life --- */
 
-/* One worker says it for all. */
-static void say_pressure(struct admission *admission, double pressure)
-{
-    show_pressure(admission, pressure);
-    if (pressure < 0 && admission->worker->slot == 0 &&
-        admission->config->generation_memory_pressure > 0)
-        log_event(
-            LOG_INFO_LEVEL,
-            "memory pressure cannot be told: jobs do not wait for it",
-            LOG_TEXT("file", admission->config->generation_pressure_file));
-}
-
 struct admission *admission_new(struct event_base *base,
                                 const struct worker *worker,
                                 void (*again)(void *self), void *self,
@@ -314,7 +318,6 @@ struct admission *admission_new(struct event_base *base,
         };
         admission->again_event = event_new(base, -1, 0, on_again, admission);
         admission->sample_event = event_new(base, -1, 0, on_sample, admission);
-        say_pressure(admission, read_pressure(admission));
     }
     if (admission == NULL || admission->again_event == NULL ||
         admission->sample_event == NULL) {

@@ -32,7 +32,8 @@ void generation_start_timer(struct event *event, uint64_t delay_ms)
 }
 
 /* A job that waits to be retried gives no word when its time has come, so
- * the queue is looked at again then. */
+ * the queue is looked at again then.  Only where one waits: opening the store
+ * to look is most of what an idle worker would ever do. */
 static void look_later(struct generation *generation)
 {
     int64_t when_ms = generation->draining
@@ -82,7 +83,7 @@ static void take_claim(struct generation *generation,
                       backlog_begins_with_command(&generation->backlog));
     if (got < generation->asked && result->changed <= (int64_t)got)
         generation->may_have_jobs = false;
-    if (!generation->may_have_jobs)
+    if (result->changed < 0)
         look_later(generation);
 }
 
