@@ -4,6 +4,17 @@ settled; beside COPY of the same rows (the limit), rsyslog's ompgsql, the
 best Python loop and a single-purpose loop in C (the peers).
 
 The peers carry fewer rows where they are slow: rates are compared.
+
+Where the processor time of an operation goes, of 1.1 to 1.2 us (perf, 300,000
+operations; the loop in C takes 0.31 to 0.36):
+  store, 0.4: the kernel 64 % (syncing a settlement and claim 18, reading pages
+  to step through what a claim takes 18, writing 7), SQLite 28 %, ours 3 %;
+  sync workers, 0.7: SQLite 34 % and reading its pages 12 %, sending 8 %, other
+  system calls and page faults 13 %, ours (reading, folding, arrays, counts,
+  figures) 14 %, copies and comparisons in libc 14 %, for a good part the first
+  touch of rows that left the caches while their batch waited for its turn.
+The loop reads into its arrays at once, and its settlement is one cursor that
+is not synced: it knows no claim, no ledger, no record twice in a batch.
 """
 import csv
 import pathlib

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""wan: a drain over a line of 80 ms there and back, against one without."""
+"""wan: a drain over a line of 80 ms there and back, against one without.
+
+What bounds it, measured: the proxy itself, a program in Python beside all
+else on 2 cores: without any delay the drain through it is 0.67 of the one
+without it (111,000 rows/s of 165,000; a batch takes 20 ms instead of 11), and
+the 80 ms bring that to 0.84 of itself.  Each worker has about 5 batches of
+1,000 under way, which take 98 ms from sending to answer.  It is 0.56 with
+500,000 operations as with 1,000,000, and with batches of 2,000; half more
+batches under way made it 0.44.
+"""
 import pathlib
 import shutil
 import tempfile
