@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLAIM_MOST      64
+#define CLAIM_MOST      256
 #define CLAIM_WORK_US   32000
 #define CLAIM_BYTES_MAX (4u << 20) /* of specifications in one answer */
 
