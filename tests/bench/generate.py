@@ -2,9 +2,8 @@
 """generate: 2,000 contracts by two workers against one, and once more.
 
 On a memory file system: what a new file costs on this machine's disk varies
-tenfold within a run.  There only the processor counts, and the store (some
-36 us a job, a third of it pages that are written to the log) and the command
-(5 us) share the two processors with the workers (460 us a job, 2 % more with
+tenfold within a run.  There only the processor counts, and the store (36 to
+39 us a job) and the command (5 us) share the two processors with the workers (460 us a job, 2 % more with
 two than with one); 10 us a job nothing is done, at the beginning and at the
 end: that bounds the speed-up to about 1.78.  Where it was lost: SQLite made a
 table of the words of a CHECK (state IN ...) for each row (5 us a job); each
