@@ -6,13 +6,13 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/priority.h"
 #include "common/store/client.h"
 #include "ctl/arguments.h"
 #include "ctl/outbox.h"
 #include "ctl/print.h"
 
-#define AFTER_MAX       64
-#define PRIORITY_NORMAL 2
+#define AFTER_MAX 64
 
 void job_options_init(struct job_options *options)
 {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/priority.h"
 #include "ctl/arguments.h"
 #include "ctl/command.h"
 #include "ctl/control.h"
@@ -250,8 +251,6 @@ static void show_options(const json_t *options)
         putchar('\n');
 }
 
-static const char *const priorities[] = {"urgent", "high", "normal", "low"};
-
 static void show_central(const json_t *central)
 {
     if (central != NULL)
@@ -281,7 +280,7 @@ static void show_job(const json_t *job)
     printf("job            %lld, %s, %s\n", report_number(job, "id"),
            report_text(job, "kind"), report_text(job, "state"));
     printf("priority       %s\n",
-           priorities[report_number(job, "priority") & 3]);
+           priority_word((unsigned)report_number(job, "priority")));
     printf("attempt        %lld\n", report_number(job, "attempt"));
     if (json_is_string(json_object_get(job, "key")))
         printf("key            %s\n", report_text(job, "key"));

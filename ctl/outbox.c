@@ -7,18 +7,16 @@
 #include <unistd.h>
 
 #include "common/base/buffer.h"
+#include "common/base/priority.h"
 
 #define READ_STEP_BYTES 16384 /* most input is smaller */
-
-static const char *const priority_words[] = {"urgent", "high", "normal", "low"};
 
 int priority_rank(const char *word, size_t size, int64_t *rank,
                   struct error *error)
 {
-    for (*rank = 0; *rank < 4; ++*rank)
-        if (strlen(priority_words[*rank]) == size &&
-            memcmp(priority_words[*rank], word, size) == 0)
-            return 0;
+    *rank = priority_find(word, size);
+    if (*rank >= 0)
+        return 0;
     return error_set(error, ERROR_DATA,
                      "no such priority: '%.*s'; use urgent, high, normal or "
                      "low",

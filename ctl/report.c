@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include "common/base/clock.h"
+#include "common/base/priority.h"
 #include "common/store/client.h"
 
 static bool ends_with(const char *text, const char *suffix, size_t *stem)
@@ -146,6 +147,15 @@ static json_t *first_value(struct store_reader *reader, const char *sql,
     return value;
 }
 
+static json_t *by_priority(const struct outbox_pending *pending)
+{
+    json_t *counts = json_object();
+    for (unsigned i = 0; i < OUTBOX_PRIORITIES; i++)
+        json_object_set_new(counts, priority_word(i),
+                            json_integer(pending->by_priority[i]));
+    return counts;
+}
+
 static json_t *outbox_object(struct store_reader *reader, struct error *error)
 {
     struct outbox_pending pending;
@@ -163,24 +173,21 @@ static json_t *outbox_object(struct store_reader *reader, struct error *error)
         "SELECT count(*) AS conflicts FROM sync_conflicts WHERE resolved_ms IS "
         "NULL",
         "conflicts", error);
-    const int64_t *by = pending.by_priority;
-    return json_pack("{s:I,s:I,s:I,s:I,s:o,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}",
-                     "pending", (json_int_t)pending.total, "in_flight",
-                     (json_int_t)pending.in_flight, "waiting",
-                     (json_int_t)pending.waiting, "dead",
-                     (json_int_t)pending.dead, "conflicts", conflicts,
-                     "by_priority", "urgent", (json_int_t)by[0], "high",
-                     (json_int_t)by[1], "normal", (json_int_t)by[2], "low",
-                     (json_int_t)by[3], "by_table", tables, "last_sync",
-                     first_value(reader,
-                                 "SELECT timestamp AS at_ms FROM sync_metrics "
-                                 "WHERE success ORDER BY id DESC LIMIT 1",
-                                 "at", error),
-                     "last_error",
-                     first_value(reader,
-                                 "SELECT error_message FROM sync_metrics "
-                                 "ORDER BY id DESC LIMIT 1",
-                                 "error_message", error));
+    return json_pack(
+        "{s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o}", "pending",
+        (json_int_t)pending.total, "in_flight", (json_int_t)pending.in_flight,
+        "waiting", (json_int_t)pending.waiting, "dead",
+        (json_int_t)pending.dead, "conflicts", conflicts, "by_priority",
+        by_priority(&pending), "by_table", tables, "last_sync",
+        first_value(reader,
+                    "SELECT timestamp AS at_ms FROM sync_metrics "
+                    "WHERE success ORDER BY id DESC LIMIT 1",
+                    "at", error),
+        "last_error",
+        first_value(reader,
+                    "SELECT error_message FROM sync_metrics "
+                    "ORDER BY id DESC LIMIT 1",
+                    "error_message", error));
 }
 
 int report_open(struct store_reader **reader, const struct config *config,

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/priority.h"
+
 #define DAEMON_TEXT_MAX 4096
 
 /* name, words */
@@ -27,7 +29,6 @@ enum upgrade_phase {
 };
 
 /* Of operations: urgent, high, normal, low. */
-#define BOARD_PRIORITIES 4
 
 struct daemon_board {
     _Atomic int32_t master_pid;
@@ -44,7 +45,7 @@ struct daemon_board {
     _Atomic uint32_t upgrade_error_code; /* enum error_code */
     _Atomic int64_t upgrade_wall_ms;  /* of the last failure; 0: none */
     _Atomic uint32_t stopping;
-    _Atomic int64_t pending[BOARD_PRIORITIES]; /* the store's: operations not
+    _Atomic int64_t pending[PRIORITY_COUNT]; /* the store's: operations not
                                                 * yet settled */
     _Atomic uint32_t degraded_roles; /* bit 1 << enum role */
     _Atomic uint32_t last_spawn;     /* of all, before its fork */

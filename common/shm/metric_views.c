@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/priority.h"
 
 /* A value under labels, {name, value} pairs; none with the first name NULL. */
 static void give(struct metric_view_sink *sink, const char *const labels[2][2],
@@ -107,10 +108,8 @@ static void give_sync_state(struct mapping *mapping,
 
 static void give_pending(struct mapping *mapping, struct metric_view_sink *sink)
 {
-    static const char *const priorities[BOARD_PRIORITIES] = {"urgent", "high",
-                                                             "normal", "low"};
-    for (unsigned i = 0; i < BOARD_PRIORITIES; i++)
-        give(sink, (const char *const[2][2]){{"priority", priorities[i]}},
+    for (unsigned i = 0; i < PRIORITY_COUNT; i++)
+        give(sink, (const char *const[2][2]){{"priority", priority_word(i)}},
              (double)atomic_load(&mapping->daemon.pending[i]));
 }
 

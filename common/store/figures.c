@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/priority.h"
 #include "common/store/writer_internal.h"
-
-#define PRIORITY_LOW 3
 
 /* The one integer of one row; 0 when there is none, or NULL. */
 static int read_integer(struct store_writer *writer, sqlite3_stmt *row,

@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "common/base/buffer.h"
+#include "common/base/priority.h"
 #include "common/store/writer_internal.h"
 
 #define RECORD_BYTES_MAX (64u << 10)
-#define PRIORITY_NORMAL  2
 
 static bool is_live(const char *state)
 {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/priority.h"
 #include "common/document/json_text.h"
 #include "common/store/writer_internal.h"
 
@@ -138,13 +139,11 @@ uint64_t outbox_record_hash(const char *table, size_t table_size,
 
 int outbox_priority_parse(const char *text, size_t size, unsigned *priority)
 {
-    static const char *const words[] = {"urgent", "high", "normal", "low"};
-    for (unsigned i = 0; i < OUTBOX_PRIORITIES; i++)
-        if (is_word(text, size, words[i])) {
-            *priority = i;
-            return 0;
-        }
-    return -1;
+    int found = priority_find(text, size);
+    if (found < 0)
+        return -1;
+    *priority = (unsigned)found;
+    return 0;
 }
 
 int outbox_append_check(struct outbox_append *append, struct error *error)

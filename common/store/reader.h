@@ -12,6 +12,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/error.h"
+#include "common/base/priority.h"
 
 struct sqlite3;
 struct store_reader;
@@ -28,7 +29,7 @@ struct sqlite3 *store_reader_db(struct store_reader *reader);
  * stripe = key >> 55.  The lane of a record is
  * text_hash(text_hash(START, table_name + NUL), record_id) % OUTBOX_LANES. */
 #define OUTBOX_LANES      16
-#define OUTBOX_PRIORITIES 4
+#define OUTBOX_PRIORITIES PRIORITY_COUNT
 #define OUTBOX_ID_BITS    55
 
 enum operation_kind { OPERATION_INSERT = 1, OPERATION_UPDATE, OPERATION_DELETE };

@@ -42,8 +42,6 @@ struct store {
     uint64_t lock_deadline_ms;
 };
 
-_Static_assert(BOARD_PRIORITIES == OUTBOX_PRIORITIES, "one list");
-
 static void store_tell_pending(struct store *store)
 {
     struct store_totals totals = store_writer_totals(store->writer);

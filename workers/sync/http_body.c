@@ -6,12 +6,11 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/priority.h"
 
 static const char *const kinds[] = {[OPERATION_INSERT] = "INSERT",
                                     [OPERATION_UPDATE] = "UPDATE",
                                     [OPERATION_DELETE] = "DELETE"};
-static const char *const priorities[OUTBOX_PRIORITIES] = {"urgent", "high",
-                                                          "normal", "low"};
 
 static void append_operation(const struct outbox_operation *operation,
                              struct buffer *out)
@@ -28,7 +27,7 @@ static void append_operation(const struct outbox_operation *operation,
     else
         buffer_append_text(out, "null");
     buffer_printf(out, ",\"priority\":\"%s\",\"created_at\":\"%s\"}",
-                  priorities[operation->priority % OUTBOX_PRIORITIES],
+                  priority_word(operation->priority),
                   clock_format(operation->created_ms, time));
 }
 
