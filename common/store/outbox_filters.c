@@ -181,7 +181,6 @@ void lane_filters_forget(struct store_writer *writer)
         free(filters->current);
         *filters = (struct lane_filters){0};
     }
-    writer->filters_touched = false;
 }
 
 void lane_filters_restore(struct store_writer *writer)

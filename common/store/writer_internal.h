@@ -200,7 +200,7 @@ struct store_writer {
     bool no_edges;             /* no job waits for another: known */
     struct outbox_state group_saved;
     bool group_batches_touched;
-    bool filters_touched; /* written in this group */
+    bool filters_touched; /* written in this group, and maybe undone */
 
     struct request_state request;
     struct outbox_state state;
