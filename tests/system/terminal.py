@@ -82,8 +82,9 @@ class Screen:
 
 
 def on_terminal():
-    """Whoever runs the tests may have been told to survive a hang-up."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Whoever runs the tests may ignore a hang-up, or be in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
