@@ -172,6 +172,15 @@ static void start_command(struct generation *generation)
         generation->cancel_told = false;
 }
 
+/* Asked for by the first job, not before a worker is ready. */
+static const char *program_of(struct generation *generation)
+{
+    if (!generation->program_known)
+        seen_program(generation->program);
+    generation->program_known = true;
+    return generation->program;
+}
+
 static void run_job(struct generation *generation, const struct job *job)
 {
     uint64_t duration_us = 0;
@@ -181,7 +190,7 @@ static void run_job(struct generation *generation, const struct job *job)
     const struct job_runner runner = {
         .world = {.cache = generation->templates,
                   .template_dir = generation->config->template_dir,
-                  .program = generation->program},
+                  .program = program_of(generation)},
         .arena = &generation->arena,
         .reporter = &generation->reporter,
     };
@@ -440,7 +449,6 @@ enum worker_exit generation_main(const struct worker *worker)
     struct error error;
     take_command_defaults(worker->config, &generation.command_defaults);
     claim_size_init(&generation.claim_size);
-    seen_program(generation.program);
     arena_init(&generation.arena, JOB_BYTES_MAX);
     generation.loop =
         worker_loop_new(worker, &worker_hooks, &generation, &error);

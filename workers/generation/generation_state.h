@@ -29,7 +29,8 @@ struct generation {
     struct template_cache *templates;
     struct template_news *template_news;
     struct reporter reporter;
-    char program[SEEN_PROGRAM_SIZE];
+    char program[SEEN_PROGRAM_SIZE]; /* see program_of */
+    bool program_known;
     struct claim_size claim_size;
     struct admission *admission;
     struct arena arena;        /* of the job that runs */
