@@ -10,6 +10,7 @@ pgbouncer python3-pytest python3-pytest-xdist python3-psycopg2 python3-yaml mand
 sqlite3 util-linux procps strace logrotate git patch systemd
 python3-pystache nodejs node-mustache"
 bench_packages="rsyslog rsyslog-pgsql sqlite3 redis-server redis-tools memcached nginx-light nodejs npm
+gearman-job-server libgearman-dev
 python3-jinja2 libhiredis-dev postgresql python3-psycopg2 gcc"
 
 say() {
