@@ -105,7 +105,7 @@ def run(rounds):
             result.add(f"{name}, p99", "us", found["p99"])
             result.add(f"{name}, worst", "us", found["worst"])
     result.ratio("ours / 8 SQLite writers", "tidemill", "8 SQLite writers",
-                 at_least=3)
+                 at_least=5)
     if "a file of operations" in result.readings:
         result.ratio("a file / 1 SQLite writer", "a file of operations",
                      "1 SQLite writer, 500 a transaction", at_least=0.6)
