@@ -300,28 +300,28 @@ class Quickstart:
             raise Failure(f"jobs failed: {report}")
         return report
 
-    def generate_twice(self, name):
-        """Two runs into folders of their own: one may meet a busy disk."""
-        self.outputs += [name, name + "-again"]
-        return [self.generate(output) for output in self.outputs[-2:]]
-
-    def wait_for_workers(self):
+    def use_workers(self, count):
+        self.configure(count)
+        self.tidemill("reload")
         for _ in range(200):
             workers = self.report("status")["workers"]
             ready = [w for w in workers if w["role"] == "generation"
                      and w["state"] == "idle"]
-            if len(ready) == self.workers:
+            if len(ready) == count:
                 return
             time.sleep(0.02)
         raise Failure("the workers of the new configuration did not come")
 
     def generate_all(self):
         self.make_contracts()
-        reports = {1: self.generate_twice("code-one-worker")}
-        self.configure(self.workers)
-        self.tidemill("reload")
-        self.wait_for_workers()
-        reports[self.workers] = self.generate_twice("code")
+        reports = {1: [], self.workers: []}
+        # In turns, each into a folder of its own: the disk may be busy with
+        # what came before.
+        for turn in ("", "-again"):
+            for count, name in ((1, "code-one-worker"), (self.workers, "code")):
+                self.use_workers(count)
+                self.outputs.append(name + turn)
+                reports[count].append(self.generate(name + turn))
         jobs = sum(r["jobs"] for rs in reports.values() for r in rs)
         one, many = (min(r["seconds"] for r in reports[n])
                      for n in (1, self.workers))
