@@ -135,28 +135,72 @@ static double median(double *values, size_t count)
     return values[count / 2];
 }
 
+struct figures {
+    double rates[SIZES][ROUNDS_MAX], copies[SIZES][ROUNDS_MAX];
+    double ratios[SIZES][ROUNDS_MAX];
+};
+
+static void configure(struct config *config, const struct cluster *cluster,
+                      bool shared)
+{
+    config->system_id = "bench";
+    config->tables = &shared_table;
+    config->table_count = shared;
+    config->database_conninfo = cluster->conninfo;
+    config->database_host = config->database_name = config->database_user =
+        config->database_password_env = config->database_password_file = "";
+    config->database_application_name = "bench_sink";
+    config->database_connect_timeout_ms = 10000;
+    config->database_statement_timeout_ms = 60000;
+    config->database_query_timeout_ms = 60000;
+    config->database_port = 5432;
+}
+
+static void run_rounds(struct figures *f, size_t rounds, PGconn *line,
+                       struct sink *sink, struct outbox_operation *list,
+                       size_t count)
+{
+    for (size_t r = 0; r < rounds; r++)
+        for (size_t s = 0; s < SIZES; s++) {
+            sql(line, "TRUNCATE peer, tidemill.synced_records, "
+                      "tidemill.shared_records");
+            sql(line, "CHECKPOINT");
+            f->copies[s][r] = copy_run(line, list, count);
+            sql(line, "CHECKPOINT");
+            f->rates[s][r] = sink_run(sink, list, count, sizes[s]);
+            f->ratios[s][r] = f->rates[s][r] / f->copies[s][r];
+        }
+}
+
+static void print(struct figures *f, size_t rounds)
+{
+    for (size_t s = 0; s < SIZES; s++)
+        printf("{\"bench\":\"sink\",\"batch\":%zu,\"copy\":%.0f,"
+               "\"rows_per_second\":%.0f,\"ratio\":%.2f}\n",
+               sizes[s], median(f->copies[s], rounds),
+               median(f->rates[s], rounds), median(f->ratios[s], rounds));
+}
+
+static void operations_free(struct outbox_operation *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free((char *)(size_t)list[i].record_id);
+        free((char *)(size_t)list[i].data);
+    }
+    free(list);
+}
+
 int main(int argc, char **argv)
 {
     size_t rounds = argc > 1 ? (size_t)atoi(argv[1]) : 3;
     size_t count = argc > 2 ? (size_t)atol(argv[2]) : 100000;
-    double rates[SIZES][ROUNDS_MAX], copies[SIZES][ROUNDS_MAX];
-    double ratios[SIZES][ROUNDS_MAX];
+    struct figures figures;
     struct cluster cluster;
     struct config config = {0};
     struct error error = {0};
     if (rounds < 1 || rounds > ROUNDS_MAX || cluster_make(&cluster) != 0)
         return 1;
-    config.system_id = "bench";
-    config.tables = &shared_table;
-    config.table_count = argc > 3 && strcmp(argv[3], "shared") == 0;
-    config.database_conninfo = cluster.conninfo;
-    config.database_host = config.database_name = config.database_user =
-        config.database_password_env = config.database_password_file = "";
-    config.database_application_name = "bench_sink";
-    config.database_connect_timeout_ms = 10000;
-    config.database_statement_timeout_ms = 60000;
-    config.database_query_timeout_ms = 60000;
-    config.database_port = 5432;
+    configure(&config, &cluster, argc > 3 && strcmp(argv[3], "shared") == 0);
     base = event_base_new();
     PGconn *line = PQconnectdb(cluster.conninfo);
     struct outbox_operation *list = operations_make(count);
@@ -173,29 +217,12 @@ int main(int argc, char **argv)
     }
     sql(line, "CREATE TABLE peer (LIKE tidemill.synced_records"
               " INCLUDING ALL)");
-    for (size_t r = 0; r < rounds; r++)
-        for (size_t s = 0; s < SIZES; s++) {
-            sql(line, "TRUNCATE peer, tidemill.synced_records, "
-                      "tidemill.shared_records");
-            sql(line, "CHECKPOINT");
-            copies[s][r] = copy_run(line, list, count);
-            sql(line, "CHECKPOINT");
-            rates[s][r] = sink_run(sink, list, count, sizes[s]);
-            ratios[s][r] = rates[s][r] / copies[s][r];
-        }
-    for (size_t s = 0; s < SIZES; s++)
-        printf("{\"bench\":\"sink\",\"batch\":%zu,\"copy\":%.0f,"
-               "\"rows_per_second\":%.0f,\"ratio\":%.2f}\n",
-               sizes[s], median(copies[s], rounds), median(rates[s], rounds),
-               median(ratios[s], rounds));
+    run_rounds(&figures, rounds, line, sink, list, count);
+    print(&figures, rounds);
     sink_pgsql.close(sink);
     PQfinish(line);
     event_base_free(base);
-    for (size_t i = 0; i < count; i++) {
-        free((char *)(size_t)list[i].record_id);
-        free((char *)(size_t)list[i].data);
-    }
-    free(list);
+    operations_free(list, count);
     cluster_remove(&cluster);
     return 0;
 }

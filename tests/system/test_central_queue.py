@@ -31,6 +31,16 @@ def make_host(folder, postgres):
         yield make
 
 
+@pytest.fixture
+def line(postgres, postgres_server):
+    """A proxy before the server, with its conninfo."""
+    proxy = Proxy(postgres_server.port)
+    proxy.conninfo = postgres.conninfo.replace(
+        f"port={postgres_server.port}", f"port={proxy.port}")
+    yield proxy
+    proxy.close()
+
+
 def until_ready(postgres):
     """The first host has made the schema."""
     wait_for(lambda: postgres.query(
@@ -76,6 +86,19 @@ def marked(folder):
 def marker(folder, word, before=""):
     """A command that appends its word to one file."""
     return ["/bin/sh", "-c", f"{before} echo {word} >> {folder}/marks"]
+
+
+def held(folder, word):
+    """Begins, and marks the word when the file "go" is there."""
+    return marker(folder, word, (
+        f"echo begun >> {folder}/marks;"
+        f"while ! test -e {folder}/go; do sleep 0.02; done;"))
+
+
+def begin_held(postgres, folder, word):
+    job = submit(postgres, held(folder, word))
+    wait_for(lambda: marked(folder) == ["begun"], what="the job to run")
+    return job, folder / "go"
 
 
 def kill_host(daemon):
@@ -172,65 +195,43 @@ def test_a_slow_job_keeps_its_lease(make_host, postgres, folder):
     assert sum(len(local(h, job)) for h in hosts) == 1
 
 
-def test_the_line_is_cut_while_jobs_run(make_host, postgres, folder,
-                                        postgres_server):
+def test_the_line_is_cut_while_jobs_run(make_host, postgres, folder, line):
     """Held jobs are finished and told later; local ones go on."""
-    proxy = Proxy(postgres_server.port)
-    try:
-        conninfo = postgres.conninfo.replace(
-            f"port={postgres_server.port}", f"port={proxy.port}")
-        daemon = make_host("one", conninfo=conninfo).start()
-        until_ready(postgres)
-        go = folder / "go"
-        job = submit(postgres, marker(folder, "held", (
-            f"echo begun >> {folder}/marks;"
-            f"while ! test -e {go}; do sleep 0.02; done;")))
-        wait_for(lambda: marked(folder) == ["begun"], what="the job to run")
-        proxy.refuse = True
-        proxy.cut()
-        go.touch()
-        wait_for(lambda: [j["state"] for j in local(daemon, job)] == ["done"],
-                 what="the job to end without the centre")
-        assert daemon.run("run", "--", "/bin/echo", "local").stdout == "local\n"
-        assert row(postgres, job)[0] == "leased"
-        proxy.refuse = False
-        wait_state(postgres, job, "done")
-        assert row(postgres, job)[1] == 1
-        assert marked(folder) == ["begun", "held"]
-    finally:
-        proxy.close()
+    daemon = make_host("one", conninfo=line.conninfo).start()
+    until_ready(postgres)
+    job, go = begin_held(postgres, folder, "held")
+    line.refuse = True
+    line.cut()
+    go.touch()
+    wait_for(lambda: [j["state"] for j in local(daemon, job)] == ["done"],
+             what="the job to end without the centre")
+    assert daemon.run("run", "--", "/bin/echo", "local").stdout == "local\n"
+    assert row(postgres, job)[0] == "leased"
+    line.refuse = False
+    wait_state(postgres, job, "done")
+    assert row(postgres, job)[1] == 1
+    assert marked(folder) == ["begun", "held"]
 
 
-def test_a_stale_result_is_refused(make_host, postgres, folder,
-                                   postgres_server):
+def test_a_stale_result_is_refused(make_host, postgres, folder, line):
     """A host that was away for longer than its lease changes nothing."""
-    proxy = Proxy(postgres_server.port)
-    try:
-        conninfo = postgres.conninfo.replace(
-            f"port={postgres_server.port}", f"port={proxy.port}")
-        stale = make_host("stale", conninfo=conninfo, lease="1s").start()
-        until_ready(postgres)
-        go = folder / "go"
-        job = submit(postgres, marker(folder, "ran", (
-            f"echo begun >> {folder}/marks;"
-            f"while ! test -e {go}; do sleep 0.02; done;")))
-        wait_for(lambda: marked(folder) == ["begun"], what="the job to run")
-        proxy.refuse = True
-        proxy.cut()
-        make_host("fresh").start()
-        wait_for(lambda: row(postgres, job)[2] == "host-fresh",
-                 what="the lease to be lost")
-        go.touch()
-        wait_state(postgres, job, "done")
-        wait_for(lambda: local(stale, job)[0]["state"] == "done",
-                 what="the stale host's run to end")
-        proxy.refuse = False
-        wait_for(lambda: stale.json("jobs", "show", local(stale, job)[0]["id"])
-                 ["central"]["report"] == "refused", what="the refusal")
-        assert row(postgres, job)[2] == "host-fresh"
-        assert "refused, for its lease was lost" in stale.log_text()
-    finally:
-        proxy.close()
+    stale = make_host("stale", conninfo=line.conninfo, lease="1s").start()
+    until_ready(postgres)
+    job, go = begin_held(postgres, folder, "ran")
+    line.refuse = True
+    line.cut()
+    make_host("fresh").start()
+    wait_for(lambda: row(postgres, job)[2] == "host-fresh",
+             what="the lease to be lost")
+    go.touch()
+    wait_state(postgres, job, "done")
+    wait_for(lambda: local(stale, job)[0]["state"] == "done",
+             what="the stale host's run to end")
+    line.refuse = False
+    wait_for(lambda: stale.json("jobs", "show", local(stale, job)[0]["id"])
+             ["central"]["report"] == "refused", what="the refusal")
+    assert row(postgres, job)[2] == "host-fresh"
+    assert "refused, for its lease was lost" in stale.log_text()
 
 
 def test_a_clean_stop_hands_back(make_host, postgres, postgres_server,
@@ -246,9 +247,7 @@ def test_a_clean_stop_hands_back(make_host, postgres, postgres_server,
         one.start()
         until_ready(postgres)
         go, again = folder / "go", folder / "again"
-        waits = submit(postgres, marker(folder, "waited", (
-            f"echo begun >> {folder}/marks;"
-            f"while ! test -e {go}; do sleep 0.02; done;")))
+        waits = submit(postgres, held(folder, "waited"))
         endless = submit(postgres, marker(folder, "twice", (
             f"echo begun >> {folder}/marks;"
             f"test -e {again} || {{ touch {again}; sleep 1000; }};")))
@@ -312,9 +311,7 @@ def test_a_host_that_leaves_the_queue(make_host, postgres, folder):
     host = make_host("one", lease="1h").start()
     until_ready(postgres)
     go = folder / "go"
-    runs = [submit(postgres, marker(folder, "ran", (
-        f"echo begun >> {folder}/marks;"
-        f"while ! test -e {go}; do sleep 0.02; done;"))) for _ in range(2)]
+    runs = [submit(postgres, held(folder, "ran")) for _ in range(2)]
     wait_for(lambda: marked(folder) == ["begun"] * 2, what="both to run")
     rest = [submit(postgres, ["/bin/true"]) for _ in range(3)]
     wait_for(lambda: counts(postgres) == {"leased": 5}, what="the leases")
