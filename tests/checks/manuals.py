@@ -18,9 +18,12 @@ def lint():
         print("mandoc is not installed: pages are not checked")
         return
     for page in sorted((ROOT / "man").glob("*.[1-9]")):
-        found = subprocess.run(["mandoc", "-T", "lint", "-W", "warning",
-                                page], capture_output=True, text=True)
-        problems.extend(found.stdout.splitlines())
+        found = subprocess.run(["mandoc", "-T", "lint", page],
+                               capture_output=True, text=True)
+        # Which other manuals are installed says nothing of ours.
+        problems.extend(line for line in found.stdout.splitlines()
+                        if "referenced manual not found" not in line
+                        and "mandoc.db" not in line)
 
 
 def commands():

@@ -269,6 +269,17 @@ static void case_large(struct fixture *f)
     free(data);
 }
 
+static void make_typed_tables(struct fixture *f)
+{
+    fixture_sql(f, "CREATE TABLE typed_people (system_id text, id integer,"
+                   " name text NOT NULL, age integer CHECK (age > 0),"
+                   " note text DEFAULT 'none', deleted boolean DEFAULT false,"
+                   " UNIQUE (system_id, id));"
+                   "CREATE TABLE typed_gone (system_id text,"
+                   " \"the \"\"key\" text, v integer,"
+                   " UNIQUE (system_id, \"the \"\"key\"))");
+}
+
 static void case_typed(struct fixture *f)
 {
     static struct sync_table tables[] = {
@@ -277,13 +288,7 @@ static void case_typed(struct fixture *f)
     f->config.tables = tables;
     f->config.table_count = 2;
     fixture_again(f);
-    fixture_sql(f, "CREATE TABLE typed_people (system_id text, id integer,"
-                   " name text NOT NULL, age integer CHECK (age > 0),"
-                   " note text DEFAULT 'none', deleted boolean DEFAULT false,"
-                   " UNIQUE (system_id, id));"
-                   "CREATE TABLE typed_gone (system_id text,"
-                   " \"the \"\"key\" text, v integer,"
-                   " UNIQUE (system_id, \"the \"\"key\"))");
+    make_typed_tables(f);
     struct outbox_operation first[] = {
         INS("people", "1", "{\"name\":\"Ada\",\"age\":36,\"other\":1}"),
         INS("people", "2", "{\"name\":\"Bob\",\"note\":\"n\"}"),
